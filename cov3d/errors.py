@@ -1,0 +1,43 @@
+"""The failures that a user can meet. Each carries one sentence: what is wrong, where, what to do.
+
+Cov3dError                     bad input or usage: the command line prints the sentence and exits 2
+├── ScanError                  one scan can't be read or used; `--skip-errors` goes on past it
+├── DatasetError               a dataset's folders, scan table or severity files are not as they should be
+├── StoreError                 the store of preprocessed volumes is missing, incomplete or of other settings
+├── CheckpointError            a file is not a checkpoint of ours, or does not fit what is asked of it
+├── WeightsError               pretrained weights can't be fetched or don't fit
+├── TrainingDivergedError      the loss is no longer a number
+└── OutputError                an output folder can't be written, or would be overwritten
+"""
+
+
+class Cov3dError(Exception):
+    """Bad input or usage; `str(error)` is one sentence for the user."""
+
+
+class ScanError(Cov3dError):
+    """One scan can't be read or used."""
+
+
+class DatasetError(Cov3dError):
+    """A dataset's folders, scan table or severity files are not as they should be."""
+
+
+class StoreError(Cov3dError):
+    """The store of preprocessed volumes is missing, incomplete or of other settings."""
+
+
+class CheckpointError(Cov3dError):
+    """A file is not a checkpoint of ours, or does not fit what is asked of it."""
+
+
+class WeightsError(Cov3dError):
+    """Pretrained weights can't be fetched or don't fit the network."""
+
+
+class TrainingDivergedError(Cov3dError):
+    """The loss is no longer a number."""
+
+
+class OutputError(Cov3dError):
+    """An output folder can't be written, or would be overwritten."""

@@ -1,0 +1,49 @@
+"""The canonical volume: what every reader returns and every later stage relies on."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+WINDOW_HU = (-1150.0, 350.0)
+"""Hounsfield units that grey level 0 and grey level 255 stand for (COV19-CT-DB's window)."""
+
+
+def grey_to_hounsfield(grey: float) -> float:
+    """The Hounsfield units of a grey level of a canonical volume."""
+    low, high = WINDOW_HU
+    return low + grey * (high - low) / 255.0
+
+
+def hounsfield_to_grey(hounsfield: float) -> float:
+    """The grey level (not rounded, not clipped) of a value in Hounsfield units."""
+    low, high = WINDOW_HU
+    return (hounsfield - low) * 255.0 / (high - low)
+
+
+@dataclass(frozen=True)
+class Volume:
+    """One scan.
+
+    Attributes:
+        voxels: `uint8`, shape (depth, height, width). 0 is −1150 HU or less, 255 is 350 HU or more. Slice 0 is at
+            the head, row 0 is anterior, column 0 is the patient's right.
+        path: the folder or file that it was read from.
+        slices_found: slices that the scan has on disk, readable or not.
+        spacing: millimetres between voxels along (depth, height, width); None where the format has none (JPEG).
+        notes: what the reader found wrong and did about it, one short phrase each.
+    """
+
+    voxels: NDArray[np.uint8]
+    path: Path
+    slices_found: int
+    spacing: tuple[float, float, float] | None = None
+    notes: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        if self.voxels.dtype != np.uint8 or self.voxels.ndim != 3 or 0 in self.voxels.shape:
+            raise ValueError(
+                "a volume is a non-empty uint8 array of three axes, "
+                f"not {self.voxels.dtype} of shape {self.voxels.shape!r}"
+            )
