@@ -1,0 +1,153 @@
+"""COV19-CT-DB in its 2023 layout → scans with labels.
+
+`{train,validation}/{covid,non-covid}/<scan>/<n>.jpg`, severities in two Excel files at the root, and a test set
+without labels in `task1/subset*/<scan>` and `task2/<set>/<scan>` (or anywhere below `test/`).
+"""
+
+import os
+import re
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from cov3d.errors import DatasetError
+from cov3d.labels import NON_COVID, SEVERITIES, UNKNOWN_SEVERITY
+from cov3d.readers.jpeg import is_slice
+
+PARTITIONS = ("train", "validation")
+SEVERITY_FILES = {partition: f"ICASSP_severity_{partition}_partition.xlsx" for partition in PARTITIONS}
+_TEST_FOLDERS = ("task1", "task2", "test")
+
+
+@dataclass
+class Found:
+    """Scans found under a root: name → (partition, label), and what was found wrong."""
+
+    scans: dict[str, tuple[str, str]] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+
+def is_cov19ctdb(root: Path) -> bool:
+    """Whether `root` has a folder of COV19-CT-DB's 2023 layout."""
+    return any((root / partition / label).is_dir() for partition in PARTITIONS for label in ("covid", NON_COVID))
+
+
+def find(root: Path) -> Found:
+    """Every scan under `root` with its partition and label (empty for the test set).
+
+    Rows of the severity files that name no folder, hold no grade from 1 to 4, or contradict each other are each
+    reported in `problems`; the scan keeps the label `covid`.
+
+    Raises:
+        DatasetError: a severity file can't be read as one.
+    """
+    found = Found()
+    for partition in PARTITIONS:
+        positive = _scan_folders(root / partition / "covid", root, found.problems)
+        negative = _scan_folders(root / partition / NON_COVID, root, found.problems)
+        grades = _grades(root / SEVERITY_FILES[partition], partition, positive, found.problems)
+        found.scans |= {scan: (partition, grades.get(scan, UNKNOWN_SEVERITY)) for scan in positive}
+        found.scans |= {scan: (partition, NON_COVID) for scan in negative}
+    for folder in _TEST_FOLDERS:
+        found.scans |= {scan: ("test", "") for scan in _scan_folders(root / folder, root, found.problems)}
+    return found
+
+
+def _scan_folders(folder: Path, root: Path, problems: list[str]) -> list[str]:
+    """Names (paths relative to `root`) of the folders at any depth below `folder` that hold slices."""
+    if not folder.is_dir():
+        return []
+    scans: list[str] = []
+    pending = [folder]
+    while pending:
+        here = pending.pop()
+        has_slice, subfolders = _look(here)
+        pending += subfolders
+        name = here.relative_to(root).as_posix()
+        if has_slice:
+            scans.append(name)
+        elif not subfolders and here != folder:
+            problems.append(f"{name} holds no JPEG slices: left out")
+    return sorted(scans)
+
+
+def _look(folder: Path) -> tuple[bool, list[Path]]:
+    """Whether the folder holds a slice, and its subfolders; a folder of slices is read only up to the first."""
+    subfolders = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if is_slice(entry.name):
+                return True, []
+            if entry.is_dir() and not entry.name.startswith("."):
+                subfolders.append(Path(entry.path))
+    return False, subfolders
+
+
+def _grades(file: Path, partition: str, scans: list[str], problems: list[str]) -> dict[str, str]:
+    """The severity of each scan that the file grades without contradiction."""
+    if not file.exists():
+        if scans:
+            problems.append(f"{file.name} is missing: the COVID scans of {partition} have no severity")
+        return {}
+    names = _Names(scans)
+    grades = defaultdict(set)
+    for row, name, value in _rows(file):
+        scan = names.find(name)
+        grade = _grade(value)
+        if scan is None:
+            problems.append(f"{file.name} row {row}: {name!r} is no folder under {partition}/covid")
+        elif grade is None:
+            problems.append(f"{file.name} row {row}: {name!r} has category {value!r}, not 1 to {len(SEVERITIES)}")
+        else:
+            grades[scan].add(grade)
+    for scan in sorted(scan for scan, found in grades.items() if len(found) > 1):
+        problems.append(f"{file.name}: rows for {scan} contradict each other ({', '.join(sorted(grades[scan]))})")
+    return {scan: found.pop() for scan, found in grades.items() if len(found) == 1}
+
+
+def _rows(file: Path) -> list[tuple[int, str, object]]:
+    """(row in the sheet, name, category) of every row with anything in it."""
+    try:
+        sheet = pd.read_excel(file, dtype=object)
+    except Exception as error:  # noqa: BLE001  openpyxl and zipfile raise whatever a broken file leads them to
+        raise DatasetError(f"{file} can't be read as an Excel file: {error}") from error
+    columns = {str(column).strip().lower(): column for column in sheet.columns}
+    if not {"name", "category"} <= columns.keys():
+        raise DatasetError(f"{file} must have the columns Name and Category, not {', '.join(map(str, sheet.columns))}")
+    pairs = zip(sheet[columns["name"]], sheet[columns["category"]], strict=True)
+    return [
+        (row, str(name).strip(), category)
+        for row, (name, category) in enumerate(pairs, start=2)
+        if not (pd.isna(name) and pd.isna(category))
+    ]
+
+
+def _grade(value: object) -> str | None:
+    try:
+        number = float(str(value))
+    except ValueError:
+        return None
+    return SEVERITIES[int(number) - 1] if number in range(1, len(SEVERITIES) + 1) else None
+
+
+class _Names:
+    """Scans by folder name: as written, else by number, since files and folders differ in one underscore."""
+
+    def __init__(self, scans: list[str]) -> None:
+        self._exact: dict[str, list[str]] = defaultdict(list)
+        self._loose: dict[str, list[str]] = defaultdict(list)
+        for scan in scans:
+            name = scan.rpartition("/")[2]
+            self._exact[name].append(scan)
+            self._loose[self._key(name)].append(scan)
+
+    def find(self, name: str) -> str | None:
+        """The one scan of this name, or None where there is none or it is not clear which."""
+        candidates = self._exact.get(name) or self._loose.get(self._key(name), [])
+        return candidates[0] if len(candidates) == 1 else None
+
+    @staticmethod
+    def _key(name: str) -> str:
+        return re.sub(r"[\s_]+", "", name).lower()

@@ -1,0 +1,97 @@
+"""One scan's preprocessing, whole: segment, crop, resize. `preprocess` and `infer` both come here."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cov3d.preprocess import crop as cropping
+from cov3d.preprocess import lungs
+from cov3d.preprocess.resize import resize
+from cov3d.preprocess.sizes import Size
+from cov3d.readers import read_volume
+from cov3d.volume import WINDOW_HU, Volume
+
+ALGORITHM = 1
+"""Raised whenever the code changes what a voxel of the result is."""
+
+NO_LUNGS = "no lungs found: the whole body is kept"
+
+RECORD_COLUMNS = (
+    *("scan", "slices_found", "slices_used", "depth", "height", "width"),
+    *("z0", "z1", "y0", "y1", "x0", "x1", "crop", "lung_share", "lung_ml", "notes"),
+)
+
+
+@dataclass(frozen=True)
+class Preprocessed:
+    """A scan ready for a network.
+
+    Attributes:
+        voxels: `uint8` arrays of (depth, height, width), by size.
+        record: the scan's row of the manifest, by column, without its name.
+    """
+
+    voxels: dict[Size, NDArray[np.uint8]]
+    record: dict[str, Any]
+
+
+def preprocess(volume: Volume, sizes: Iterable[Size]) -> Preprocessed:
+    """Crop a volume to its lungs and resize it to each of `sizes`."""
+    shape = volume.voxels.shape
+    crop = cropping.find_crop(lungs.segment(volume.voxels), (shape[0], shape[1], shape[2]))
+    inside = volume.voxels[crop.box.slices]
+    return Preprocessed(
+        voxels={size: resize(inside, size.shape) for size in sizes},
+        record=_record(volume, crop),
+    )
+
+
+def preprocess_scan(path: Path, sizes: Iterable[Size]) -> Preprocessed:
+    """Read a scan and preprocess it.
+
+    Raises:
+        ScanError: the scan can't be read.
+    """
+    return preprocess(read_volume(path), sizes)
+
+
+def _record(volume: Volume, crop: cropping.Crop) -> dict[str, Any]:
+    depth, height, width = volume.voxels.shape
+    notes = [*volume.notes, *([NO_LUNGS] if crop.kind == "fallback" else [])]
+    millilitres = None
+    if volume.spacing is not None:
+        millilitres = round(crop.lung_voxels * float(np.prod(volume.spacing)) / 1000.0)
+    return {
+        "slices_found": volume.slices_found,
+        "slices_used": depth,
+        "depth": depth,
+        "height": height,
+        "width": width,
+        **asdict(crop.box),
+        "crop": crop.kind,
+        "lung_share": round(crop.lung_share, 4),
+        "lung_ml": millilitres,
+        "notes": "; ".join(notes),
+    }
+
+
+def settings(size: Size) -> dict[str, Any]:
+    """Every setting that changes a voxel of a preprocessed volume, and a hash of them all."""
+    chosen = {
+        "size": size.value,
+        "shape": list(size.shape),
+        "window_hu": list(WINDOW_HU),
+        "algorithm": ALGORITHM,
+        "grid": [lungs.GRID_DEPTH, lungs.GRID_WIDTH],
+        "margin": cropping.MARGIN,
+        "least_lung_share": cropping.LEAST_LUNG_SHARE,
+        "resize": "skimage order 3",
+    }
+    digest = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
+    return {**chosen, "hash": digest[:16]}
