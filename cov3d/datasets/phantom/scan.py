@@ -1,0 +1,88 @@
+"""One synthetic scan in memory. What it shows depends on the seed, the partition and the scan's number, and no more."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cov3d.datasets.phantom.acquire import Acquisition, Scanner, draw_acquisition
+from cov3d.datasets.phantom.anatomy import Person, draw_person
+from cov3d.datasets.phantom.chest import build_chest, cut
+from cov3d.datasets.phantom.lesions import Findings, draw_findings
+from cov3d.datasets.phantom.organs import draw_organs
+from cov3d.datasets.phantom.plan import PARTITIONS, grade_of
+
+
+@dataclass(frozen=True)
+class PhantomScan:
+    """A synthetic scan and the truth about it.
+
+    Attributes:
+        voxels: `uint8` (depth, height, width), a canonical volume's voxels.
+        mask: `uint8`, same shape: 0 none, 1 right lung, 2 left lung, 3 and 4 lesion inside the right and left lung.
+        spacing: mm along (depth, height, width).
+        grade: non-covid or a severity.
+        involvement: share of lung voxels that are lesion.
+        person, findings, acquisition: what was drawn.
+    """
+
+    voxels: NDArray[np.uint8]
+    mask: NDArray[np.uint8]
+    spacing: tuple[float, float, float]
+    grade: str
+    involvement: float
+    person: Person
+    findings: Findings
+    acquisition: Acquisition
+
+
+def make_scan(
+    seed: int,
+    partition: str = "train",
+    number: int = 0,
+    *,
+    resolution: int = 512,
+    grade: str | None = None,
+    slices: int | None = None,
+) -> PhantomScan:
+    """Scan `number` (from 0) of a partition: `train`, `validation`, `task1` or `task2`.
+
+    `grade` (non-covid or a severity) and `slices` override what the number would give.
+    """
+    shown = grade_of(partition, number) if grade is None else grade
+    streams = np.random.SeedSequence([seed, PARTITIONS.index(partition), number]).spawn(6)
+    for_person, for_organs, for_findings, for_acquisition, for_chest, for_noise = map(np.random.default_rng, streams)
+    person = draw_person(for_person)
+    organs = draw_organs(person, for_organs)
+    findings = draw_findings(shown, for_findings)
+    acquisition = draw_acquisition(person, resolution, for_acquisition, slices)
+    frame = acquisition.frame
+    chest = build_chest(person, organs, findings, frame, acquisition.softness, for_chest)
+    scanner = Scanner(acquisition, _rearmost(person, acquisition), for_noise)
+    voxels = np.empty((len(frame.z), resolution, resolution), np.uint8)
+    mask = np.empty_like(voxels)
+    for index in range(len(frame.z)):
+        hu, mask[index] = cut(chest, index)
+        voxels[index] = scanner.grey(hu)
+    counts = np.bincount(mask.ravel(), minlength=5)
+    lung = int(counts[1:5].sum())
+    return PhantomScan(
+        voxels=voxels,
+        mask=mask,
+        spacing=(frame.thickness, frame.pixel, frame.pixel),
+        grade=shown,
+        involvement=float(counts[3:5].sum() / lung) if lung else 0.0,
+        person=person,
+        findings=findings,
+        acquisition=acquisition,
+    )
+
+
+def _rearmost(person: Person, acquisition: Acquisition) -> float:
+    """Image y (mm) of the rearmost point of the back over the scan: what the table bears."""
+    frame = acquisition.frame
+    backs = [
+        person.outlines(float(z))[5] + 0.7 * person.fat + frame.shift[1] + frame.pitch * (float(z) - frame.pivot)
+        for z in frame.z[:: max(1, len(frame.z) // 30)]
+    ]
+    return float(max(backs))

@@ -1,0 +1,171 @@
+"""A synthetic dataset on disk, in the layout of COV19-CT-DB of 2023."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import SimpleITK as sitk
+from numpy.typing import NDArray
+from PIL import Image
+
+from cov3d.datasets.phantom.plan import Planned, plan
+from cov3d.datasets.phantom.scan import make_scan
+from cov3d.errors import DatasetError, OutputError
+from cov3d.labels import NON_COVID, SEVERITIES
+
+VERSION = 1
+"""Changes whenever the same seed no longer gives the same voxels."""
+
+NOTICE = (
+    "Synthetic, made by cov3d phantom, for trying and testing only: this is not CT of any person, and nothing measured "
+    "on it says anything about patients."
+)
+QUALITY = 90
+ASIDE = ".writing"
+SEVERITY_FILES = {
+    "train": "ICASSP_severity_train_partition.xlsx",
+    "validation": "ICASSP_severity_validation_partition.xlsx",
+}
+
+
+@dataclass(frozen=True)
+class _Task:
+    root: Path
+    planned: Planned
+    seed: int
+    resolution: int
+    masks: bool
+
+
+def write_phantom(
+    root: Path,
+    *,
+    scans: int,
+    seed: int,
+    resolution: int = 512,
+    masks: bool = False,
+    jobs: int = 1,
+    on_scan: Callable[[str], None] | None = None,
+) -> pd.DataFrame:
+    """Write a synthetic dataset of `scans` scans to `root`, a folder that is missing or empty.
+
+    The same seed gives the same bytes, whatever `jobs`. With `masks`, the label maps of lungs and lesions go to
+    `masks/<scan>.nii.gz`.
+
+    Args:
+        on_scan: called with each scan's path below the root, in order, when it is written.
+
+    Returns:
+        One row a scan: `scan`, `partition`, `label` (as the dataset has it; for test scans the truth), `severity`
+        (the true grade, empty for non-covid), `slices`, `involvement` (share of the lungs). It is also at
+        `phantom_truth.csv`, which is written last.
+
+    Raises:
+        DatasetError: too few scans, or a resolution or seed that can't be.
+        OutputError: `root` holds something already, or can't be written.
+    """
+    planned = plan(scans, seed) if seed >= 0 else []
+    if seed < 0:
+        raise DatasetError(f"the seed of a phantom dataset is 0 or more, not {seed}.")
+    if not 32 <= resolution <= 1024:
+        raise DatasetError(f"a phantom's resolution is from 32 to 1024 pixels, not {resolution}.")
+    _claim(root)
+    _write_notice(root, {"seed": seed, "scans": scans, "resolution": resolution, "masks": masks})
+    tasks = [_Task(root, one, seed, resolution, masks) for one in planned]
+    rows = []
+    for task, row in zip(tasks, _run(tasks, jobs), strict=True):
+        rows.append(row)
+        if on_scan is not None:
+            on_scan(task.planned.path)
+    shutil.rmtree(root / ASIDE, ignore_errors=True)
+    for partition, name in SEVERITY_FILES.items():
+        _write_severity(root / name, [one for one in planned if one.partition == partition])
+    table = pd.DataFrame(rows, columns=["scan", "partition", "label", "severity", "slices", "involvement"])
+    table.to_csv(root / "phantom_truth.csv", index=False, lineterminator="\n")
+    return table
+
+
+def _claim(root: Path) -> None:
+    try:
+        if root.exists() and (not root.is_dir() or any(root.iterdir())):
+            raise OutputError(f"{root} is not an empty folder: give another one, or delete it first.")
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"the folder {root} can't be written ({error.strerror}): give another one.") from error
+
+
+def _write_notice(root: Path, settings: dict[str, int | bool]) -> None:
+    facts = {"notice": NOTICE, "version": VERSION, **settings}
+    (root / "phantom.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    (root / "README.txt").write_text(
+        f"{NOTICE}\n\nThe folders follow the layout of COV19-CT-DB of 2023. What each scan was made to show is in "
+        "phantom_truth.csv; the settings are in phantom.json.\n",
+        encoding="utf-8",
+    )
+
+
+def _run(tasks: list[_Task], jobs: int) -> Iterator[dict[str, object]]:
+    if jobs <= 1:
+        yield from map(_write_scan, tasks)
+        return
+    with ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=get_context("spawn")) as pool:
+        futures = [pool.submit(_write_scan, task) for task in tasks]
+        try:
+            for future in futures:
+                yield future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _write_scan(task: _Task) -> dict[str, object]:
+    """Make and write one scan; its folder appears whole or not at all."""
+    planned = task.planned
+    scan = make_scan(task.seed, planned.partition, planned.number, resolution=task.resolution)
+    aside = task.root / ASIDE / planned.path
+    aside.mkdir(parents=True)
+    for index, voxels in enumerate(scan.voxels, start=1):
+        Image.fromarray(voxels).save(aside / f"{index}.jpg", quality=QUALITY, comment=b"synthetic: cov3d phantom")
+    final = task.root / planned.path
+    final.parent.mkdir(parents=True, exist_ok=True)
+    aside.rename(final)
+    if task.masks:
+        _write_mask(task.root, planned.path, scan.mask, scan.spacing)
+    partition = planned.partition if planned.partition in SEVERITY_FILES else "test"
+    return {
+        "scan": planned.path,
+        "partition": partition,
+        "label": planned.label,
+        "severity": "" if scan.grade == NON_COVID else scan.grade,
+        "slices": len(scan.voxels),
+        "involvement": round(scan.involvement, 4),
+    }
+
+
+def _write_mask(root: Path, path: str, mask: NDArray[np.uint8], spacing: tuple[float, float, float]) -> None:
+    image = sitk.GetImageFromArray(mask)
+    image.SetSpacing((spacing[2], spacing[1], spacing[0]))
+    # Slice 0 is at the head, while the third axis of the file's world points there.
+    image.SetDirection((1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, -1.0))
+    aside, final = root / ASIDE / f"{path}.nii.gz", root / "masks" / f"{path}.nii.gz"
+    aside.parent.mkdir(parents=True, exist_ok=True)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    sitk.WriteImage(image, str(aside), useCompression=True)
+    aside.rename(final)
+
+
+def _write_severity(path: Path, planned: list[Planned]) -> None:
+    """Name and category of the graded scans; one row is there twice, as in the real files."""
+    rows = [
+        {"Name": one.path.rsplit("/", 1)[-1], "Category": SEVERITIES.index(one.label) + 1}
+        for one in planned
+        if one.label in SEVERITIES
+    ]
+    rows += rows[:1]
+    pd.DataFrame(rows, columns=["Name", "Category"]).to_excel(path, index=False)

@@ -1,0 +1,63 @@
+"""A checkpoint on a labelled fold → its prediction table and scores."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import nn
+
+from cov3d.files import write_text
+from cov3d.inference.predict import predict_store
+from cov3d.preprocess.store import Store
+from cov3d.training.checkpoint import CheckpointInfo
+from cov3d.training.loaders import check_preprocessed
+from cov3d.training.metrics import TaskScore
+from cov3d.training.predictions import prediction_table, save_predictions, score_table
+
+
+@dataclass(frozen=True)
+class Validated:
+    """Scores of a checkpoint on a fold, with the labelled prediction table that they come from."""
+
+    table: pd.DataFrame
+    presence: TaskScore
+    severity: TaskScore
+
+
+def validate(
+    model: nn.Module,
+    info: CheckpointInfo,
+    scans: pd.DataFrame,
+    store: Store,
+    *,
+    device: torch.device,
+    workers: int = 0,
+    batch_size: int = 2,
+) -> Validated:
+    """Predict labelled scans (a table `scan, label`) from the store and score the calls.
+
+    Raises:
+        StoreError: a scan is not in the store.
+    """
+    check_preprocessed(list(scans["scan"]), store)
+    probabilities = predict_store(model, scans, store, device=device, workers=workers, batch_size=batch_size)
+    table = prediction_table(scans["scan"], probabilities, info.categories, labels=scans["label"])
+    presence, severity = score_table(table, info.categories)
+    return Validated(table, presence, severity)
+
+
+def save_validated(validated: Validated, folder: Path) -> None:
+    """Write `predictions.csv`, `scores.json` and a confusion matrix a task (`confusion-<task>.csv`).
+
+    Raises:
+        OutputError: the folder can't be written.
+    """
+    save_predictions(validated.table, folder / "predictions.csv")
+    scores = {"presence": validated.presence, "severity": validated.severity}
+    as_dict = {task: score.as_dict() for task, score in scores.items()}
+    write_text(folder / "scores.json", json.dumps(as_dict, indent=2) + "\n")
+    for task, score in scores.items():
+        counts = pd.DataFrame(score.confusion, index=pd.Index(score.classes, name="true"), columns=score.classes)
+        write_text(folder / f"confusion-{task}.csv", counts.to_csv(lineterminator="\n"))

@@ -1,0 +1,152 @@
+"""Tables and volumes → pictures (PNG), drawn without a screen."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from cov3d.files import replacing
+from cov3d.labels import LABELS
+from cov3d.preprocess.crop import Box
+from cov3d.training.metrics import TaskScore
+
+# Okabe and Ito's palette, told apart by people with any colour vision.
+BLUE, ORANGE, GREEN, PINK, SKY, RED = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00"
+LABEL_COLOURS = dict(zip(LABELS, (BLUE, SKY, GREEN, ORANGE, RED, PINK), strict=True))
+
+
+def save(figure: Figure, file: Path) -> None:
+    """Write a figure as PNG, whole or not at all.
+
+    Raises:
+        OutputError: the file can't be written.
+    """
+    with replacing(file) as aside:
+        # No software version or date in the file: equal figures are equal bytes.
+        figure.savefig(aside, format="png", dpi=150, metadata={"Software": None})
+
+
+def curves(history: pd.DataFrame) -> Figure:
+    """Losses and macro F1s of a run by epoch, the best epoch of each task marked."""
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    losses, scores = figure.subplots(1, 2)
+    epochs = history["epoch"] + 1
+    losses.plot(epochs, history["train_loss"], "o-", color=BLUE, markersize=4, label="training")
+    losses.plot(epochs, history["valid_loss"], "s--", color=ORANGE, markersize=4, label="validation")
+    losses.set(xlabel="epoch", ylabel="loss", title="Loss")
+    losses.set_ylim(bottom=0)
+    for task, colour, style in (("presence", BLUE, "o-"), ("severity", RED, "s--")):
+        values = history[f"{task}_f1"].astype(float)
+        if values.isna().all():
+            continue
+        scores.plot(epochs, values, style, color=colour, markersize=4, label=task)
+        best = int(values.to_numpy().argmax())
+        scores.plot(epochs.iloc[best], values.iloc[best], "o", color=colour, markersize=11, fillstyle="none")
+    scores.set(xlabel="epoch", ylabel="macro F1", title="Validation (ring: best epoch)", ylim=(0, 1.03))
+    for axes in (losses, scores):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+        axes.legend()
+    return figure
+
+
+def folds(scans: pd.DataFrame) -> Figure:
+    """Number of scans of each label in each fold, on a logarithmic axis (Figure 2 of the paper)."""
+    labelled = scans[scans["label"] != ""]
+    numbers = sorted(labelled["fold"].dropna().unique())
+    labels = [label for label in LABELS if (labelled["label"] == label).any()]
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    axes = figure.subplots()
+    width = 0.85 / max(len(labels), 1)
+    for index, label in enumerate(labels):
+        counts = [int(((labelled["fold"] == fold) & (labelled["label"] == label)).sum()) for fold in numbers]
+        places = np.arange(len(numbers)) + (index - (len(labels) - 1) / 2) * width
+        bars = axes.bar(places, counts, width, color=LABEL_COLOURS[label], label=_in_words(label))
+        axes.bar_label(bars, fontsize=7, padding=1)
+    axes.set_yscale("log")
+    axes.set_ylim(bottom=0.7)
+    axes.margins(y=0.1)
+    axes.set_xticks(range(len(numbers)), [f"fold {fold}" for fold in numbers])
+    axes.set(ylabel="scans", title="Labels by fold")
+    axes.legend(ncols=6, loc="upper center", bbox_to_anchor=(0.5, -0.1), frameon=False, fontsize=8)
+    return figure
+
+
+def _in_words(label: str) -> str:
+    return "COVID, severity unknown" if label == "covid" else label
+
+
+def crop(
+    voxels: NDArray[np.uint8], box: Box, lungs: NDArray[np.bool_], step: tuple[int, int, int], title: str
+) -> Figure:
+    """A volume in three planes through the middle of its crop box, with the box and the outline of the lungs.
+
+    Args:
+        voxels: the canonical volume.
+        box: its crop box.
+        lungs: the lung mask on its reduced grid.
+        step: voxels that one grid voxel spans.
+        title: over the picture.
+    """
+    middle = ((box.z0 + box.z1) // 2, (box.y0 + box.y1) // 2, (box.x0 + box.x1) // 2)
+    views: tuple[tuple[str, int, tuple[int, int, int, int]], ...] = (
+        ("axial", 0, (box.x0, box.y0, box.x1, box.y1)),
+        ("coronal", 1, (box.x0, box.z0, box.x1, box.z1)),
+        ("sagittal", 2, (box.y0, box.z0, box.y1, box.z1)),
+    )
+    figure = Figure(figsize=(10.5, 4.0), layout="constrained")
+    figure.suptitle(title)
+    labels = ("slice, from the head", "row, from the front", "column, from the patient's right")
+    for axes, (name, axis, (x0, y0, x1, y1)) in zip(figure.subplots(1, 3), views, strict=True):
+        image = voxels.take(middle[axis], axis)
+        mask = lungs.take(min(middle[axis] // step[axis], lungs.shape[axis] - 1), axis)
+        rows, columns = (index for index in range(3) if index != axis)
+        axes.imshow(image, cmap="gray", vmin=0, vmax=255, aspect="auto")
+        if 0 < mask.sum() < mask.size:
+            down = (np.arange(mask.shape[0]) + 0.5) * step[rows] - 0.5
+            across = (np.arange(mask.shape[1]) + 0.5) * step[columns] - 0.5
+            axes.contour(across, down, mask, levels=[0.5], colors=[SKY], linewidths=1.0)
+        axes.add_patch(Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0, fill=False, edgecolor=ORANGE, linewidth=2))
+        # A JPEG does not say how far apart its slices are, so planes across them are drawn square.
+        axes.set_box_aspect(1.0 if axis else image.shape[0] / image.shape[1])
+        axes.set(title=name, xlabel=labels[columns], ylabel=labels[rows])
+        axes.set_xlim(-0.5, image.shape[1] - 0.5)
+        axes.set_ylim(image.shape[0] - 0.5, -0.5)
+    figure.legend(
+        handles=[_line(ORANGE, "crop box"), _line(SKY, "lungs")], loc="outside lower center", ncols=2, frameon=False
+    )
+    return figure
+
+
+def _line(colour: str, label: str) -> Any:
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], color=colour, linewidth=2, label=label)
+
+
+def confusion(scores: Mapping[str, TaskScore]) -> Figure:
+    """The confusion matrices of the tasks, counts written into the cells."""
+    figure = Figure(figsize=(9, 4.2), layout="constrained")
+    for axes, (task, score) in zip(figure.subplots(1, len(scores)), scores.items(), strict=True):
+        _matrix(axes, score)
+        f1 = "no scan scored" if score.macro_f1 is None else f"macro F1 {score.macro_f1:.3f}, {score.scans} scans"
+        axes.set(title=f"{task}: {f1}", xlabel="called", ylabel="true")
+    return figure
+
+
+def _matrix(axes: Axes, score: TaskScore) -> None:
+    most = max(int(score.confusion.max()), 1)
+    axes.imshow(score.confusion, cmap="Blues", vmin=0, vmax=most)
+    axes.set_xticks(range(len(score.classes)), score.classes)
+    axes.set_yticks(range(len(score.classes)), score.classes)
+    for row, counts in enumerate(score.confusion):
+        for column, count in enumerate(counts):
+            colour = "white" if count > most / 2 else "black"
+            axes.text(column, row, str(count), ha="center", va="center", color=colour)

@@ -1,0 +1,134 @@
+"""Checkpoints: one `.safetensors` file, weights and all that is needed to use them. Nothing is ever unpickled."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from cov3d.errors import CheckpointError
+from cov3d.files import replacing
+from cov3d.models.names import Architecture
+from cov3d.models.registry import build
+from cov3d.preprocess.sizes import Size
+
+FORMAT = 1
+_KEY = "cov3d"
+
+
+@dataclass(frozen=True)
+class CheckpointInfo:
+    """What a checkpoint says of itself.
+
+    Attributes:
+        architecture: the network.
+        model: its arguments.
+        size: the size of its input.
+        preprocessing: the settings that its volumes were made with.
+        categories: names of its outputs.
+        task: the task that its epoch was chosen for.
+        fold: the fold that it was validated on, and not trained on.
+        epoch: the epoch it was saved after, from 0.
+        score: macro F1 of the task on that fold at that epoch.
+        seed: seed of the run.
+        lung_share: least and greatest share of lung in the body over the scans trained on; None if unknown.
+        experiment: number of the paper's experiment, if it is one.
+        temperature: divisor of the logits, once one is fitted.
+        options: every hyper-parameter of the run.
+        versions: of cov3d and of the libraries that made it.
+    """
+
+    architecture: Architecture
+    model: dict[str, Any]
+    size: Size
+    preprocessing: dict[str, Any]
+    categories: tuple[str, ...]
+    task: str
+    fold: int
+    epoch: int
+    score: float
+    seed: int
+    lung_share: tuple[float, float] | None = None
+    experiment: int | None = None
+    temperature: float | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+def save(file: Path, model: nn.Module, info: CheckpointInfo) -> None:
+    """Write a checkpoint, whole or not at all.
+
+    Raises:
+        OutputError: the file can't be written.
+    """
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    text = json.dumps({"format": FORMAT, **asdict(info)}, sort_keys=True)
+    with replacing(file) as aside:
+        try:
+            save_file(weights, aside, metadata={_KEY: text})
+        except SafetensorError as error:
+            raise OSError(f"safetensors: {error}") from error
+
+
+def read_info(file: Path) -> CheckpointInfo:
+    """What a checkpoint says of itself, without its weights.
+
+    Raises:
+        CheckpointError: the file is missing or not a checkpoint of ours.
+    """
+    if not file.is_file():
+        raise CheckpointError(f"there is no checkpoint at {file}: give a .safetensors file that cov3d train wrote")
+    try:
+        with safe_open(file, framework="pt") as opened:
+            metadata = opened.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{file} is not a checkpoint: it is no whole safetensors file ({error})") from error
+    if _KEY not in metadata:
+        raise CheckpointError(f"{file} is a safetensors file, but not a checkpoint that cov3d train wrote")
+    return _parse(metadata[_KEY], file)
+
+
+def _parse(text: str, file: Path) -> CheckpointInfo:
+    try:
+        values = json.loads(text)
+        if (version := values.pop("format")) != FORMAT:
+            raise CheckpointError(f"{file} has checkpoint format {version}; this version of cov3d reads {FORMAT}")
+        values["architecture"] = Architecture(values["architecture"])
+        values["size"] = Size(values["size"])
+        values["categories"] = tuple(values["categories"])
+        if values["lung_share"] is not None:
+            values["lung_share"] = tuple(values["lung_share"])
+        return CheckpointInfo(**values)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{file} is damaged: its description can't be read ({error})") from error
+
+
+def load(file: Path) -> tuple[nn.Module, CheckpointInfo]:
+    """The network of a checkpoint, on the CPU and in evaluation mode, and what the checkpoint says of itself.
+
+    Raises:
+        CheckpointError: the file is missing, not a checkpoint of ours, or its weights do not fit its network.
+    """
+    info = read_info(file)
+    model = build(info.architecture, outputs=len(info.categories), **info.model)
+    try:
+        with safe_open(file, framework="pt", device="cpu") as opened:
+            weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  no mapping
+        model.load_state_dict(weights)
+    except (SafetensorError, RuntimeError, OSError) as error:
+        raise CheckpointError(f"{file} is damaged: its weights do not fit {info.architecture} ({error})") from error
+    return model.eval(), info
+
+
+def versions() -> dict[str, str]:
+    """Versions of cov3d and of what it computes with."""
+    from importlib.metadata import version
+
+    import cov3d
+
+    names = ("torchvision", "fastai", "numpy", "scipy", "scikit-image")
+    return {"cov3d": cov3d.__version__, "torch": torch.__version__, **{name: version(name) for name in names}}

@@ -1,0 +1,47 @@
+"""`--device` and `--precision` → what torch computes on, and how."""
+
+import torch
+
+from cov3d.errors import Cov3dError
+from cov3d.training.options import Precision
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of `auto`, `cpu`, `cuda` or `cuda:N`.
+
+    Raises:
+        Cov3dError: the name is none of these, or there is no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+    kind, _, number = name.partition(":")
+    if kind not in ("cpu", "cuda") or (number and not number.isdecimal()) or name in ("cuda:", "cpu:"):
+        raise Cov3dError(f"--device is auto, cpu, cuda or cuda:N, not {name!r}")
+    if kind == "cpu":
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise Cov3dError(f"--device {name}: torch finds no CUDA device here; use --device cpu")
+    index = int(number) if number else torch.cuda.current_device()
+    if index >= torch.cuda.device_count():
+        raise Cov3dError(f"--device {name}: the CUDA devices here are 0 to {torch.cuda.device_count() - 1}")
+    return torch.device("cuda", index)
+
+
+def amp_mode(precision: Precision, device: torch.device) -> str | None:
+    """`bf16` or `fp16` for mixed precision, None for float32.
+
+    Raises:
+        Cov3dError: half precision is asked for where there is no CUDA device, or of a card that lacks it.
+    """
+    on_gpu = device.type == "cuda"
+    if precision == Precision.AUTO:
+        if not on_gpu:
+            return None
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    if precision == Precision.FP32:
+        return None
+    if not on_gpu:
+        raise Cov3dError(f"--precision {precision} needs a CUDA device; use --precision fp32 on {device.type}")
+    if precision == Precision.BF16 and not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise Cov3dError("--precision bf16: this card has no bfloat16; use fp16 or fp32")
+    return precision.value

@@ -1,0 +1,96 @@
+"""Scan table and store → the data loaders of a fold. Never preprocesses: a missing volume is an error."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from cov3d.errors import DatasetError, StoreError
+from cov3d.labels import CATEGORIES, label_index
+from cov3d.preprocess.store import Store
+
+
+@dataclass(frozen=True)
+class Fold:
+    """The labelled scans that a run trains on and those it is validated on, each a table `scan, label`."""
+
+    train: pd.DataFrame
+    validation: pd.DataFrame
+
+
+class ScanDataset(Dataset[tuple[Tensor, Tensor]]):
+    """Scans of a store with their labels.
+
+    An item is a volume (`uint8`, (1, depth, height, width)) and a label index. Volumes stay `uint8` until they are
+    on the device: a quarter of the bytes to move.
+    """
+
+    def __init__(self, scans: pd.DataFrame, store: Store, categories: Sequence[str] = CATEGORIES) -> None:
+        self.scans = list(scans["scan"])
+        self.labels = [label_index(label, categories) for label in scans["label"]]
+        self._store = store
+
+    def __len__(self) -> int:
+        return len(self.scans)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        voxels = np.array(self._store.read(self.scans[index]))
+        return torch.from_numpy(voxels)[None], torch.tensor(self.labels[index])
+
+
+def choose_fold(table: pd.DataFrame, fold: int) -> Fold:
+    """Fold `fold` for validation, the other folds for training.
+
+    Raises:
+        DatasetError: no scan is in the fold, or none is left to train on.
+    """
+    labelled = table[table["fold"].notna() & (table["label"] != "")]
+    if labelled.empty:
+        raise DatasetError("no scan in the scan table has a label and a fold: there is nothing to train on")
+    validation = labelled[labelled["fold"] == fold]
+    train = labelled[labelled["fold"] != fold]
+    if validation.empty:
+        folds = ", ".join(str(number) for number in sorted(labelled["fold"].unique()))
+        raise DatasetError(f"no scan is in fold {fold}: the scan table has the folds {folds}")
+    if train.empty:
+        raise DatasetError(f"all labelled scans are in fold {fold}: none is left to train on")
+    columns = ["scan", "label"]
+    return Fold(train=train[columns].reset_index(drop=True), validation=validation[columns].reset_index(drop=True))
+
+
+def check_preprocessed(scans: Sequence[str], store: Store) -> None:
+    """Raise StoreError if a scan is not in the store."""
+    missing = [scan for scan in scans if not store.has(scan)]
+    if missing:
+        raise StoreError(
+            f"{len(missing)} of {len(scans)} scans are not in {store.folder} (the first is {missing[0]}): "
+            f"run cov3d preprocess --size {store.size} first"
+        )
+
+
+def scan_loader(
+    dataset: ScanDataset,
+    *,
+    batch_size: int,
+    workers: int,
+    device: torch.device,
+    shuffle_seed: int | None = None,
+) -> DataLoader[tuple[Tensor, Tensor]]:
+    """A loader over a dataset; shuffled, and reproducibly so, where `shuffle_seed` is given.
+
+    The order is drawn in this process, so the number of workers does not change it.
+    """
+    generator = None if shuffle_seed is None else torch.Generator().manual_seed(shuffle_seed)
+    return DataLoader(
+        dataset,
+        batch_size=batch_size,
+        shuffle=generator is not None,
+        generator=generator,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=device.type == "cuda",
+    )

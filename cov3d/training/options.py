@@ -1,0 +1,83 @@
+"""Every option of a training run, with the paper's defaults (sections 3.2 to 3.6)."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from cov3d.errors import Cov3dError
+from cov3d.models.names import Architecture
+from cov3d.preprocess.sizes import Size
+
+
+class Precision(StrEnum):
+    """Arithmetic of the network's forward and backward pass; weights are always float32."""
+
+    AUTO = "auto"
+    FP32 = "fp32"
+    FP16 = "fp16"
+    BF16 = "bf16"
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """What a run is made of, its data aside.
+
+    Attributes:
+        architecture: the network.
+        size: of its input.
+        fold: the fold held out for validation.
+        epochs: passes over the other folds.
+        batch_size: scans to a step.
+        learning_rate: maximum of the 1cycle schedule.
+        weight_decay: added to the loss (L2), not decoupled; batch norm and biases are spared.
+        gamma: γ of the focal loss.
+        emd_weight: λ, the share of the earth mover's distance in the loss.
+        distances: between neighbouring categories, along the axis of severity.
+        negative_positive_distance: for scans of unknown severity.
+        dropout: probability that an activation is dropped.
+        reflect: reflect every other scan, left to right.
+        brightness: σ_b of equation 8.
+        contrast: σ_c of equation 8.
+        seed: of weights, order, dropout and augmentation.
+        precision: arithmetic.
+    """
+
+    architecture: Architecture = Architecture.RESNET
+    size: Size = Size.MEDIUM
+    fold: int = 0
+    epochs: int = 40
+    batch_size: int = 2
+    learning_rate: float = 1e-4
+    weight_decay: float = 1e-5
+    gamma: float = 2.0
+    emd_weight: float = 0.2
+    distances: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)
+    negative_positive_distance: float = 1.0
+    dropout: float = 0.2
+    reflect: bool = True
+    brightness: float = 0.04
+    contrast: float = 0.04
+    seed: int = 0
+    precision: Precision = Precision.AUTO
+
+    def __post_init__(self) -> None:
+        """Refuse a value that can't be trained with.
+
+        Raises:
+            Cov3dError: the sentence names the option.
+        """
+        checks = {
+            "--epochs must be 1 or more": self.epochs >= 1,
+            "--batch-size must be 1 or more": self.batch_size >= 1,
+            "--learning-rate must be above 0": 0 < self.learning_rate < float("inf"),
+            "--weight-decay must be 0 or more": 0 <= self.weight_decay < float("inf"),
+            "--gamma must be 0 or more": 0 <= self.gamma < float("inf"),
+            "--emd-weight must be from 0 to 1": 0 <= self.emd_weight <= 1,
+            "--distances must be 0 or more": all(0 <= step < float("inf") for step in self.distances),
+            "--negative-positive-distance must be 0 or more": 0 <= self.negative_positive_distance < float("inf"),
+            "--dropout must be from 0 to below 1": 0 <= self.dropout < 1,
+            "--brightness must be 0 or more": 0 <= self.brightness < float("inf"),
+            "--contrast must be 0 or more": 0 <= self.contrast < float("inf"),
+        }
+        for sentence, holds in checks.items():
+            if not holds:
+                raise Cov3dError(sentence)

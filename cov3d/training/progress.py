@@ -1,0 +1,64 @@
+"""The progress bar of a fit, in rich, as everywhere in cov3d: fastai's own writes control characters into a pipe."""
+
+from fastai.callback.core import Callback
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from cov3d.training.callbacks import TASKS, Validation
+
+
+class EpochProgress(Callback):
+    """A bar for the epoch that runs, and a line for each that has ended."""
+
+    order = 60
+
+    def __init__(self, console: Console, validation: Validation) -> None:
+        super().__init__()
+        self.console, self.validation = console, validation
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        self.bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self.row = self.bar.add_task("", total=None, note="")
+
+    def before_fit(self) -> None:
+        self.bar.start()
+
+    def after_fit(self) -> None:
+        self.bar.stop()
+
+    def before_train(self) -> None:
+        self._begin("training")
+
+    def before_validate(self) -> None:
+        self._begin("validating")
+
+    def _begin(self, what: str) -> None:
+        name = f"epoch {self.learn.epoch + 1}/{self.learn.n_epoch} {what}"
+        self.bar.reset(self.row, description=name, total=len(self.learn.dl), note="")
+
+    def after_batch(self) -> None:
+        if self.learn.training:
+            note = f"loss {float(self.learn.smooth_loss):.4f}"
+            if self.validation.result is not None:
+                note += "  " + self._scores()
+            self.bar.update(self.row, note=note)
+        self.bar.advance(self.row)
+
+    def after_epoch(self) -> None:
+        rows = self.learn.history.rows
+        if not rows or rows[-1]["epoch"] != self.learn.epoch:
+            return
+        last = rows[-1]
+        self.console.print(
+            f"epoch {self.learn.epoch + 1}/{self.learn.n_epoch}  train loss {last['train_loss']:.4f}  "
+            f"valid loss {last['valid_loss']:.4f}  {self._scores()}",
+            highlight=False,
+        )
+
+    def _scores(self) -> str:
+        return "  ".join(f"{task} F1 {self.validation.macro_f1(task):.3f}" for task in TASKS)
