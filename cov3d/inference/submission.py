@@ -3,22 +3,14 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from enum import StrEnum
 from pathlib import Path
 
 import pandas as pd
 
 from cov3d.errors import DatasetError
 from cov3d.files import write_text
+from cov3d.inference.task import Task
 from cov3d.labels import NON_COVID, UNKNOWN_SEVERITY
-
-
-class Task(StrEnum):
-    """Which of the challenge's two tasks files are written for."""
-
-    PRESENCE = "presence"
-    SEVERITY = "severity"
-    BOTH = "both"
 
 
 def check_names(scans: Iterable[str]) -> None:

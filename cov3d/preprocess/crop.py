@@ -1,6 +1,6 @@
 """Segmentation → the box that the volume is cropped to."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -12,6 +12,13 @@ CropKind = Literal["lungs", "fallback"]
 
 MARGIN = 1
 """Grid voxels added around the lungs: what the reduced grid can't resolve."""
+
+BASE_MARGIN = 0.02
+"""Share of the lungs' depth added below them: the deepest recess is thinner than a grid voxel."""
+
+OPACITY_BASE_MARGIN = 0.05
+"""Share of the lungs' depth added below lungs that are opaque throughout, and less in proportion: where there is
+much ground glass there is consolidation too, first at the base, and it looks like the tissue under it."""
 
 LEAST_LUNG_SHARE = 0.02
 """Less lung than this share of the body is taken for a mistake: bowel gas, or a scan of something else."""
@@ -57,7 +64,9 @@ def find_crop(segmentation: Segmentation, shape: tuple[int, int, int]) -> Crop:
     share = lungs / body if body else 0.0
     lung_voxels = lungs * int(np.prod(segmentation.step))
     if share >= LEAST_LUNG_SHARE:
-        box = _bounding_box(segmentation.lungs, segmentation.step, shape, MARGIN)
+        sides = _bounding_box(segmentation.lungs, segmentation.step, shape, MARGIN)
+        below = (BASE_MARGIN + OPACITY_BASE_MARGIN * segmentation.opacity) * (sides.z1 - sides.z0)
+        box = replace(sides, z1=min(sides.z1 + round(below), shape[0]))
         return Crop(box=box, kind="lungs", lung_share=share, lung_voxels=lung_voxels)
     if body:
         box = _bounding_box(segmentation.body, segmentation.step, shape, 0)

@@ -20,8 +20,11 @@ Mask = NDArray[np.bool_]
 
 GRID_DEPTH = 100
 GRID_WIDTH = 128
-TISSUE = hounsfield_to_grey(-400.0)
-"""Above: tissue. Ground glass stays below it, consolidation does not."""
+TISSUE = hounsfield_to_grey(-300.0)
+"""Above: tissue. Even dense ground glass stays below it; consolidation does not."""
+
+OPAQUE = hounsfield_to_grey(-650.0)
+"""Above: lung with less air than it should have. In healthy lungs 3 to 5 % is: vessels."""
 
 _PADDING = 4.0
 """At or below: no measurement (outside the round field of view), not air."""
@@ -42,11 +45,13 @@ class Segmentation:
         lungs: bool, shape (depth, height, width) of the grid; empty of True where no lungs were found.
         body: bool, same shape; everything within the skin, lungs included.
         step: voxels of the volume that one grid voxel spans along (depth, height, width).
+        opacity: share of the lungs, their surface left out, that is denser than aerated lung; 0 to 1.
     """
 
     lungs: Mask
     body: Mask
     step: tuple[int, int, int]
+    opacity: float
 
 
 def segment(voxels: NDArray[np.uint8]) -> Segmentation:
@@ -57,7 +62,9 @@ def segment(voxels: NDArray[np.uint8]) -> Segmentation:
     trunk = _trunk(tissue)
     outside = _outside(trunk)
     lungs = _lungs(grid, ~tissue & ~outside, _gas_level(grid, outside & ~tissue))
-    return Segmentation(lungs=lungs, body=~outside, step=step)
+    inner = grid[ndimage.binary_erosion(lungs, _BALL)]
+    opacity = float((inner > OPAQUE).mean()) if inner.size else 0.0
+    return Segmentation(lungs=lungs, body=~outside, step=step, opacity=opacity)
 
 
 def block_mean(voxels: NDArray[np.uint8], step: tuple[int, int, int]) -> NDArray[np.float32]:

@@ -89,7 +89,7 @@ def settings(size: Size) -> dict[str, Any]:
         "window_hu": list(WINDOW_HU),
         "algorithm": ALGORITHM,
         "grid": [lungs.GRID_DEPTH, lungs.GRID_WIDTH],
-        "margin": cropping.MARGIN,
+        "margins": [cropping.MARGIN, cropping.BASE_MARGIN, cropping.OPACITY_BASE_MARGIN],
         "least_lung_share": cropping.LEAST_LUNG_SHARE,
         "resize": "skimage order 3",
     }

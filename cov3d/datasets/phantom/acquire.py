@@ -1,4 +1,4 @@
-"""How a synthetic scan is taken: slices, field of view, table, noise, blur, and the window that makes grey of HU."""
+"""How a synthetic scan is taken: slices, field of view, table, noise, blur, and the window to grey levels."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from cov3d.datasets.phantom.geometry import Array, Frame
 from cov3d.volume import WINDOW_HU
 
 BANK = 6
-"""How many noise images a scan draws; each slice adds two, rolled at random, at a fraction of the cost of new ones."""
+"""How many noise images a scan draws; a slice adds two, rolled at random: far cheaper than new ones."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Acquisition:
         softness: width of an edge, mm.
         gas: how much brighter than -1000 HU gas looks, HU.
         padding: whether the corners outside the circular field are black.
-        table: gap below the back (mm), radius of the curve (mm), density of its shell (HU); None for no table in view.
+        table: gap below the back (mm), radius of the curve (mm), density of its shell (HU); None for none.
         motion: share of slices doubled by breathing or heartbeat; streak: deviation (HU) of streaks there.
     """
 
@@ -91,14 +91,14 @@ def draw_acquisition(
         padding=bool(rng.random() < 0.35),
         table=_draw_table(rng),
         motion=float(rng.uniform(0.1, 0.4)) if rng.random() < 0.25 else 0.0,
-        streak=float(rng.uniform(5, 25)),
+        streak=float(rng.uniform(3, 14)),
     )
 
 
 def _draw_table(rng: np.random.Generator) -> tuple[float, float, float] | None:
     if rng.random() < 0.08:
         return None
-    return float(rng.uniform(4, 22)), float(rng.uniform(260, 520)), float(rng.uniform(-550, 150))
+    return float(rng.uniform(4, 22)), float(rng.uniform(340, 700)), float(rng.uniform(-550, 150))
 
 
 class Scanner:
@@ -110,22 +110,26 @@ class Scanner:
         frame = settings.frame
         x, y = frame.centres[None, :], frame.centres[:, None]
         self.table = _table(settings, back, x, y) if settings.table else None
-        self.first_row = int(np.searchsorted(frame.centres, back - 5))
+        self.rows = slice(0, 0)
+        if self.table is not None:
+            filled = np.flatnonzero((self.table > -999).any(axis=1))
+            self.rows = slice(int(filled.min(initial=0)), int(filled.max(initial=0)) + 1)
         self.outside = x * x + y * y > (frame.fov / 2) ** 2
         shape = (BANK, frame.resolution, frame.resolution)
         white = rng.standard_normal(shape, dtype=np.float32)
         grain = settings.grain * frame.resolution / 512
         bank = gaussian_filter(white, (0, grain, grain), mode="wrap", truncate=2.5) if grain > 0.25 else white
-        self.bank = (bank * np.float32(settings.noise / np.sqrt(2) / max(float(bank.std()), 1e-6))).astype(np.float32)
+        self.bank = (bank * np.float32(settings.noise / np.sqrt(2) / max(float(bank.std()), 1e-6))).astype(
+            np.float32
+        )
 
     def grey(self, hu: Array) -> NDArray[np.uint8]:
-        """One slice as `uint8` grey levels; slices are to come in order, since noise is drawn as they come."""
+        """One slice as `uint8` grey levels. Slices come in order, since noise is drawn as they come."""
         settings, rng = self.settings, self.rng
-        if self.table is not None:
-            rows = slice(self.first_row, None)
-            np.maximum(hu[rows], self.table[rows], out=hu[rows])
         if rng.random() < settings.motion:
             hu = _moved(hu, settings, rng)
+        if self.table is not None:
+            np.maximum(hu[self.rows], self.table[self.rows], out=hu[self.rows])
         first, second = rng.choice(BANK, 2, replace=False)
         rows, columns = rng.integers(0, hu.shape[0], 2)
         hu = hu + self.bank[first]
@@ -157,17 +161,21 @@ def _table(settings: Acquisition, back: float, x: Array, y: Array) -> Array:
     hu = -1000 + 55 * cushion + 70 * core
     hu += line * (shell - hu)
     hu += 0.8 * second * (shell - hu)
-    return np.where(np.abs(x) < 230, hu, -1000).astype(np.float32)
+    return np.where(np.abs(x) < 215, hu, -1000).astype(np.float32)
 
 
 def _moved(hu: Array, settings: Acquisition, rng: np.random.Generator) -> Array:
     """A slice taken while the body moved: two positions at once, and streaks across them."""
     pixel = settings.frame.pixel
-    rows, columns = (np.rint(rng.normal(0, 2.0, 2) / pixel)).astype(int).tolist()
+    rows, columns = (np.rint(rng.normal(0, 1.3, 2) / pixel)).astype(int).tolist()
     double = 0.5 * (hu + np.roll(hu, (rows, columns), axis=(0, 1)))
     angle = rng.uniform(-0.6, 0.6)
     centres = settings.frame.centres
     across = centres[:, None] * np.float32(np.cos(angle)) + centres[None, :] * np.float32(np.sin(angle))
     wave = np.sin(across * np.float32(2 * np.pi / rng.uniform(9, 22)) + np.float32(rng.uniform(0, 6)))
+    # Streaks fan out from one place, the heart's border say, and fade away from it.
+    centre = rng.normal(0, 0.12 * settings.frame.fov, 2)
+    away = (centres[None, :] - np.float32(centre[0])) ** 2 + (centres[:, None] - np.float32(centre[1])) ** 2
+    wave *= np.exp(-away / np.float32(2 * (0.18 * settings.frame.fov) ** 2))
     body = np.clip((double + 950) * np.float32(1 / 300), 0, 1)
     return np.asarray(double + wave * body * np.float32(settings.streak), np.float32)

@@ -10,17 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 
-# Outlines down the body. The first column is the height u = z / lung height (0 at the lungs' top, 1 at their lowest
-# point); widths are shares of the rib cage's half-width, fronts and backs shares of its half-depth.
+# Outlines down the body. The first column is the height u = z / lung height (0 at the lungs' top, 1 at their
+# lowest point); widths are shares of the rib cage's half-width, fronts and backs shares of its half-depth.
 _OUTLINES = np.array(
     [
         # u,   cage: half, front, back,   trunk without fat: half, front, back
         [-0.60, 0.22, -0.20, 0.45, 0.50, -0.50, 0.85],
-        [-0.30, 0.24, -0.18, 0.48, 0.58, -0.42, 0.92],
-        [-0.15, 0.32, -0.22, 0.52, 1.15, -0.46, 1.08],
-        [-0.05, 0.46, -0.32, 0.58, 1.42, -0.60, 1.20],
-        [0.05, 0.64, -0.48, 0.68, 1.42, -0.76, 1.29],
-        [0.20, 0.83, -0.71, 0.85, 1.32, -0.97, 1.36],
+        [-0.36, 0.24, -0.18, 0.46, 0.56, -0.44, 0.92],
+        [-0.25, 0.28, -0.18, 0.48, 0.95, -0.42, 1.00],
+        [-0.15, 0.34, -0.22, 0.52, 1.36, -0.46, 1.08],
+        [-0.05, 0.47, -0.32, 0.58, 1.46, -0.60, 1.20],
+        [0.05, 0.65, -0.48, 0.68, 1.43, -0.76, 1.29],
+        [0.20, 0.84, -0.71, 0.85, 1.32, -0.97, 1.36],
         [0.40, 0.95, -0.91, 0.97, 1.24, -1.12, 1.37],
         [0.60, 1.00, -1.00, 1.00, 1.20, -1.18, 1.35],
         [0.80, 1.01, -1.03, 0.97, 1.18, -1.20, 1.32],
@@ -40,11 +41,13 @@ class Person:
         height: from the lungs' top to their lowest point.
         fat: thickness of the fat under the skin at the side.
         cage_square, body_square: how square the sections are, 0 to 1.
-        dome: height of the right diaphragm's dome, as a share of `height`: low in deep inspiration (a large number).
+        dome: place of the right diaphragm's dome, as a share of `height`; larger in deep inspiration.
         left_lower: how much lower the left dome is.
         slope: how steeply the diaphragm falls backwards, as a share of what is below the dome.
         heart: scale of the heart.
         kyphosis: how far the mid spine stands behind its ends.
+        gutter: how far the ribs bulge backwards beside the spine, as a share of `depth`.
+        flat: how much of the back the table flattens.
         rib_pitch, rib_drop: distance between ribs; how far a rib falls from back to front.
         lung: density of healthy lung at the middle of the chest.
         gradient: how much denser the back of the lungs is than their front.
@@ -66,6 +69,8 @@ class Person:
     slope: float
     heart: float
     kyphosis: float
+    gutter: float
+    flat: float
     rib_pitch: float
     rib_drop: float
     lung: float
@@ -95,7 +100,7 @@ class Person:
         return PchipInterpolator(_OUTLINES[:, 0], _OUTLINES[:, 1:], axis=0)
 
     def outlines(self, z: float) -> NDArray[np.float64]:
-        """Shape (6,), mm: half-width, front and back of the rib cage, then of the trunk without its fat, at height z."""
+        """Shape (6,), mm: half-width, front and back of the rib cage, then of the trunk without fat."""
         u = float(np.clip(z / self.height, _OUTLINES[0, 0], _OUTLINES[-1, 0]))
         size = np.array([self.width, self.depth, self.depth] * 2)
         return np.asarray(self._curves(u)) * size
@@ -103,7 +108,7 @@ class Person:
     def spine(self, z: float) -> float:
         """y of the middle of the vertebral body at height z, mm."""
         u = np.clip(z / self.height, -0.3, 1.3)
-        return float(0.80 * self.depth - 14 * self.scale - self.kyphosis * (2 * (u - 0.55)) ** 2)
+        return float(0.76 * self.depth - 16 * self.scale - self.kyphosis * (2 * (u - 0.55)) ** 2)
 
 
 def draw_person(rng: np.random.Generator) -> Person:
@@ -113,7 +118,7 @@ def draw_person(rng: np.random.Generator) -> Person:
     inspiration = rng.beta(3.0, 1.6)
     return Person(
         female=female,
-        breast=float(rng.uniform(30, 70)) if female else 0.0,
+        breast=float(rng.uniform(28, 66)) if female else 0.0,
         width=width,
         depth=width * float(np.clip(rng.normal(0.74, 0.05), 0.62, 0.88)),
         height=width * float(rng.uniform(1.68, 1.95)) * (0.85 + 0.25 * inspiration),
@@ -123,10 +128,12 @@ def draw_person(rng: np.random.Generator) -> Person:
         dome=0.62 + 0.17 * inspiration + float(rng.uniform(-0.02, 0.02)),
         left_lower=float(rng.uniform(3, 20)),
         slope=float(rng.uniform(0.7, 0.95)),
-        heart=float(rng.uniform(0.85, 1.15)),
+        heart=float(rng.uniform(0.80, 1.05)),
         kyphosis=float(rng.uniform(6, 22)),
+        gutter=float(rng.uniform(0.06, 0.16)),
+        flat=float(rng.uniform(2, 12)),
         rib_pitch=float(rng.uniform(22, 27)) * width / 130,
-        rib_drop=float(rng.uniform(60, 95)),
+        rib_drop=float(rng.uniform(75, 120)),
         lung=-790 - 120 * inspiration + float(rng.normal(0, 15)),
         gradient=float(rng.uniform(15, 80)),
         blood=float(rng.uniform(120, 280)) if rng.random() < 0.12 else float(rng.uniform(32, 52)),

@@ -1,9 +1,10 @@
-"""Ribs, breastbone, shoulder blades and spine, drawn straight at the pixels of a slice: too thin for the coarse grid.
+"""Ribs, breastbone, shoulder blades and spine, drawn at the pixels of a slice: too thin for the coarse grid.
 
 Each function returns the density (HU) of bone, and the share (0 to 1) of a pixel that it fills.
 """
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cov3d.datasets.phantom.anatomy import Person
 from cov3d.datasets.phantom.geometry import Array
@@ -13,7 +14,9 @@ CARTILAGE = 0.86
 """Bearing (0 back, 1 front) from which a rib is cartilage."""
 
 
-def shell(person: Person, x: Array, z: float, cage: Array, bearing: Array, edge: float) -> tuple[Array, Array]:
+def shell(
+    person: Person, x: Array, z: float, cage: Array, bearing: Array, edge: float
+) -> tuple[Array, Array]:
     """Ribs, breastbone and shoulder blades at pixels near the rib cage's wall.
 
     Args:
@@ -30,12 +33,12 @@ def shell(person: Person, x: Array, z: float, cage: Array, bearing: Array, edge:
     rind = np.clip(1 + distance / 3.0, 0, 1)
     density = person.bone * (np.float32(180) + 480 * rind)
     density = np.where(soft & (ribs <= distance), np.float32(95), density)
-    return density.astype(np.float32), share
+    return density.astype(np.float32), share.astype(np.float32)
 
 
-def _ribs(person: Person, z: float, cage: Array, bearing: Array) -> tuple[Array, Array]:
+def _ribs(person: Person, z: float, cage: Array, bearing: Array) -> tuple[Array, NDArray[np.bool_]]:
     """Distance to the nearest rib and whether it is cartilage there."""
-    # The first ribs are short and level, the lower ones long and steep; cartilage climbs back to the breastbone.
+    # The first ribs are short and level, the lower ones long and steep; cartilage climbs to the breastbone.
     fall = np.minimum(bearing, CARTILAGE)
     climb = np.maximum(bearing - CARTILAGE, 0) / (1 - CARTILAGE)
     steep = np.clip(0.45 + 0.6 * z / person.height, 0.35, 1.0)
@@ -44,10 +47,11 @@ def _ribs(person: Person, z: float, cage: Array, bearing: Array) -> tuple[Array,
     number = np.rint(phase)
     above = (phase - number) * np.float32(person.rib_pitch)
     size = np.float32(person.scale)
-    ring = np.sqrt(((cage - 6.5 * size) / (4.2 * size)) ** 2 + (above / (6.8 * size)) ** 2)
+    ring = np.sqrt(((cage - 6.5 * size) / (3.7 * size)) ** 2 + (above / (6.8 * size)) ** 2)
     distance = (ring - 1) * (4.5 * size)
     exists = (number >= 0) & (number < RIBS) & ((number < 10) | (bearing < 0.55)) & (bearing < 0.97)
-    return np.where(exists, distance, np.float32(30)), (bearing > CARTILAGE)
+    exists &= bearing > 0.07
+    return np.where(exists, distance, np.float32(30)).astype(np.float32), bearing > CARTILAGE
 
 
 def _breastbone(person: Person, x: Array, z: float, cage: Array, bearing: Array) -> Array:
@@ -57,7 +61,9 @@ def _breastbone(person: Person, x: Array, z: float, cage: Array, bearing: Array)
     half = (26 if u < 0.16 else 17) * person.scale
     across = np.abs(x) - np.float32(half)
     through = np.abs(cage - 8) - np.float32(5.5)
-    return np.where(bearing > 0.75, np.maximum(across, through), np.float32(30)).astype(np.float32)
+    corner = np.hypot(np.maximum(across + 4, 0), np.maximum(through + 4, 0)) - 4
+    plate = np.maximum(corner, np.maximum(across, through))
+    return np.where(bearing > 0.75, plate, np.float32(30)).astype(np.float32)
 
 
 def _blades(person: Person, z: float, cage: Array, bearing: Array) -> Array:
@@ -67,14 +73,16 @@ def _blades(person: Person, z: float, cage: Array, bearing: Array) -> Array:
         return np.full(cage.shape, 30, np.float32)
     narrow = (u + 0.05) / 0.57
     first, last = 0.20 + 0.04 * narrow, 0.46 - 0.20 * narrow
-    off_end = np.maximum(np.float32(first) - bearing, bearing - np.float32(last)) * np.float32(2.6 * person.width)
+    off_end = np.maximum(np.float32(first) - bearing, bearing - np.float32(last)) * np.float32(
+        2.6 * person.width
+    )
     lift = 19 + 10 * np.abs(bearing - np.float32(0.33)) * 6
     through = np.abs(cage - lift * np.float32(person.scale)) - np.float32(2.2)
     return np.maximum(off_end, through).astype(np.float32)
 
 
 def spine(person: Person, x: Array, y: Array, z: float, edge: float) -> tuple[Array, Array]:
-    """Vertebra or disc with the canal and the processes behind it; `x` and `y` in mm from the vertebra's middle."""
+    """Vertebra or disc, with canal and processes; `x` and `y` in mm from the vertebra's middle."""
     s = np.float32(person.scale)
     pitch = 0.088 * person.height
     level = (z / pitch) % 1.0

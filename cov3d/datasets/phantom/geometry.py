@@ -1,12 +1,13 @@
 """Millimetres, grids and soft shapes: the arithmetic under the synthetic chest.
 
-Shapes are fields of approximate signed distance (mm, negative inside), worked out on a coarse grid of about 4 mm and
-interpolated to the pixels of a slice, where the edge is drawn. A distance is smooth across an edge, so the edge comes
-out as sharp as the pixels allow, at a fraction of the cost of evaluating the anatomy at every pixel. A model in voxels
-of HU was rejected: its edges would have been as coarse as its grid.
+Shapes are fields of approximate signed distance (mm, negative inside), worked out on a coarse grid of about 4
+mm and interpolated to the pixels of a slice, where the edge is drawn. A distance is smooth across an edge, so
+the edge comes out as sharp as the pixels allow, at a fraction of the cost of evaluating the anatomy at every
+pixel. A model in voxels of HU was rejected: its edges would have been as coarse as its grid.
 
-Coordinates of the body: x to the patient's left, y backwards, z towards the feet, in mm; x = 0 is the midline, y = 0
-the middle of the chest, z = 0 the top of the lungs. No BLAS is called, so that results don't depend on threads.
+Coordinates of the body: x to the patient's left, y backwards, z towards the feet, in mm; x = 0 is the
+midline, y = 0 the middle of the chest, z = 0 the top of the lungs. No BLAS is called, so that results don't
+depend on threads.
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ Array = NDArray[np.float32]
 Box = tuple[slice, slice]
 
 STEP = 4.0
-"""Distance between the nodes of the coarse grid, mm."""
+"""Distance between the nodes of the coarse grid within a plane, mm."""
 
 FAR = 30.0
 """A distance (mm) that stands for "nowhere near"."""
@@ -76,13 +77,27 @@ class Frame:
         """The inverse of `to_body`; z may be an array as well."""
         cosine, sine = np.float32(np.cos(self.roll)), np.float32(np.sin(self.roll))
         return (
-            cosine * x - sine * y + np.float32(self.shift[0]) + np.float32(self.lean) * (z - np.float32(self.pivot)),
-            sine * x + cosine * y + np.float32(self.shift[1]) + np.float32(self.pitch) * (z - np.float32(self.pivot)),
+            cosine * x
+            - sine * y
+            + np.float32(self.shift[0])
+            + np.float32(self.lean) * (z - np.float32(self.pivot)),
+            sine * x
+            + cosine * y
+            + np.float32(self.shift[1])
+            + np.float32(self.pitch) * (z - np.float32(self.pivot)),
         )
+
+    def point_to_image(self, x: float, y: float, z: float) -> tuple[float, float]:
+        """`to_image` for one point."""
+        column, row = self.to_image(np.array(x, np.float32), np.array(y, np.float32), np.array(z, np.float32))
+        return float(column), float(row)
 
 
 class Grid:
-    """The coarse nodes that cover a frame: `x` (nx,) and `y` (ny,) in image mm, `z` (nz,) in mm of the body."""
+    """The coarse nodes over a frame: `x` (nx,) and `y` (ny,) in image mm, `z` (nz,) in mm of the body.
+
+    `rise` is the distance between planes, mm: `STEP`, or somewhat more where the slices are thicker than that.
+    """
 
     def __init__(self, frame: Frame) -> None:
         self.frame = frame
@@ -90,8 +105,9 @@ class Grid:
         self.x = (np.arange(nodes) * STEP - (nodes - 1) * STEP / 2).astype(np.float32)
         self.y = self.x
         first, last = float(frame.z[0]) - frame.thickness, float(frame.z[-1]) + frame.thickness
-        planes = int(np.ceil((last - first) / STEP)) + 2
-        self.z = (first + np.arange(planes) * STEP).astype(np.float32)
+        self.rise = float(np.clip(frame.thickness, STEP, 1.5 * STEP))
+        planes = int(np.ceil((last - first) / self.rise)) + 2
+        self.z = (first + np.arange(planes) * self.rise).astype(np.float32)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -103,13 +119,12 @@ class Grid:
 
     def window(self, index: int, x: float, y: float, half: float) -> Box:
         """The nodes of a plane within `half` mm of the body's point (x, y), along rows and columns."""
-        z = self.z[index]
-        column, row = self.frame.to_image(np.float32(x), np.float32(y), z)  # type: ignore[arg-type]
-        return _span(self.y, float(row), half), _span(self.x, float(column), half)
+        column, row = self.frame.point_to_image(x, y, float(self.z[index]))
+        return _span(self.y, row, half), _span(self.x, column, half)
 
     def at(self, fields: Array, z: float) -> Array:
         """`fields` (..., nz, ny, nx) interpolated to the plane z: (..., ny, nx)."""
-        place = float(np.clip((z - self.z[0]) / STEP, 0, len(self.z) - 1.001))
+        place = float(np.clip((z - self.z[0]) / self.rise, 0, len(self.z) - 1.001))
         below = int(place)
         lower = fields[..., below, :, :]
         return lower + (fields[..., below + 1, :, :] - lower) * np.float32(place - below)
@@ -155,7 +170,7 @@ class Upsampler:
 
 
 def smooth_max(a: Array, b: Array, blend: float) -> Array:
-    """The larger of two fields, rounded over about `blend` mm where they meet: an intersection with soft corners."""
+    """The larger of two fields, rounded over about `blend` mm where they meet."""
     return 0.5 * (a + b + np.sqrt((a - b) ** 2 + np.float32(blend * blend)))
 
 
@@ -164,8 +179,8 @@ def oval(
 ) -> tuple[Array, Array]:
     """Distance along the ray from the middle to an oval, and the angle round it.
 
-    The oval reaches from `front` to `back` in y and ±`half` in x. `square` 0 is an ellipse, 1 its squarer cousin of
-    fourth powers; `skew` widens the back.
+    The oval reaches from `front` to `back` in y and ±`half` in x. `square` 0 is an ellipse, 1 its squarer
+    cousin of fourth powers; `skew` widens the back.
 
     Returns:
         Distance in mm; bearing from 0 at the back to 1 at the front, the same on both sides.
@@ -198,8 +213,10 @@ class Tube:
     radii: Sequence[float]
 
 
-def add_blobs(field: Array, grid: Grid, index: int, x: Array, y: Array, blobs: Sequence[Blob]) -> None:
-    """Unite `field` (ny, nx) of one plane with `blobs`, in place."""
+def add_blobs(
+    field: Array, grid: Grid, index: int, x: Array, y: Array, blobs: Sequence[Blob], blend: float = 0.0
+) -> None:
+    """Unite `field` (ny, nx) of one plane with `blobs`, in place; `blend` mm fill the grooves between."""
     z = float(grid.z[index])
     for blob in blobs:
         (cx, cy, cz), (rx, ry, rz) = blob.centre, blob.radii
@@ -210,7 +227,10 @@ def add_blobs(field: Array, grid: Grid, index: int, x: Array, y: Array, blobs: S
         near = np.sqrt((dx / rx) ** 2 + (dy / ry) ** 2 + np.float32(((z - cz) / rz) ** 2))
         slope = np.sqrt((dx / rx**2) ** 2 + (dy / ry**2) ** 2 + np.float32(((z - cz) / rz**2) ** 2))
         distance = near * (near - 1) / np.maximum(slope, np.float32(1e-4))
-        np.minimum(field[rows, columns], distance, out=field[rows, columns])
+        if blend:
+            field[rows, columns] = -smooth_max(-field[rows, columns], -distance, blend)
+        else:
+            np.minimum(field[rows, columns], distance, out=field[rows, columns])
 
 
 def add_tubes(field: Array, grid: Grid, index: int, x: Array, y: Array, tubes: Sequence[Tube]) -> None:
@@ -239,6 +259,8 @@ def _to_segment(
     ex, ey, ez = (end[i] - start[i] for i in range(3))
     dx, dy, dz = x - np.float32(start[0]), y - np.float32(start[1]), z - start[2]
     length = max(ex * ex + ey * ey + ez * ez, 1e-6)
-    along = np.clip((dx * np.float32(ex) + dy * np.float32(ey) + np.float32(dz * ez)) / np.float32(length), 0, 1)
+    along = np.clip(
+        (dx * np.float32(ex) + dy * np.float32(ey) + np.float32(dz * ez)) / np.float32(length), 0, 1
+    )
     away = (dx - along * ex) ** 2 + (dy - along * ey) ** 2 + (np.float32(dz) - along * np.float32(ez)) ** 2
     return np.sqrt(away) - (np.float32(r0) + along * np.float32(r1 - r0))

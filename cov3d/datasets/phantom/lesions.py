@@ -1,8 +1,9 @@
 """What is wrong with the lungs: COVID-19's ground glass and consolidation, and what else a scan may show.
 
-Involvement is the share of lung voxels that a lesion holds. A lesion is where a smooth score (chance, plus a liking
-for the edge, the back and the base of the lungs) passes a threshold, and the threshold is the score's own quantile:
-the share asked for is the share got. Drawing blobs until enough was covered would only have come near it.
+Involvement is the share of lung voxels that a lesion holds. A lesion is where a smooth score (chance, plus a
+liking for the edge, the back and the base of the lungs) passes a threshold, and the threshold is the score's
+own quantile: the share asked for is the share got. Drawing blobs until enough was covered would only have
+come near it.
 """
 
 from dataclasses import dataclass
@@ -13,13 +14,23 @@ from scipy.ndimage import gaussian_filter
 from cov3d.datasets.phantom.geometry import STEP, Array
 from cov3d.labels import NON_COVID
 
-INVOLVEMENT = {"mild": (0.03, 0.25), "moderate": (0.25, 0.50), "severe": (0.50, 0.75), "critical": (0.75, 0.95)}
+INVOLVEMENT = {
+    "mild": (0.03, 0.25),
+    "moderate": (0.25, 0.50),
+    "severe": (0.50, 0.75),
+    "critical": (0.75, 0.95),
+}
 """Each grade's range of involvement, as MosMedData's classes have it."""
 
-TARGETS = {"mild": (0.07, 0.23), "moderate": (0.27, 0.48), "severe": (0.52, 0.73), "critical": (0.77, 0.92)}
+TARGETS = {"mild": (0.08, 0.23), "moderate": (0.27, 0.48), "severe": (0.52, 0.73), "critical": (0.77, 0.92)}
 """What is drawn: within the ranges by a margin, since a mask has whole voxels."""
 
-DENSE_SHARE = {"mild": (0.0, 0.10), "moderate": (0.04, 0.20), "severe": (0.08, 0.30), "critical": (0.15, 0.42)}
+DENSE_SHARE = {
+    "mild": (0.0, 0.10),
+    "moderate": (0.04, 0.20),
+    "severe": (0.08, 0.30),
+    "critical": (0.15, 0.42),
+}
 """Share of a lesion that is consolidation and not ground glass."""
 
 
@@ -29,7 +40,7 @@ class Findings:
 
     Attributes:
         grade: a severity, or non-covid.
-        involvement: share of the lungs that lesions are to hold; dense: share of the lesions that is consolidation.
+        involvement: share of the lungs that lesions hold. dense: share of the lesions that is consolidation.
         ground_glass: how much denser ground glass is than lung, HU; border: how soft its edge is.
         patch: size of the lesions, mm. periphery, back, base: how much they keep to each.
         band: thickness (mm) and density (HU above lung) of collapsed lung along the back; 0, 0 for none.
@@ -64,10 +75,10 @@ def draw_findings(grade: str, rng: np.random.Generator) -> Findings:
         grade=grade,
         involvement=float(rng.uniform(*TARGETS[grade])) if sick else 0.0,
         dense=float(rng.uniform(*DENSE_SHARE[grade])) if sick else 0.0,
-        ground_glass=float(rng.uniform(230, 400)),
-        border=float(rng.uniform(0.15, 0.5)),
-        patch=float(rng.uniform(8, 16)),
-        periphery=float(rng.uniform(0.6, 1.8)),
+        ground_glass=float(rng.uniform(240, 400)),
+        border=float(rng.uniform(0.2, 0.8)),
+        patch=float(rng.uniform(10, 20)),
+        periphery=float(rng.uniform(0.8, 2.2)),
         back=float(rng.uniform(0.2, 1.0)),
         base=float(rng.uniform(0.1, 1.0)),
         band=band,
@@ -77,17 +88,25 @@ def draw_findings(grade: str, rng: np.random.Generator) -> Findings:
     )
 
 
-def noise(shape: tuple[int, int, int], size: float, rng: np.random.Generator) -> Array:
-    """Smooth random field with mean 0 and deviation 1; `size` is the width of its bumps, mm."""
-    field = gaussian_filter(
-        rng.standard_normal(shape, dtype=np.float32), size / STEP, mode="wrap", truncate=2.5
-    )
+def noise(shape: tuple[int, ...], rise: float, size: float, rng: np.random.Generator) -> Array:
+    """Smooth random field with mean 0 and deviation 1.
+
+    `shape` is (nz, ny, nx) of coarse nodes, `rise` the distance between planes and `size` the bumps' width, mm.
+    """
+    white = rng.standard_normal(shape, dtype=np.float32)
+    field = gaussian_filter(white, (size / rise, size / STEP, size / STEP), mode="wrap", truncate=2.5)
     field -= field.mean()
     return np.asarray(field / max(float(field.std()), 1e-6), np.float32)
 
 
 def lesion_levels(
-    findings: Findings, depth: Array, weight: Array, along: Array, down: Array, rng: np.random.Generator
+    findings: Findings,
+    depth: Array,
+    weight: Array,
+    along: Array,
+    down: Array,
+    rise: float,
+    rng: np.random.Generator,
 ) -> tuple[Array, Array]:
     """Level fields of all lesions, and of consolidation: positive inside, about 1 well inside.
 
@@ -95,19 +114,19 @@ def lesion_levels(
         depth: (nz, ny, nx), mm below the lung's surface.
         weight: same shape, the share of each node's surroundings that is lung.
         along, down: same shape, place from front (-1) to back (1) and from top (0) to base (1).
+        rise: distance between planes, mm.
     """
-    bumps = 0.8 * noise(_shape(depth), findings.patch, rng) + 0.45 * noise(_shape(depth), findings.patch / 2.5, rng)
-    score = bumps + findings.periphery * np.exp(-np.maximum(depth, 0) / 14)
-    score += findings.back * along + findings.base * 1.4 * (down - 0.5)
+    shape, size = depth.shape, findings.patch
+    # Bumps under 6 mm would show the corners of the coarse grid.
+    bumps = 0.8 * noise(shape, rise, size, rng) + 0.4 * noise(shape, rise, max(0.4 * size, 6.0), rng)
+    place = findings.back * along + findings.base * 1.4 * (down - 0.5)
+    score: Array = bumps + place + np.float32(findings.periphery) * np.exp(-np.maximum(depth, 0) / 14)
     score -= _threshold(score, weight, findings.involvement)
-    inside = np.where(score > 0, weight, 0)
-    heart = 0.6 * np.minimum(score, 1.2) + 0.55 * noise(_shape(depth), 6, rng) + 0.5 * findings.back * along
-    heart -= _threshold(heart, inside, findings.dense)
-    return score.astype(np.float32), np.minimum(heart, score).astype(np.float32)
-
-
-def _shape(field: Array) -> tuple[int, int, int]:
-    return field.shape[0], field.shape[1], field.shape[2]
+    inside = np.where(score > 0, weight, np.float32(0))
+    core: Array = 0.6 * np.minimum(score, 1.2) + 0.5 * findings.back * along
+    core += 0.55 * noise(shape, rise, 0.7 * size, rng)
+    core -= _threshold(core, inside, findings.dense)
+    return score, np.minimum(core, score)
 
 
 def _threshold(score: Array, weight: Array, share: float) -> np.float32:

@@ -1,4 +1,4 @@
-"""What lies between and under the lungs, as ellipsoids and tubes: heart, vessels, airways, liver, stomach, bowel."""
+"""What lies between and under the lungs, as ellipsoids and tubes: heart, vessels, airways, liver, bowel."""
 
 from dataclasses import dataclass, field
 
@@ -16,8 +16,8 @@ class Organs:
         heart, vessels: blood and heart muscle; they dent the lungs.
         hila: where bronchi and vessels enter the lungs; they dent the lungs too.
         airways: gas of trachea and bronchi. gullet: soft tube behind them, with `gullet_gas` at times.
-        solid: liver, spleen, kidneys. hollow: stomach and bowel; gas fills them in front of `gas_level` (y, mm).
-        bones: collar bones and shoulder joints (ribs, breastbone, shoulder blades and spine are drawn by `bones`).
+        solid: liver, spleen, kidneys. hollow: stomach and bowel. gas: in them, in front of a level (y, mm).
+        bones: collar bones and shoulder joints; `bones` draws the others.
         roots: where each side's pulmonary arteries and veins start, right then left, (artery, vein).
     """
 
@@ -46,7 +46,9 @@ def draw_organs(person: Person, rng: np.random.Generator) -> Organs:
     )
     gulps = rng.integers(0, 4)
     gullet_gas = tuple(
-        Blob((3.0 * s, person.spine(z) - 23 * s, z), (float(rng.uniform(2, 5)), float(rng.uniform(2, 4)), 12.0))
+        Blob(
+            (3.0 * s, person.spine(z) - 23 * s, z), (float(rng.uniform(2, 5)), float(rng.uniform(2, 4)), 12.0)
+        )
         for z in rng.uniform(-30, 0.8 * person.height, gulps).tolist()
     )
     roots = tuple(
@@ -110,7 +112,10 @@ def _vessels(person: Person, carina: float) -> tuple[Tube, ...]:
     right = Tube([(18 * s, -0.1 * d, carina + 14 * s), (-36 * s, 0.1 * d, carina + 18 * s)], [11 * s, 8 * s])
     left = Tube([(20 * s, -0.14 * d, carina + 12 * s), (34 * s, 0.14 * d, carina + 6 * s)], [12 * s, 9 * s])
     neck = tuple(
-        Tube([(x0 * s, 0.0, arch), (x1 * s, -0.06 * d, -30.0), (x1 * s, 0.1 * d, -120.0)], [6 * s, 5 * s, 4 * s])
+        Tube(
+            [(x0 * s, 0.0, arch), (x1 * s, -0.06 * d, -30.0), (x1 * s, 0.1 * d, -120.0)],
+            [6 * s, 5 * s, 4 * s],
+        )
         for x0, x1 in ((-10, -24), (4, 18), (16, 30))
     )
     return (aorta, cava, lower_cava, trunk, right, left, *neck)
@@ -133,10 +138,10 @@ def _airways(
         trachea,
         Tube([fork, right], [0.8 * wide, 0.66 * wide]),
         Tube([fork, left], [0.75 * wide, 0.55 * wide]),
-        Tube([right, (-48 * s, right[1] - 2, carina + 14 * s)], [0.45 * wide, 0.3 * wide]),
-        Tube([right, (-44 * s, right[1] + 12, carina + 62 * s)], [0.5 * wide, 0.28 * wide]),
+        Tube([right, (-48 * s, right[1] - 2, carina + 14 * s)], [0.45 * wide, 0.25 * wide]),
+        Tube([right, (-41 * s, right[1] + 10, carina + 54 * s)], [0.5 * wide, 0.25 * wide]),
         Tube([left, (52 * s, left[1] - 10, carina + 24 * s)], [0.4 * wide, 0.25 * wide]),
-        Tube([left, (50 * s, left[1] + 14, carina + 70 * s)], [0.42 * wide, 0.25 * wide]),
+        Tube([left, (47 * s, left[1] + 12, carina + 60 * s)], [0.42 * wide, 0.22 * wide]),
     ]
     depths = (-140.0, 0.0, carina, 0.75 * person.height, 1.0 * person.height)
     gullet = Tube([(4 * s, person.spine(z) - 23 * s, z) for z in depths], [6.5 * s] * len(depths))
@@ -167,7 +172,9 @@ def _abdomen(
             float(rng.uniform(-0.85, -0.45)) * d,
             left + float(rng.uniform(25, 150)) * s,
         )
-        loop = Blob(centre, (float(rng.uniform(10, 24)), float(rng.uniform(8, 18)), float(rng.uniform(10, 22))))
+        loop = Blob(
+            centre, (float(rng.uniform(10, 24)), float(rng.uniform(8, 18)), float(rng.uniform(10, 22)))
+        )
         hollow.append(loop)
         if rng.random() < 0.7:
             gas.append((loop, centre[1] + float(rng.uniform(-0.3, 0.8)) * loop.radii[1]))
@@ -182,16 +189,16 @@ def _shoulders(person: Person, rng: np.random.Generator) -> tuple[Tube, ...]:
         inner = (side * 20.0, -0.52 * d, 0.06 * person.height)
         outer = (side * 1.1 * w, -0.05 * d, -22.0 - lift)
         tubes.append(Tube([inner, outer], [8.0, 6.0]))
-        joint = (side * 1.28 * w, 0.12 * d, -14.0 - lift)
-        tubes.append(Tube([joint, (joint[0], joint[1] + 8, joint[2] - 25)], [21.0, 19.0]))
+        joint = (side * 1.28 * w, 0.12 * d, -6.0 - lift)
+        tubes.append(Tube([joint, (joint[0], joint[1] + 8, joint[2] - 14)], [21.0, 19.0]))
     return tuple(tubes)
 
 
 def organ_fields(organs: Organs, grid: Grid, index: int, x: Array, y: Array) -> dict[str, Array]:
-    """Distances (mm) on one plane, each (ny, nx): `blood`, `hila`, `airway`, `solid`, `hollow`, `gas`, `bones`."""
+    """Distances (mm) on one plane, each (ny, nx), by name: see `names`."""
     names = ("blood", "hila", "airway", "solid", "hollow", "gas", "bones")
     fields = {name: np.full(x.shape, FAR, np.float32) for name in names}
-    add_blobs(fields["blood"], grid, index, x, y, organs.heart)
+    add_blobs(fields["blood"], grid, index, x, y, organs.heart, blend=14.0)
     add_tubes(fields["blood"], grid, index, x, y, organs.vessels)
     add_tubes(fields["blood"], grid, index, x, y, organs.gullet)
     add_blobs(fields["hila"], grid, index, x, y, organs.hila)

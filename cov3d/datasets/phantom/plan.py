@@ -1,7 +1,8 @@
-"""Which scans a synthetic dataset holds: partitions, grades, folder names and severity rows. Draws no picture.
+"""Which scans a synthetic dataset holds: partitions, grades, folder names and labels. Draws no picture.
 
-A scan's grade follows from its number alone, in fixed cycles, so that small datasets hold all grades and a scan stays
-the same when more are asked for. Names follow COV19-CT-DB's, with its two forms and its repeats across classes.
+A scan's grade follows from its number alone, in fixed cycles, so that small datasets hold all grades and a
+scan stays the same when more are asked for. Names follow COV19-CT-DB's, with its two forms and its repeats
+across classes.
 """
 
 from dataclasses import dataclass
@@ -20,12 +21,12 @@ CYCLES = {
     "task2": ("moderate", "severe", "mild", "critical", "severe", "mild", "moderate", "severe"),
 }
 ALWAYS_GRADED = 4
-"""So many of a partition's first COVID scans have a severity row, whatever the size; of the rest about half do."""
+"""So many of a partition's first COVID scans have a severity row; of the rest about half have."""
 
 
 @dataclass(frozen=True)
 class Planned:
-    """One scan to make: its partition and number, its path below the root, its grade, and its label in the dataset."""
+    """One scan to make: partition and number, path below the root, grade, and its label in the dataset."""
 
     partition: str
     number: int
@@ -54,9 +55,11 @@ def label_of(partition: str, number: int) -> str:
 
 
 def counts(scans: int) -> dict[str, int]:
-    """How many scans each partition gets: half train, three tenths validation, the rest test, a third of it task 2."""
+    """Scans of each partition: half train, three tenths validation, the rest test, a third of it task 2."""
     if scans < MINIMUM:
-        raise DatasetError(f"a phantom dataset needs at least {MINIMUM} scans to fill its partitions, not {scans}.")
+        raise DatasetError(
+            f"a phantom dataset needs at least {MINIMUM} scans to fill its partitions, not {scans}."
+        )
     test = max(3, round(0.2 * scans))
     validation = round(0.3 * scans)
     second = max(1, round(test / 3))
@@ -70,9 +73,7 @@ def counts(scans: int) -> dict[str, int]:
 
 def plan(scans: int, seed: int) -> list[Planned]:
     """Every scan of a dataset, in order of partition and number."""
-    return [
-        scan for partition, count in counts(scans).items() for scan in _partition(partition, count, seed)
-    ]
+    return [scan for partition, count in counts(scans).items() for scan in _partition(partition, count, seed)]
 
 
 def _partition(partition: str, count: int, seed: int) -> list[Planned]:

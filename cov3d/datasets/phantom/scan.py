@@ -1,4 +1,4 @@
-"""One synthetic scan in memory. What it shows depends on the seed, the partition and the scan's number, and no more."""
+"""One synthetic scan in memory. It depends on the seed, the partition and the scan's number, and no more."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ class PhantomScan:
 
     Attributes:
         voxels: `uint8` (depth, height, width), a canonical volume's voxels.
-        mask: `uint8`, same shape: 0 none, 1 right lung, 2 left lung, 3 and 4 lesion inside the right and left lung.
+        mask: `uint8`, same shape: 0 none, 1 left lung, 2 right lung, 3 lesion in the left, 4 in the right.
         spacing: mm along (depth, height, width).
         grade: non-covid or a severity.
         involvement: share of lung voxels that are lesion.
@@ -51,7 +51,9 @@ def make_scan(
     """
     shown = grade_of(partition, number) if grade is None else grade
     streams = np.random.SeedSequence([seed, PARTITIONS.index(partition), number]).spawn(6)
-    for_person, for_organs, for_findings, for_acquisition, for_chest, for_noise = map(np.random.default_rng, streams)
+    for_person, for_organs, for_findings, for_acquisition, for_chest, for_noise = map(
+        np.random.default_rng, streams
+    )
     person = draw_person(for_person)
     organs = draw_organs(person, for_organs)
     findings = draw_findings(shown, for_findings)
@@ -61,17 +63,18 @@ def make_scan(
     scanner = Scanner(acquisition, _rearmost(person, acquisition), for_noise)
     voxels = np.empty((len(frame.z), resolution, resolution), np.uint8)
     mask = np.empty_like(voxels)
+    lung = lesion = 0
     for index in range(len(frame.z)):
         hu, mask[index] = cut(chest, index)
+        lung += np.count_nonzero(mask[index])
+        lesion += np.count_nonzero(mask[index] > 2)
         voxels[index] = scanner.grey(hu)
-    counts = np.bincount(mask.ravel(), minlength=5)
-    lung = int(counts[1:5].sum())
     return PhantomScan(
         voxels=voxels,
         mask=mask,
         spacing=(frame.thickness, frame.pixel, frame.pixel),
         grade=shown,
-        involvement=float(counts[3:5].sum() / lung) if lung else 0.0,
+        involvement=lesion / lung if lung else 0.0,
         person=person,
         findings=findings,
         acquisition=acquisition,
@@ -82,7 +85,10 @@ def _rearmost(person: Person, acquisition: Acquisition) -> float:
     """Image y (mm) of the rearmost point of the back over the scan: what the table bears."""
     frame = acquisition.frame
     backs = [
-        person.outlines(float(z))[5] + 0.7 * person.fat + frame.shift[1] + frame.pitch * (float(z) - frame.pivot)
+        person.outlines(float(z))[5]
+        + 0.7 * person.fat
+        + frame.shift[1]
+        + frame.pitch * (float(z) - frame.pivot)
         for z in frame.z[:: max(1, len(frame.z) // 30)]
     ]
     return float(max(backs))

@@ -1,4 +1,4 @@
-"""Pulmonary vessels: trees that branch and taper from the hila to the edge of the lungs, and their trace in a slice."""
+"""Pulmonary vessels: trees that branch and taper from the hila outwards, and their trace in a slice."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ MURRAY = 2.6
 
 @dataclass(frozen=True)
 class Beads:
-    """Vessels as beads on a string, sorted by z: `points` (n, 3), `radii` (n,) and `lengths` (n,), all in mm."""
+    """Vessels as beads on strings, sorted by z: `points` (n, 3), `radii` (n,) and `lengths` (n,), in mm."""
 
     points: Array
     radii: Array
@@ -23,8 +23,8 @@ class Beads:
 def grow(root: tuple[float, float, float], tips: Array, tip_radius: float, rng: np.random.Generator) -> Beads:
     """A tree from `root` to every one of `tips` (n, 3), as beads.
 
-    The tips are halved again and again along their widest extent; each half hangs on a branch that ends part of the
-    way to its middle, as bronchi and arteries share out a lung.
+    The tips are halved again and again along their widest extent; each half hangs on a branch that ends part
+    of the way to its middle, as bronchi and arteries share out a lung.
     """
     starts: list[Array] = []
     ends: list[Array] = []
@@ -84,10 +84,10 @@ def trace(beads: Beads, frame: Frame, z: float, box: Box) -> Array:
     chosen = np.flatnonzero(offset < slab / 2)
     points = beads.points[near][chosen]
     radii = beads.radii[near][chosen]
-    # A vessel wider than the slice is cut as a sphere is; one that is thinner is averaged with what is round it.
+    # A vessel wider than the slice is cut as a sphere is; a thinner one is averaged with what is round it.
     thick = frame.thickness > 2 * radii
-    cut = np.where(thick, radii, np.sqrt(np.maximum(radii**2 - offset[chosen] ** 2, 0)))
-    weight = np.minimum(1, 1.3 * beads.lengths[near][chosen] / slab[chosen])
+    cut = np.where(thick, radii, np.sqrt(np.maximum(radii**2 - offset[chosen] ** 2, 0))).astype(np.float32)
+    weight = np.minimum(1, 1.3 * beads.lengths[near][chosen] / slab[chosen]).astype(np.float32)
     x, y = frame.to_image(points[:, 0], points[:, 1], points[:, 2])
     columns = (x + frame.fov / 2) / frame.pixel - 0.5 - box[1].start
     rows = (y + frame.fov / 2) / frame.pixel - 0.5 - box[0].start
@@ -118,7 +118,7 @@ def _splat(rows: Array, columns: Array, radii: Array, weight: Array, shape: tupl
 
 
 def tips_in(lung: Array, coordinates: NDArray[np.float32], count: int, rng: np.random.Generator) -> Array:
-    """`count` points (n, 3), in mm, at random among the nodes where `lung` (a distance, mm) is 3 mm deep or more.
+    """`count` points (n, 3), in mm, at random among the nodes 3 mm or more inside `lung` (a distance, mm).
 
     `coordinates` has shape (3, *lung.shape): x, y, z of the nodes.
     """

@@ -1,16 +1,19 @@
 """A synthetic dataset on disk, in the layout of COV19-CT-DB of 2023."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from io import BytesIO
 from multiprocessing import get_context
 from pathlib import Path
+from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 import numpy as np
 import pandas as pd
-import SimpleITK as sitk
+import SimpleITK
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -23,8 +26,8 @@ VERSION = 1
 """Changes whenever the same seed no longer gives the same voxels."""
 
 NOTICE = (
-    "Synthetic, made by cov3d phantom, for trying and testing only: this is not CT of any person, and nothing measured "
-    "on it says anything about patients."
+    "Synthetic, made by cov3d phantom, for trying and testing only: this is not CT of any person, "
+    "and nothing measured on it says anything about patients."
 )
 QUALITY = 90
 ASIDE = ".writing"
@@ -55,16 +58,16 @@ def write_phantom(
 ) -> pd.DataFrame:
     """Write a synthetic dataset of `scans` scans to `root`, a folder that is missing or empty.
 
-    The same seed gives the same bytes, whatever `jobs`. With `masks`, the label maps of lungs and lesions go to
-    `masks/<scan>.nii.gz`.
+    The same seed gives the same bytes, whatever `jobs`. With `masks`, the label maps of lungs and lesions go
+    to `masks/<scan>.nii.gz`.
 
     Args:
         on_scan: called with each scan's path below the root, in order, when it is written.
 
     Returns:
-        One row a scan: `scan`, `partition`, `label` (as the dataset has it; for test scans the truth), `severity`
-        (the true grade, empty for non-covid), `slices`, `involvement` (share of the lungs). It is also at
-        `phantom_truth.csv`, which is written last.
+        One row a scan: `scan`, `partition`, `label` (as the dataset has it; for test scans the truth),
+        `severity` (the true grade, empty for non-covid), `slices`, `involvement` (share of the lungs). It is
+        also at `phantom_truth.csv`, which is written last.
 
     Raises:
         DatasetError: too few scans, or a resolution or seed that can't be.
@@ -97,15 +100,17 @@ def _claim(root: Path) -> None:
             raise OutputError(f"{root} is not an empty folder: give another one, or delete it first.")
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"the folder {root} can't be written ({error.strerror}): give another one.") from error
+        raise OutputError(
+            f"the folder {root} can't be written ({error.strerror}): give another one."
+        ) from error
 
 
 def _write_notice(root: Path, settings: dict[str, int | bool]) -> None:
     facts = {"notice": NOTICE, "version": VERSION, **settings}
     (root / "phantom.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     (root / "README.txt").write_text(
-        f"{NOTICE}\n\nThe folders follow the layout of COV19-CT-DB of 2023. What each scan was made to show is in "
-        "phantom_truth.csv; the settings are in phantom.json.\n",
+        f"{NOTICE}\n\nThe folders follow the layout of COV19-CT-DB of 2023. "
+        "What each scan was made to show is in phantom_truth.csv; the settings are in phantom.json.\n",
         encoding="utf-8",
     )
 
@@ -131,7 +136,9 @@ def _write_scan(task: _Task) -> dict[str, object]:
     aside = task.root / ASIDE / planned.path
     aside.mkdir(parents=True)
     for index, voxels in enumerate(scan.voxels, start=1):
-        Image.fromarray(voxels).save(aside / f"{index}.jpg", quality=QUALITY, comment=b"synthetic: cov3d phantom")
+        Image.fromarray(voxels).save(
+            aside / f"{index}.jpg", quality=QUALITY, comment=b"synthetic: cov3d phantom"
+        )
     final = task.root / planned.path
     final.parent.mkdir(parents=True, exist_ok=True)
     aside.rename(final)
@@ -149,14 +156,14 @@ def _write_scan(task: _Task) -> dict[str, object]:
 
 
 def _write_mask(root: Path, path: str, mask: NDArray[np.uint8], spacing: tuple[float, float, float]) -> None:
-    image = sitk.GetImageFromArray(mask)
+    image = SimpleITK.GetImageFromArray(mask)
     image.SetSpacing((spacing[2], spacing[1], spacing[0]))
     # Slice 0 is at the head, while the third axis of the file's world points there.
     image.SetDirection((1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, -1.0))
     aside, final = root / ASIDE / f"{path}.nii.gz", root / "masks" / f"{path}.nii.gz"
     aside.parent.mkdir(parents=True, exist_ok=True)
     final.parent.mkdir(parents=True, exist_ok=True)
-    sitk.WriteImage(image, str(aside), useCompression=True)
+    SimpleITK.WriteImage(image, str(aside), useCompression=True)
     aside.rename(final)
 
 
@@ -168,4 +175,14 @@ def _write_severity(path: Path, planned: list[Planned]) -> None:
         if one.label in SEVERITIES
     ]
     rows += rows[:1]
-    pd.DataFrame(rows, columns=["Name", "Category"]).to_excel(path, index=False)
+    workbook = BytesIO()
+    pd.DataFrame(rows, columns=["Name", "Category"]).to_excel(workbook, index=False)
+    _write_timeless(path, workbook)
+
+
+def _write_timeless(path: Path, workbook: BytesIO) -> None:
+    """The workbook without the times at which it was made, so that the same seed gives the same bytes."""
+    with ZipFile(workbook) as source, ZipFile(path, "w", ZIP_DEFLATED) as target:
+        for name in source.namelist():
+            content = re.sub(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", b"2000-01-01T00:00:00Z", source.read(name))
+            target.writestr(ZipInfo(name), content, ZIP_DEFLATED)

@@ -1,0 +1,30 @@
+"""The command line. `main` is the entry point; the app itself is loaded when it is called."""
+
+import sys
+import warnings
+
+
+def main() -> None:
+    """Run the command line; a failure of the user's becomes one sentence on stderr and exit code 2."""
+    # Said at import by libraries that we use, about what they use; no user of ours can act on it.
+    warnings.filterwarnings("ignore", message=".*torch.jit.script.* is deprecated", category=FutureWarning)
+    warnings.filterwarnings("ignore", message=".*torch.jit.script.* is deprecated", category=DeprecationWarning)
+
+    from cov3d.app.app import Cov3d
+    from cov3d.app.console import say_error
+    from cov3d.errors import Cov3dError
+
+    try:
+        Cov3d.main()
+    except Cov3dError as error:
+        say_error(str(error))
+        sys.exit(2)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        say_error(f"{error.filename} can't be read or written: {error.strerror}")
+        sys.exit(2)
+    except SystemExit as ended:
+        if ended.code == 130:
+            say_error("interrupted")
+        raise

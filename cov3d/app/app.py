@@ -1,0 +1,71 @@
+"""`Cov3d`, the TorchApp: which commands there are, and their order. Their code is in the files beside this one."""
+
+from pathlib import Path
+from typing import Any
+
+from torchapp import TorchApp
+from torchapp.apps import BIBTEX_DIR
+from torchapp.citations import Citable
+from torchapp.cli import flag, main, method
+
+import cov3d
+from cov3d.app import data, demonstration, infer, training
+
+COMMANDS = ("phantom", "folds", "preprocess", "train", "validate", "infer", "demo")
+
+
+class Cov3d(TorchApp):
+    """Detect COVID-19, and grade how severe it is, from 3-D chest CT.
+
+    torchapp turns the signatures into the command line; training itself is fastai's, so the commands of torchapp's
+    Lightning engine are switched off.
+    """
+
+    scan_table = method(data.scan_table)
+    training_options = method(training.training_options)
+    starting_weights = method(training.starting_weights)
+
+    phantom = main(data.phantom)
+    folds = main(data.folds)
+    preprocess = main("scan_table")(data.preprocess)
+    train = main("scan_table", "training_options", "starting_weights")(training.train)
+    validate = main("scan_table")(training.validate)
+    infer = main(infer.infer)
+    demo = main(demonstration.demo)
+
+    predict = None
+    one_batch = one_batch_size = one_batch_loss = one_batch_output_size = None
+    setup = model = loss_function = setup_and_data = validation_dataloader = prediction_dataloader = None
+    monitor = goal = checkpoint = checkpoint_callback = callbacks = extra_callbacks = profiler = project_name = None
+    trainer = metrics = input_count = extra_hyperparameters = module_class = lightning_module = None
+    load_checkpoint = prediction_trainer = output_results = tune = None
+    __call__ = None
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        # torchapp registers commands in alphabetical order; a newcomer reads them in the order of the work.
+        self.main_app.registered_commands.sort(key=lambda command: COMMANDS.index(command.callback.__name__))
+        self.main_app.info.help = (
+            "Detect COVID-19, and grade how severe it is, from 3-D chest CT. Research use only.\n\n"
+            "Raw scans to submission: folds, preprocess, train, validate, infer. No data at hand: demo."
+        )
+        self.main_app.info.name = "cov3d"
+
+    def get_bibtex_files(self) -> list[Path]:
+        """The papers to cite."""
+        return [Path(__file__).with_name("cov3d.bib"), BIBTEX_DIR / "torchapp.bib"]
+
+    @flag(shortcut="-v")
+    def version(self) -> str:
+        """Print the version."""
+        return cov3d.__version__
+
+    @flag
+    def bibtex(self) -> None:
+        """Print what to cite, as BibTeX."""
+        print(Citable.bibtex(self))  # plainly: torchapp's rich console loses what stands in square brackets
+
+    @flag
+    def bibliography(self) -> None:
+        """Print what to cite, in words."""
+        print(Citable.bibliography(self))

@@ -1,0 +1,125 @@
+"""Commands on data: `phantom`, `folds`, `preprocess`."""
+
+from pathlib import Path
+from typing import Any
+
+import typer
+from torchapp import Param
+
+from cov3d.app import options
+from cov3d.app.console import out, progress, say, say_error, say_some
+from cov3d.preprocess.sizes import Size
+
+
+def phantom(
+    self: Any,
+    directory: Path = typer.Argument(..., help="Folder to write to; missing or empty."),
+    scans: int = Param(150, min=1, help="Number of scans, all partitions together.", rich_help_panel="Dataset"),
+    seed: int = Param(0, min=0, help="Another seed, other scans.", rich_help_panel="Dataset"),
+    resolution: int = Param(512, min=64, max=1024, help="Pixels to a side of a slice.", rich_help_panel="Dataset"),
+    masks: bool = Param(False, help="Also save the true masks of lungs and lesions.", rich_help_panel=options.OUTPUT),
+    jobs: int = options.jobs(),
+) -> None:
+    """Write a synthetic chest-CT dataset in the layout of COV19-CT-DB, for trying and testing only."""
+    from cov3d.datasets.phantom import write_phantom
+
+    with progress("phantoms", scans) as advance:
+        done: list[str] = []
+
+        def on_scan(scan: str) -> None:
+            done.append(scan)
+            advance(len(done))
+
+        written = write_phantom(
+            directory, scans=scans, seed=seed, resolution=resolution, masks=masks, jobs=jobs, on_scan=on_scan
+        )
+    say(f"{len(written)} synthetic scans ({written['slices'].sum()} slices) in {directory}")
+    say("They are not CT of any person: what is measured on them says nothing about patients.")
+
+
+def scan_table(self: Any, data: Path = options.data(), table: Path = options.table()) -> Any:
+    """The dataset's scan table, made and saved first where there is none."""
+    from cov3d.datasets import scan_table as tables
+
+    file = table or data / tables.FILE_NAME
+    found, problems = tables.load_or_build(data, file, seed=0)
+    if problems is not None:
+        say_some(problems)
+        say(f"made the scan table {file} ({len(found)} scans)")
+    return found
+
+
+def folds(
+    self: Any,
+    data: Path = options.data(),
+    table: Path = options.table(),
+    seed: int = Param(0, min=0, help="Another seed, another deal into folds 1 to 4.", rich_help_panel="Folds"),
+    overwrite: bool = Param(False, help="Replace a scan table that is there.", rich_help_panel=options.OUTPUT),
+) -> None:
+    """Find the dataset's scans and labels, deal them into five folds and write the scan table."""
+    from cov3d.datasets import scan_table as tables
+    from cov3d.errors import OutputError
+    from cov3d.reports.tables import fold_table
+
+    file = table or data / tables.FILE_NAME
+    if file.exists() and not overwrite:
+        raise OutputError(f"there is a scan table at {file} already: give --overwrite to make it again")
+    built = tables.build(data, seed)
+    say_some(built.problems)
+    tables.save(built.table, file)
+    out().print(fold_table(built.table))
+    say(f"{len(built.table)} scans in {file}")
+
+
+def store_folder(data: Path, store: Path | None, size: Size) -> Path:
+    """Where the store is, given or by default."""
+    return store or data / "preprocessed" / size.value
+
+
+def preprocess(
+    self: Any,
+    size: Size = Param(Size.MEDIUM, help="Size that the crops are resized to.", rich_help_panel="Preprocessing"),
+    store: Path = options.store(),
+    jobs: int = options.jobs(),
+    skip_errors: bool = options.skip_errors(),
+    **kwargs: Any,
+) -> None:
+    """Crop every scan of the dataset to its lungs, resize it and store it; what is stored already stays."""
+    from cov3d.preprocess.batch import Outcome, preprocess_scans
+    from cov3d.preprocess.store import MANIFEST, Store
+
+    data: Path = kwargs["data"]
+    table = self.scan_table(**kwargs)
+    opened = Store.create(store_folder(data, store, size), size)
+    scans = {scan: data / scan for scan in table["scan"]}
+    with progress(f"preprocessing, {size}", len(scans)) as advance:
+
+        def on_scan(outcome: Outcome) -> None:
+            note = f"{len(outcome.failed)} failed" if outcome.failed else ""
+            advance(len(outcome.present) + len(outcome.done) + len(outcome.failed), note)
+
+        try:
+            outcome = preprocess_scans(scans, opened, jobs=jobs, skip_errors=skip_errors, on_scan=on_scan)
+        finally:
+            manifest = opened.write_manifest()
+    _say_crops(manifest[manifest["scan"].isin(scans)])
+    say(f"{len(outcome.done)} scans preprocessed, {len(outcome.present)} were there: {opened.folder / MANIFEST}")
+    say_failed(outcome.failed)
+
+
+def _say_crops(manifest: Any) -> None:
+    """Say which scans have notes, and count those without lungs."""
+    noted = manifest[manifest["notes"] != ""]
+    say_some([f"{row.scan}: {row.notes}" for row in noted.itertuples()])
+    fallback = int((manifest["crop"] == "fallback").sum())
+    if len(noted):
+        say(f"{len(noted)} of {len(manifest)} scans have notes; in {fallback} no lungs were found")
+
+
+def say_failed(failed: dict[str, str]) -> None:
+    """List scans that failed and leave with exit code 3, if any did."""
+    if failed:
+        say_error(f"{len(failed)} scans could not be read:")
+        for scan, error in failed.items():
+            say_error(f"{scan}: {error}")
+        raise typer.Exit(3)

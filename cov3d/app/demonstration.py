@@ -1,0 +1,134 @@
+"""The command `demo`: the main job, end to end, on synthetic scans."""
+
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import typer
+from torchapp import Param
+
+from cov3d.app import options
+from cov3d.app.console import out, say
+from cov3d.preprocess.sizes import Size
+
+_MARKER = "phantom.json"
+
+
+def demo(
+    self: Any,
+    directory: Path = typer.Argument(Path("cov3d-demo"), help="Folder to write to."),
+    scans: int = Param(160, min=12, help="Number of synthetic scans.", rich_help_panel="Dataset"),
+    seed: int = Param(0, min=0, help="Of the scans and of the training.", rich_help_panel="Dataset"),
+    epochs: int = Param(6, min=1, help="Passes over the training scans.", rich_help_panel="Training"),
+    overwrite: bool = Param(False, help="Replace an earlier demo in the folder.", rich_help_panel=options.OUTPUT),
+    device: str = options.device(),
+    jobs: int = options.jobs(),
+) -> None:
+    """Run the main job end to end on synthetic scans: phantom, folds, preprocess, train, validate, infer."""
+    started = time.monotonic()
+    _clear(directory, overwrite=overwrite)
+    size, run = Size.TINY, directory / "runs" / "demo"
+    checkpoints = {"presence": run / "presence.safetensors", "severity": run / "severity.safetensors"}
+    steps: list[str] = []
+
+    def step(command: str) -> None:
+        steps.append(command)
+        out().rule(f"[bold]{command.split()[1]}", align="left")
+        say(f"$ {command}")
+
+    step(f"cov3d phantom {directory} --scans {scans} --seed {seed} --resolution 256")
+    self.phantom(directory=directory, scans=scans, seed=seed, resolution=256, jobs=jobs)
+    step(f"cov3d folds --data {directory}")
+    self.folds(data=directory, table=None)
+    step(f"cov3d preprocess --data {directory} --size {size}")
+    self.preprocess(data=directory, table=None, size=size, jobs=jobs)
+    step(
+        f"cov3d train --data {directory} --size {size} --no-pretrained --epochs {epochs} --seed {seed} "
+        f"--device {device} --output-dir {run}"
+    )
+    self.train(
+        data=directory,
+        table=None,
+        size=size,
+        pretrained=False,
+        epochs=epochs,
+        seed=seed,
+        device=device,
+        output_dir=run,
+    )
+    step(f"cov3d validate --data {directory} --checkpoint {checkpoints['presence']} --device {device}")
+    validated = self.validate(data=directory, table=None, checkpoint=checkpoints["presence"], device=device)
+    for task, folder in (("presence", "task1"), ("severity", "task2")):
+        to = directory / "submission" / task
+        step(
+            f"cov3d infer --checkpoint {checkpoints[task]} --scans {directory / folder} --task {task} "
+            f"--output-dir {to} --device {device}"
+        )
+        self.infer(
+            checkpoint=[checkpoints[task]],
+            scans=[directory / folder],
+            task=task,
+            output_dir=to,
+            device=device,
+            jobs=jobs,
+        )
+    _close(directory, run, validated, steps, time.monotonic() - started)
+
+
+def _clear(directory: Path, *, overwrite: bool) -> None:
+    """Remove an earlier demo, and nothing that is not one."""
+    from cov3d.errors import OutputError
+
+    if not directory.exists() or (directory.is_dir() and not any(directory.iterdir())):
+        return
+    if not (directory / _MARKER).is_file():
+        raise OutputError(f"{directory} is not a folder of an earlier demo: give another folder")
+    if not overwrite:
+        raise OutputError(f"{directory} holds an earlier demo: give --overwrite, or another folder")
+    shutil.rmtree(directory)
+
+
+def _close(directory: Path, run: Path, validated: Any, steps: list[str], seconds: float) -> None:
+    """Draw the pictures, and print what was reached, where it is and how to do it by hand."""
+    from rich import box
+    from rich.table import Table
+
+    from cov3d.datasets import scan_table
+    from cov3d.reports import figures
+    from cov3d.reports.tables import number
+
+    scans = scan_table.load(directory / scan_table.FILE_NAME)
+    pictures = {"fold figure": directory / "folds.png", "crop": directory / "crop.png"}
+    figures.save(figures.folds(scans), pictures["fold figure"])
+    example = scans.loc[(scans["partition"] == "validation") & (scans["label"] == "moderate"), "scan"]
+    figures.save(_crop_figure(directory / (example if len(example) else scans["scan"]).iloc[0]), pictures["crop"])
+
+    table = Table(title="The demo in figures", title_justify="left", box=box.SIMPLE_HEAD, show_header=False)
+    table.add_row("validation presence macro F1", f"[bold]{number(validated.presence.macro_f1)}")
+    table.add_row("validation severity macro F1", number(validated.severity.macro_f1))
+    table.add_row("scans validated", str(validated.presence.scans))
+    table.add_row("time", f"{int(seconds // 60)} min {int(seconds % 60)} s")
+    table.add_row("training curves", str(run / "curves.png"))
+    for name, file in pictures.items():
+        table.add_row(name, str(file))
+    table.add_row("submission files", str(directory / "submission"))
+    out().print(table)
+    say("Each step by hand, in a folder of your choice:")
+    for command in steps:
+        say(f"  {command}")
+    say("The scans are synthetic: these scores say that the tool works, nothing about patients.")
+
+
+def _crop_figure(scan: Path) -> Any:
+    from cov3d.preprocess.crop import find_crop
+    from cov3d.preprocess.lungs import segment
+    from cov3d.readers import read_volume
+    from cov3d.reports import figures
+
+    volume = read_volume(scan)
+    segmentation = segment(volume.voxels)
+    depth, height, width = volume.voxels.shape
+    box = find_crop(segmentation, (depth, height, width)).box
+    title = "Crop to the lungs (synthetic scan)"
+    return figures.crop(volume.voxels, box, segmentation.lungs, segmentation.step, title)

@@ -1,0 +1,81 @@
+"""The command `infer`: raw scans and checkpoints in, predictions and submission files out."""
+
+from pathlib import Path
+from typing import Any
+
+from torchapp import Param
+
+from cov3d.app import options
+from cov3d.app.console import RESEARCH_ONLY, progress, say, say_some
+from cov3d.app.data import say_failed
+from cov3d.inference.task import Task
+
+
+def infer(
+    self: Any,
+    checkpoint: list[Path] = Param(
+        ..., help="A checkpoint; give several to average them.", rich_help_panel=options.INPUT
+    ),
+    scans: list[Path] = Param(
+        ..., help="A scan, or a folder of scans at any depth; any number.", rich_help_panel=options.INPUT
+    ),
+    task: Task = Param(
+        Task.BOTH,
+        help="Which submission files to write. With both, the severity files hold the scans called positive; "
+        "with severity, every scan.",
+        rich_help_panel=options.OUTPUT,
+    ),
+    submission: bool = Param(True, help="Write the submission files.", rich_help_panel=options.OUTPUT),
+    output_dir: Path = Param(Path("predictions"), help="Folder of the results.", rich_help_panel=options.OUTPUT),
+    overwrite: bool = options.overwrite(),
+    skip_errors: bool = options.skip_errors(),
+    device: str = options.device(),
+    jobs: int = options.jobs(),
+    batch_size: int = Param(2, min=1, help="Scans to a forward pass.", rich_help_panel=options.COMPUTE),
+) -> Any:
+    """Predict presence and severity for raw scans, and write the challenge's submission files."""
+    from cov3d.errors import OutputError
+    from cov3d.files import write_text
+    from cov3d.inference import submission as submissions
+    from cov3d.inference.names import name_scans
+    from cov3d.inference.predict import load_members, predict_scans
+    from cov3d.readers import find_scans
+    from cov3d.training.device import choose_device
+    from cov3d.training.predictions import save_predictions
+
+    if (output_dir / "predictions.csv").exists() and not overwrite:
+        raise OutputError(f"{output_dir} holds predictions already: give another --output-dir, or --overwrite")
+    target = choose_device(device)
+    members = load_members(checkpoint, target)
+    named = name_scans(find_scans(scans))
+    if submission:
+        submissions.check_names(named)
+    say(f"predicting {len(named)} scans with {len(members)} checkpoint{'s' * (len(members) > 1)}, on {target}")
+    with progress("predicting", len(named)) as advance:
+        done: list[str] = []
+
+        def on_scan(scan: str) -> None:
+            done.append(scan)
+            advance(len(done))
+
+        found = predict_scans(
+            named,
+            members,
+            device=target,
+            jobs=0 if jobs == 1 else min(jobs, len(named)),
+            batch_size=batch_size,
+            skip_errors=skip_errors,
+            on_scan=on_scan,
+        )
+    save_predictions(found.table, output_dir / "predictions.csv")
+    write_text(output_dir / "manifest.csv", found.manifest.to_csv(index=False, lineterminator="\n"))
+    say_some([f"{scan}: {reason}" for scan, reason in found.doubtful.items()])
+    for call, count in found.table["presence"].value_counts().sort_index().items():
+        say(f"{count} scans called {call}")
+    if submission:
+        written = submissions.write_submission(found.table, members[0].info.categories, output_dir, task)
+        say("names written: " + ", ".join(f"{name} {count}" for name, count in written.items()))
+    say(f"results in {output_dir}")
+    say(RESEARCH_ONLY)
+    say_failed(found.failed)
+    return found

@@ -1,0 +1,74 @@
+"""Options that several commands share."""
+
+import os
+from pathlib import Path
+
+from torchapp import Param
+
+INPUT, OUTPUT, COMPUTE = "Input", "Output", "Compute"
+
+
+def cpus() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def data() -> Param:
+    return Param(Path(), help="Root folder of the dataset.", rich_help_panel=INPUT)
+
+
+def table() -> Param:
+    return Param(None, help="The scan table.", show_default="DATA/scans.csv", rich_help_panel=INPUT)
+
+
+def store() -> Param:
+    return Param(
+        None,
+        help="Folder of the preprocessed volumes.",
+        show_default="DATA/preprocessed/SIZE",
+        rich_help_panel=INPUT,
+    )
+
+
+def device() -> Param:
+    return Param("auto", help="auto, cpu, cuda or cuda:N.", rich_help_panel=COMPUTE)
+
+
+def jobs() -> Param:
+    return Param(
+        cpus(),
+        param_decls=("--jobs", "-j"),
+        min=1,
+        help="Processes that preprocess scans.",
+        show_default="the processors available",
+        rich_help_panel=COMPUTE,
+    )
+
+
+def skip_errors() -> Param:
+    return Param(
+        False,
+        help="Go on past scans that can't be read, list them at the end and exit with 3.",
+        rich_help_panel=OUTPUT,
+    )
+
+
+def overwrite() -> Param:
+    return Param(False, help="Replace what an earlier run left in the output folder.", rich_help_panel=OUTPUT)
+
+
+def workers() -> Param:
+    return Param(
+        None,
+        min=0,
+        help="Processes that load volumes; the result does not depend on them.",
+        show_default="0 on a CPU, up to 4 on a GPU",
+        rich_help_panel=COMPUTE,
+    )
+
+
+def default_workers(workers: int | None, device_type: str) -> int:
+    """The number of loading processes for `--workers` as given."""
+    if workers is not None:
+        return workers
+    return min(4, cpus()) if device_type == "cuda" else 0

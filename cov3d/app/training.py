@@ -1,0 +1,248 @@
+"""Commands on networks and labelled scans: `train`, `validate`."""
+
+from pathlib import Path
+from typing import Any
+
+from torchapp import Param
+
+from cov3d.app import options
+from cov3d.app.console import RESEARCH_ONLY, out, say, say_warning
+from cov3d.app.data import store_folder
+from cov3d.models.names import Architecture
+from cov3d.preprocess.sizes import Size
+from cov3d.training.options import Precision, TrainingOptions
+
+_DEFAULTS = TrainingOptions()
+MODEL, LOSS, OPTIMISATION, AUGMENTATION = "Model", "Loss (section 3.2)", "Optimisation", "Augmentation (equation 8)"
+
+
+def training_options(
+    self: Any,
+    fold: int = Param(_DEFAULTS.fold, min=0, max=4, help="Fold to validate on.", rich_help_panel=options.INPUT),
+    architecture: Architecture = Param(_DEFAULTS.architecture, help="The network.", rich_help_panel=MODEL),
+    size: Size = Param(_DEFAULTS.size, help="Size of its input.", rich_help_panel=MODEL),
+    dropout: float = Param(
+        _DEFAULTS.dropout, min=0.0, max=1.0, help="Probability of dropping an activation.", rich_help_panel=MODEL
+    ),
+    gamma: float = Param(_DEFAULTS.gamma, min=0.0, help="γ of the focal loss.", rich_help_panel=LOSS),
+    emd_weight: float = Param(
+        _DEFAULTS.emd_weight, min=0.0, max=1.0, help="λ, share of the earth mover's distance.", rich_help_panel=LOSS
+    ),
+    distances: tuple[float, float, float, float] = Param(
+        (1.0, 1.0, 1.0, 1.0),
+        help="From non-COVID to mild, moderate, severe, critical: the four steps.",
+        rich_help_panel=LOSS,
+    ),
+    negative_positive_distance: float = Param(
+        _DEFAULTS.negative_positive_distance,
+        min=0.0,
+        help="Distance to non-COVID for scans of unknown severity.",
+        rich_help_panel=LOSS,
+    ),
+    epochs: int = Param(
+        _DEFAULTS.epochs, min=1, help="Passes over the training scans.", rich_help_panel=OPTIMISATION
+    ),
+    batch_size: int = Param(_DEFAULTS.batch_size, min=1, help="Scans to a step.", rich_help_panel=OPTIMISATION),
+    learning_rate: float = Param(
+        _DEFAULTS.learning_rate, min=0.0, help="Maximum of the 1cycle schedule.", rich_help_panel=OPTIMISATION
+    ),
+    weight_decay: float = Param(
+        _DEFAULTS.weight_decay, min=0.0, help="L2 penalty, added to the loss.", rich_help_panel=OPTIMISATION
+    ),
+    seed: int = Param(
+        _DEFAULTS.seed, min=0, help="Of weights, order, dropout and augmentation.", rich_help_panel=OPTIMISATION
+    ),
+    reflect: bool = Param(
+        _DEFAULTS.reflect, help="Reflect every other scan, left to right.", rich_help_panel=AUGMENTATION
+    ),
+    brightness: float = Param(_DEFAULTS.brightness, min=0.0, help="σ of the shift.", rich_help_panel=AUGMENTATION),
+    contrast: float = Param(
+        _DEFAULTS.contrast, min=0.0, help="σ of the logarithm of the factor.", rich_help_panel=AUGMENTATION
+    ),
+    precision: Precision = Param(
+        _DEFAULTS.precision,
+        help="Arithmetic; auto is fp32 on a CPU and bf16, else fp16, on a GPU.",
+        rich_help_panel=options.COMPUTE,
+    ),
+) -> TrainingOptions:
+    """Every hyper-parameter, with the paper's defaults."""
+    return TrainingOptions(
+        architecture=architecture,
+        size=size,
+        fold=fold,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        gamma=gamma,
+        emd_weight=emd_weight,
+        distances=tuple(distances),
+        negative_positive_distance=negative_positive_distance,
+        dropout=dropout,
+        reflect=reflect,
+        brightness=brightness,
+        contrast=contrast,
+        seed=seed,
+        precision=precision,
+    )
+
+
+def starting_weights(
+    self: Any,
+    architecture: Architecture,
+    pretrained: bool = Param(
+        True, help="Start from Kinetics-400 weights, fetched by torchvision unless cached.", rich_help_panel=MODEL
+    ),
+    weights: Path = Param(
+        None, help="torchvision's file of Kinetics-400 weights, instead of fetching it.", rich_help_panel=MODEL
+    ),
+) -> Any:
+    """The weights to start from, or None."""
+    from cov3d.models import weights as kinetics
+
+    if not pretrained:
+        if weights is not None:
+            from cov3d.errors import Cov3dError
+
+            raise Cov3dError("--weights and --no-pretrained contradict each other: give one of them")
+        return None
+    if weights is not None:
+        return kinetics.load(architecture, weights)
+    if not kinetics.cached_file(architecture).exists():
+        say(f"fetching the Kinetics-400 weights of {architecture} from {kinetics.source(architecture)}")
+    return kinetics.fetch(architecture)
+
+
+def train(
+    self: Any,
+    store: Path = options.store(),
+    output_dir: Path = Param(
+        None,
+        help="The run's folder.",
+        show_default="DATA/runs/<options, fold, seed>",
+        rich_help_panel=options.OUTPUT,
+    ),
+    overwrite: bool = options.overwrite(),
+    device: str = options.device(),
+    workers: int = options.workers(),
+    **kwargs: Any,
+) -> Any:
+    """Train a network on four folds and validate it on the fifth after every epoch."""
+    from cov3d.preprocess.store import Store
+    from cov3d.reports import figures
+    from cov3d.reports.tables import number
+    from cov3d.training import learner
+    from cov3d.training.device import amp_mode, choose_device
+    from cov3d.training.loaders import check_preprocessed, choose_fold
+
+    chosen = self.training_options(**kwargs)
+    data: Path = kwargs["data"]
+    folder = output_dir or data / "runs" / run_name(chosen)
+    target = choose_device(device)
+    amp_mode(chosen.precision, target)
+    opened = Store.open(store_folder(data, store, chosen.size), chosen.size)
+    fold = choose_fold(self.scan_table(**kwargs), chosen.fold)
+    check_preprocessed([*fold.train["scan"], *fold.validation["scan"]], opened)
+    kinetics = self.starting_weights(**kwargs)
+    learner.claim_run_folder(folder, overwrite=overwrite)
+    say(f"training on {len(fold.train)} scans, validating on {len(fold.validation)} (fold {chosen.fold}), on {target}")
+    run = learner.train(
+        chosen,
+        fold,
+        opened,
+        folder,
+        device=target,
+        workers=options.default_workers(workers, target.type),
+        kinetics=kinetics,
+        console=out(),
+    )
+    figures.save(figures.curves(run.history), folder / "curves.png")
+    for task in ("presence", "severity"):
+        if task in run.best:
+            best = run.best[task]
+            score = number(best.scores[task].macro_f1)
+            say(f"best {task} macro F1 {score}, after epoch {best.epoch + 1}: {folder / task}.safetensors")
+        else:
+            say_warning(f"no scan of fold {chosen.fold} could be scored for {task}: no checkpoint was chosen for it")
+    say("The best epoch was chosen on this fold, so its score flatters; the summary has the last epoch's beside it.")
+    return run
+
+
+def run_name(chosen: TrainingOptions) -> str:
+    """A folder's name: the network, its size, what differs from the defaults, the fold and the seed."""
+    apart = ("architecture", "size", "fold", "seed")
+    differing = [
+        f"{name.replace('_', '-')}-{_brief(value)}"
+        for name, value in vars(chosen).items()
+        if name not in apart and value != getattr(_DEFAULTS, name)
+    ]
+    parts = [chosen.architecture.value, chosen.size.value, *differing, f"fold-{chosen.fold}", f"seed-{chosen.seed}"]
+    return "_".join(parts)
+
+
+def _brief(value: Any) -> str:
+    return "-".join(f"{step:g}" for step in value) if isinstance(value, tuple) else str(value)
+
+
+def validate(
+    self: Any,
+    checkpoint: Path = Param(..., help="A checkpoint that `cov3d train` wrote.", rich_help_panel=options.INPUT),
+    fold: int = Param(
+        None,
+        min=0,
+        max=4,
+        help="Fold to score.",
+        show_default="the one it was validated on",
+        rich_help_panel=options.INPUT,
+    ),
+    store: Path = options.store(),
+    output_dir: Path = Param(
+        None,
+        help="Folder of the results.",
+        show_default="<checkpoint>-fold-<fold>, beside the checkpoint",
+        rich_help_panel=options.OUTPUT,
+    ),
+    overwrite: bool = options.overwrite(),
+    device: str = options.device(),
+    workers: int = options.workers(),
+    **kwargs: Any,
+) -> Any:
+    """Score a checkpoint on a fold: macro F1s, F1 of each class, confusion matrices, prediction table."""
+    from cov3d.errors import OutputError
+    from cov3d.inference import validate as validation
+    from cov3d.preprocess.store import Store
+    from cov3d.reports import figures
+    from cov3d.reports.tables import confusion_table, score_table
+    from cov3d.training import checkpoint as checkpoints
+    from cov3d.training.device import choose_device
+    from cov3d.training.loaders import choose_fold
+
+    target = choose_device(device)
+    model, info = checkpoints.load(checkpoint)
+    chosen = info.fold if fold is None else fold
+    data: Path = kwargs["data"]
+    opened = Store.open(store_folder(data, store, info.size), info.size, made_with=info.preprocessing)
+    scans = choose_fold(self.scan_table(**kwargs), chosen).validation
+    folder = output_dir or checkpoint.with_name(f"{checkpoint.stem}-fold-{chosen}")
+    if (folder / "scores.json").exists() and not overwrite:
+        raise OutputError(f"{folder} holds scores already: give another --output-dir, or --overwrite")
+    if chosen != info.fold:
+        say_warning(f"the checkpoint was trained on fold {chosen} (and not on {info.fold}): its scores there flatter")
+    found = validation.validate(
+        model.to(target),
+        info,
+        scans,
+        opened,
+        device=target,
+        workers=options.default_workers(workers, target.type),
+    )
+    validation.save_validated(found, folder)
+    scores = {"presence": found.presence, "severity": found.severity}
+    figures.save(figures.confusion(scores), folder / "confusion.png")
+    console = out()
+    console.print(score_table(scores, f"Fold {chosen}: {len(scans)} scans"))
+    for task, score in scores.items():
+        console.print(confusion_table(score, f"{task}, scans"))
+    say(f"results in {folder}")
+    say(RESEARCH_ONLY)
+    return found
