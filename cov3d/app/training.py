@@ -16,10 +16,14 @@ _DEFAULTS = TrainingOptions()
 MODEL, LOSS, OPTIMISATION, AUGMENTATION = "Model", "Loss (section 3.2)", "Optimisation", "Augmentation (equation 8)"
 
 
+def _architecture() -> Param:
+    return Param(_DEFAULTS.architecture, help="The network.", rich_help_panel=MODEL)
+
+
 def training_options(
     self: Any,
     fold: int = Param(_DEFAULTS.fold, min=0, max=4, help="Fold to validate on.", rich_help_panel=options.INPUT),
-    architecture: Architecture = Param(_DEFAULTS.architecture, help="The network.", rich_help_panel=MODEL),
+    architecture: Architecture = _architecture(),
     size: Size = Param(_DEFAULTS.size, help="Size of its input.", rich_help_panel=MODEL),
     dropout: float = Param(
         _DEFAULTS.dropout, min=0.0, max=1.0, help="Probability of dropping an activation.", rich_help_panel=MODEL
@@ -89,7 +93,7 @@ def training_options(
 
 def starting_weights(
     self: Any,
-    architecture: Architecture,
+    architecture: Architecture = _architecture(),
     pretrained: bool = Param(
         True, help="Start from Kinetics-400 weights, fetched by torchvision unless cached.", rich_help_panel=MODEL
     ),

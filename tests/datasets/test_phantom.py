@@ -157,9 +157,9 @@ def test_masks_lie_on_the_grid_of_the_slices(dataset: Path, truth: pd.DataFrame)
         assert np.median(voxels[body]) > hounsfield_to_grey(-120)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_two_lungs_lie_where_they_belong(seed: int) -> None:
-    scan = make_scan(seed, "train", seed, resolution=96, slices=48)
+    scan = make_scan(seed, "train", seed, resolution=96, slices=40)
     left, right = np.isin(scan.mask, (1, 3)), np.isin(scan.mask, (2, 4))
     assert np.nonzero(left)[2].mean() > np.nonzero(right)[2].mean() + 20
     litres = (scan.mask > 0).sum() * np.prod(scan.spacing) / 1e6

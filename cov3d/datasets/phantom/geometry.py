@@ -96,7 +96,7 @@ class Frame:
 class Grid:
     """The coarse nodes over a frame: `x` (nx,) and `y` (ny,) in image mm, `z` (nz,) in mm of the body.
 
-    `rise` is the distance between planes, mm: `STEP`, or somewhat more where the slices are thicker than that.
+    `rise` is the distance between planes, mm: `STEP`, or a little more where slices are thicker.
     """
 
     def __init__(self, frame: Frame) -> None:

@@ -91,7 +91,7 @@ def draw_findings(grade: str, rng: np.random.Generator) -> Findings:
 def noise(shape: tuple[int, ...], rise: float, size: float, rng: np.random.Generator) -> Array:
     """Smooth random field with mean 0 and deviation 1.
 
-    `shape` is (nz, ny, nx) of coarse nodes, `rise` the distance between planes and `size` the bumps' width, mm.
+    `shape` is (nz, ny, nx) of coarse nodes, `rise` the distance between planes, `size` the bumps' width (mm).
     """
     white = rng.standard_normal(shape, dtype=np.float32)
     field = gaussian_filter(white, (size / rise, size / STEP, size / STEP), mode="wrap", truncate=2.5)

@@ -1,6 +1,6 @@
 """What lies between and under the lungs, as ellipsoids and tubes: heart, vessels, airways, liver, bowel."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -31,7 +31,7 @@ class Organs:
     hollow: tuple[Blob, ...]
     gas: tuple[tuple[Blob, float], ...]
     bones: tuple[Tube, ...]
-    roots: tuple[tuple[tuple[float, float, float], tuple[float, float, float]], ...] = field(default=())
+    roots: tuple[tuple[tuple[float, float, float], tuple[float, float, float]], ...]
 
 
 def draw_organs(person: Person, rng: np.random.Generator) -> Organs:

@@ -7,10 +7,11 @@ from numpy.typing import NDArray
 
 from cov3d.datasets.phantom.acquire import Acquisition, Scanner, draw_acquisition
 from cov3d.datasets.phantom.anatomy import Person, draw_person
-from cov3d.datasets.phantom.chest import build_chest, cut
+from cov3d.datasets.phantom.chest import build_chest
 from cov3d.datasets.phantom.lesions import Findings, draw_findings
 from cov3d.datasets.phantom.organs import draw_organs
 from cov3d.datasets.phantom.plan import PARTITIONS, grade_of
+from cov3d.datasets.phantom.slices import cut
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,8 @@ def make_scan(
     lung = lesion = 0
     for index in range(len(frame.z)):
         hu, mask[index] = cut(chest, index)
-        lung += np.count_nonzero(mask[index])
-        lesion += np.count_nonzero(mask[index] > 2)
+        lung += int(np.count_nonzero(mask[index]))
+        lesion += int(np.count_nonzero(mask[index] > 2))
         voxels[index] = scanner.grey(hu)
     return PhantomScan(
         voxels=voxels,

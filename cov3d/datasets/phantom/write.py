@@ -30,6 +30,7 @@ NOTICE = (
     "and nothing measured on it says anything about patients."
 )
 QUALITY = 90
+COMMENT = b"synthetic: made by cov3d phantom, not CT of any person"
 ASIDE = ".writing"
 SEVERITY_FILES = {
     "train": "ICASSP_severity_train_partition.xlsx",
@@ -73,9 +74,9 @@ def write_phantom(
         DatasetError: too few scans, or a resolution or seed that can't be.
         OutputError: `root` holds something already, or can't be written.
     """
-    planned = plan(scans, seed) if seed >= 0 else []
     if seed < 0:
         raise DatasetError(f"the seed of a phantom dataset is 0 or more, not {seed}.")
+    planned = plan(scans, seed)
     if not 32 <= resolution <= 1024:
         raise DatasetError(f"a phantom's resolution is from 32 to 1024 pixels, not {resolution}.")
     _claim(root)
@@ -130,29 +131,34 @@ def _run(tasks: list[_Task], jobs: int) -> Iterator[dict[str, object]]:
 
 
 def _write_scan(task: _Task) -> dict[str, object]:
-    """Make and write one scan; its folder appears whole or not at all."""
+    """Make and write one scan, and describe it."""
     planned = task.planned
     scan = make_scan(task.seed, planned.partition, planned.number, resolution=task.resolution)
-    aside = task.root / ASIDE / planned.path
-    aside.mkdir(parents=True)
-    for index, voxels in enumerate(scan.voxels, start=1):
-        Image.fromarray(voxels).save(
-            aside / f"{index}.jpg", quality=QUALITY, comment=b"synthetic: cov3d phantom"
-        )
-    final = task.root / planned.path
-    final.parent.mkdir(parents=True, exist_ok=True)
-    aside.rename(final)
-    if task.masks:
-        _write_mask(task.root, planned.path, scan.mask, scan.spacing)
-    partition = planned.partition if planned.partition in SEVERITY_FILES else "test"
+    try:
+        _write_slices(task.root, planned.path, scan.voxels)
+        if task.masks:
+            _write_mask(task.root, planned.path, scan.mask, scan.spacing)
+    except OSError as error:
+        reason = error.strerror or error
+        raise OutputError(f"{planned.path} can't be written to {task.root}: {reason}.") from error
     return {
         "scan": planned.path,
-        "partition": partition,
+        "partition": planned.partition if planned.partition in SEVERITY_FILES else "test",
         "label": planned.label,
         "severity": "" if scan.grade == NON_COVID else scan.grade,
         "slices": len(scan.voxels),
         "involvement": round(scan.involvement, 4),
     }
+
+
+def _write_slices(root: Path, path: str, voxels: NDArray[np.uint8]) -> None:
+    """The slices as JPEG; the folder is written aside and renamed, so it is there whole or not at all."""
+    aside, final = root / ASIDE / path, root / path
+    aside.mkdir(parents=True)
+    for index, pixels in enumerate(voxels, start=1):
+        Image.fromarray(pixels).save(aside / f"{index}.jpg", quality=QUALITY, comment=COMMENT)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    aside.rename(final)
 
 
 def _write_mask(root: Path, path: str, mask: NDArray[np.uint8], spacing: tuple[float, float, float]) -> None:
