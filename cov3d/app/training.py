@@ -43,9 +43,7 @@ def training_options(
         help="Distance to non-COVID for scans of unknown severity.",
         rich_help_panel=LOSS,
     ),
-    epochs: int = Param(
-        _DEFAULTS.epochs, min=1, help="Passes over the training scans.", rich_help_panel=OPTIMISATION
-    ),
+    epochs: int = Param(_DEFAULTS.epochs, min=1, help="Passes over the training scans.", rich_help_panel=OPTIMISATION),
     batch_size: int = Param(_DEFAULTS.batch_size, min=1, help="Scans to a step.", rich_help_panel=OPTIMISATION),
     learning_rate: float = Param(
         _DEFAULTS.learning_rate, min=0.0, help="Maximum of the 1cycle schedule.", rich_help_panel=OPTIMISATION

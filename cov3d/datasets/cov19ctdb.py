@@ -49,9 +49,9 @@ def find(root: Path) -> Found:
         negative = _scan_folders(root / partition / NON_COVID, root, found.problems)
         grades = _grades(root / SEVERITY_FILES[partition], partition, positive, found.problems)
         found.scans |= {scan: (partition, grades.get(scan, UNKNOWN_SEVERITY)) for scan in positive}
-        found.scans |= {scan: (partition, NON_COVID) for scan in negative}
+        found.scans |= dict.fromkeys(negative, (partition, NON_COVID))
     for folder in _TEST_FOLDERS:
-        found.scans |= {scan: ("test", "") for scan in _scan_folders(root / folder, root, found.problems)}
+        found.scans |= dict.fromkeys(_scan_folders(root / folder, root, found.problems), ("test", ""))
     return found
 
 
@@ -111,7 +111,7 @@ def _rows(file: Path) -> list[tuple[int, str, object]]:
     """(row in the sheet, name, category) of every row with anything in it."""
     try:
         sheet = pd.read_excel(file, dtype=object)
-    except Exception as error:  # noqa: BLE001  openpyxl and zipfile raise whatever a broken file leads them to
+    except Exception as error:
         raise DatasetError(f"{file} can't be read as an Excel file: {error}") from error
     columns = {str(column).strip().lower(): column for column in sheet.columns}
     if not {"name", "category"} <= columns.keys():

@@ -57,7 +57,7 @@ def load_members(files: Sequence[Path], device: torch.device) -> list[Member]:
         CheckpointError: a file is no checkpoint, they differ in their categories, or one was made with a
             preprocessing that this version does not do.
     """
-    members = []
+    members: list[Member] = []
     for file in files:
         model, info = checkpoint.load(file)
         if info.preprocessing.get("hash") != settings(info.size)["hash"]:
@@ -211,9 +211,7 @@ class _RawScans(Dataset[_Item]):
         return _Item(scan, voxels, preprocessed.record)
 
 
-def _batches(
-    scans: Mapping[str, Path], sizes: Sequence[Size], *, jobs: int, batch_size: int
-) -> Iterator[list[_Item]]:
+def _batches(scans: Mapping[str, Path], sizes: Sequence[Size], *, jobs: int, batch_size: int) -> Iterator[list[_Item]]:
     yield from DataLoader(
         _RawScans(scans, sizes),
         batch_size=batch_size,

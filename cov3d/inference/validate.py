@@ -43,7 +43,7 @@ def validate(
     """
     check_preprocessed(list(scans["scan"]), store)
     probabilities = predict_store(model, scans, store, device=device, workers=workers, batch_size=batch_size)
-    table = prediction_table(scans["scan"], probabilities, info.categories, labels=scans["label"])
+    table = prediction_table(list(scans["scan"]), probabilities, info.categories, labels=list(scans["label"]))
     presence, severity = score_table(table, info.categories)
     return Validated(table, presence, severity)
 

@@ -71,8 +71,7 @@ def _run(todo: Mapping[str, Path], store: Store, jobs: int) -> Iterator[tuple[st
             yield from _bounded(pool, todo.items(), store, ahead=2 * jobs)
         except BrokenProcessPool as error:
             raise ScanError(
-                "a worker was killed, most often for want of memory: run again with fewer --jobs; "
-                "what was done is kept"
+                "a worker was killed, most often for want of memory: run again with fewer --jobs; what was done is kept"
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)

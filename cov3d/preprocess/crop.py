@@ -75,9 +75,7 @@ def find_crop(segmentation: Segmentation, shape: tuple[int, int, int]) -> Crop:
     return Crop(box=box, kind="fallback", lung_share=share, lung_voxels=lung_voxels)
 
 
-def _bounding_box(
-    mask: NDArray[np.bool_], step: tuple[int, int, int], shape: tuple[int, int, int], margin: int
-) -> Box:
+def _bounding_box(mask: NDArray[np.bool_], step: tuple[int, int, int], shape: tuple[int, int, int], margin: int) -> Box:
     bounds: list[int] = []
     for axis in range(3):
         others = tuple(other for other in range(3) if other != axis)

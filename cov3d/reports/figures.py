@@ -1,13 +1,14 @@
 """Tables and volumes → pictures (PNG), drawn without a screen."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
@@ -95,40 +96,54 @@ def crop(
         step: voxels that one grid voxel spans.
         title: over the picture.
     """
-    middle = ((box.z0 + box.z1) // 2, (box.y0 + box.y1) // 2, (box.x0 + box.x1) // 2)
-    views: tuple[tuple[str, int, tuple[int, int, int, int]], ...] = (
-        ("axial", 0, (box.x0, box.y0, box.x1, box.y1)),
-        ("coronal", 1, (box.x0, box.z0, box.x1, box.z1)),
-        ("sagittal", 2, (box.y0, box.z0, box.y1, box.z1)),
-    )
     figure = Figure(figsize=(10.5, 4.0), layout="constrained")
     figure.suptitle(title)
-    labels = ("slice, from the head", "row, from the front", "column, from the patient's right")
-    for axes, (name, axis, (x0, y0, x1, y1)) in zip(figure.subplots(1, 3), views, strict=True):
-        image = voxels.take(middle[axis], axis)
-        mask = lungs.take(min(middle[axis] // step[axis], lungs.shape[axis] - 1), axis)
-        rows, columns = (index for index in range(3) if index != axis)
-        axes.imshow(image, cmap="gray", vmin=0, vmax=255, aspect="auto")
-        if 0 < mask.sum() < mask.size:
-            down = (np.arange(mask.shape[0]) + 0.5) * step[rows] - 0.5
-            across = (np.arange(mask.shape[1]) + 0.5) * step[columns] - 0.5
-            axes.contour(across, down, mask, levels=[0.5], colors=[SKY], linewidths=1.0)
-        axes.add_patch(Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0, fill=False, edgecolor=ORANGE, linewidth=2))
-        # A JPEG does not say how far apart its slices are, so planes across them are drawn square.
-        axes.set_box_aspect(1.0 if axis else image.shape[0] / image.shape[1])
-        axes.set(title=name, xlabel=labels[columns], ylabel=labels[rows])
-        axes.set_xlim(-0.5, image.shape[1] - 0.5)
-        axes.set_ylim(image.shape[0] - 0.5, -0.5)
-    figure.legend(
-        handles=[_line(ORANGE, "crop box"), _line(SKY, "lungs")], loc="outside lower center", ncols=2, frameon=False
-    )
+    for axes, plane in zip(figure.subplots(1, 3), _PLANES, strict=True):
+        _crop_plane(axes, plane, voxels, box, lungs, step)
+    handles = [Line2D([], [], color=ORANGE, label="crop box"), Line2D([], [], color=SKY, label="lungs")]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
     return figure
 
 
-def _line(colour: str, label: str) -> Any:
-    from matplotlib.lines import Line2D
+@dataclass(frozen=True)
+class _Plane:
+    """A plane through a volume: its name, the axis it is cut across, and the axes that are its rows and columns."""
 
-    return Line2D([], [], color=colour, linewidth=2, label=label)
+    name: str
+    across: int
+    rows: int
+    columns: int
+
+
+_PLANES = (_Plane("axial", 0, 1, 2), _Plane("coronal", 1, 0, 2), _Plane("sagittal", 2, 0, 1))
+_AXES = ("slice, from the head", "row, from the front", "column, from the patient's right")
+
+
+def _crop_plane(
+    axes: Axes,
+    plane: _Plane,
+    voxels: NDArray[np.uint8],
+    box: Box,
+    lungs: NDArray[np.bool_],
+    step: tuple[int, int, int],
+) -> None:
+    bounds = ((box.z0, box.z1), (box.y0, box.y1), (box.x0, box.x1))
+    middle = sum(bounds[plane.across]) // 2
+    image = voxels.take(middle, plane.across)
+    mask = lungs.take(min(middle // step[plane.across], lungs.shape[plane.across] - 1), plane.across)
+    axes.imshow(image, cmap="gray", vmin=0, vmax=255, aspect="auto")
+    if mask.any() and not mask.all():
+        down = (np.arange(mask.shape[0]) + 0.5) * step[plane.rows] - 0.5
+        along = (np.arange(mask.shape[1]) + 0.5) * step[plane.columns] - 0.5
+        axes.contour(along, down, mask, levels=[0.5], colors=[SKY], linewidths=1.0)
+    (top, bottom), (left, right) = bounds[plane.rows], bounds[plane.columns]
+    corner = (left - 0.5, top - 0.5)
+    axes.add_patch(Rectangle(corner, right - left, bottom - top, fill=False, edgecolor=ORANGE, linewidth=2))
+    # A JPEG does not say how far apart its slices are, so planes across them are drawn square.
+    axes.set_box_aspect(1.0 if plane.across else image.shape[0] / image.shape[1])
+    axes.set(title=plane.name, xlabel=_AXES[plane.columns], ylabel=_AXES[plane.rows])
+    axes.set_xlim(-0.5, image.shape[1] - 0.5)
+    axes.set_ylim(image.shape[0] - 0.5, -0.5)
 
 
 def confusion(scores: Mapping[str, TaskScore]) -> Figure:

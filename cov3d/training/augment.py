@@ -28,9 +28,7 @@ class Augmentation:
     contrast: Tensor
 
 
-def draw(
-    batch: int, *, reflect: bool, brightness: float, contrast: float, generator: torch.Generator
-) -> Augmentation:
+def draw(batch: int, *, reflect: bool, brightness: float, contrast: float, generator: torch.Generator) -> Augmentation:
     """Draw for a batch: reflection of every other scan by chance, B ~ N(0, σ_b), C ~ LogNormal(0, σ_c).
 
     Args:

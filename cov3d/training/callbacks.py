@@ -6,6 +6,7 @@ the fit, and `learner` raises it when the fit has ended.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,15 +47,14 @@ class PrepareBatch(Callback):
 
     def __init__(self, *, reflect: bool, brightness: float, contrast: float, seed: int) -> None:
         super().__init__()
-        self.draw_options = {"reflect": reflect, "brightness": brightness, "contrast": contrast}
+        self.draw = partial(augment.draw, reflect=reflect, brightness=brightness, contrast=contrast)
         self.generator = torch.Generator().manual_seed(seed)
 
     def before_batch(self) -> None:
         (voxels,) = self.learn.xb
         volumes = augment.to_network_input(voxels)
         if self.learn.training:
-            drawn = augment.draw(len(volumes), generator=self.generator, **self.draw_options)
-            volumes = augment.apply(volumes, drawn)
+            volumes = augment.apply(volumes, self.draw(len(volumes), generator=self.generator))
         self.learn.xb = (volumes,)
 
 

@@ -169,7 +169,7 @@ def _learner(
         distances=options.distances,
         negative_positive_distance=options.negative_positive_distance,
     )
-    validation = Validation(fold.validation["scan"], fold.validation["label"], categories)
+    validation = Validation(list(fold.validation["scan"]), list(fold.validation["label"]), categories)
     prepare = PrepareBatch(
         reflect=options.reflect, brightness=options.brightness, contrast=options.contrast, seed=options.seed + 1
     )

@@ -44,9 +44,7 @@ def _digests(root: Path) -> dict[str, str]:
 
 
 def _read(folder: Path) -> NDArray[np.uint8]:
-    return np.stack(
-        [np.asarray(Image.open(folder / f"{n}.jpg")) for n in range(1, len(list(folder.iterdir())) + 1)]
-    )
+    return np.stack([np.asarray(Image.open(folder / f"{n}.jpg")) for n in range(1, len(list(folder.iterdir())) + 1)])
 
 
 def test_the_layout_is_that_of_2023(dataset: Path, truth: pd.DataFrame) -> None:
@@ -103,8 +101,7 @@ def test_severity_rows_name_scans_and_one_repeats(dataset: Path, truth: pd.DataF
     assert rows.duplicated().sum() == 1
     graded = truth[(truth["partition"] == partition) & truth["label"].isin(SEVERITIES)]
     expected = {
-        scan.rsplit("/", 1)[-1]: SEVERITIES.index(label) + 1
-        for scan, label in graded[["scan", "label"]].values
+        scan.rsplit("/", 1)[-1]: SEVERITIES.index(label) + 1 for scan, label in graded[["scan", "label"]].values
     }
     assert dict(rows.values.tolist()) == expected
 
@@ -175,9 +172,7 @@ def test_two_lungs_lie_where_they_belong(seed: int) -> None:
 def test_slice_counts_have_two_peaks() -> None:
     rng = np.random.default_rng(0)
     counts = np.array([draw_slice_count(rng) for _ in range(3000)])
-    near_60, middle, near_345 = (
-        ((counts >= a) & (counts < b)).mean() for a, b in ((40, 80), (150, 240), (300, 390))
-    )
+    near_60, middle, near_345 = (((counts >= a) & (counts < b)).mean() for a, b in ((40, 80), (150, 240), (300, 390)))
     assert near_60 > 0.4
     assert near_345 > 0.3
     assert middle < 0.05

@@ -119,9 +119,7 @@ class Scanner:
         white = rng.standard_normal(shape, dtype=np.float32)
         grain = settings.grain * frame.resolution / 512
         bank = gaussian_filter(white, (0, grain, grain), mode="wrap", truncate=2.5) if grain > 0.25 else white
-        self.bank = (bank * np.float32(settings.noise / np.sqrt(2) / max(float(bank.std()), 1e-6))).astype(
-            np.float32
-        )
+        self.bank = (bank * np.float32(settings.noise / np.sqrt(2) / max(float(bank.std()), 1e-6))).astype(np.float32)
 
     def grey(self, hu: Array) -> NDArray[np.uint8]:
         """One slice as `uint8` grey levels. Slices come in order, since noise is drawn as they come."""

@@ -14,9 +14,7 @@ CARTILAGE = 0.86
 """Bearing (0 back, 1 front) from which a rib is cartilage."""
 
 
-def shell(
-    person: Person, x: Array, z: float, cage: Array, bearing: Array, edge: float
-) -> tuple[Array, Array]:
+def shell(person: Person, x: Array, z: float, cage: Array, bearing: Array, edge: float) -> tuple[Array, Array]:
     """Ribs, breastbone and shoulder blades at pixels near the rib cage's wall.
 
     Args:
@@ -73,9 +71,7 @@ def _blades(person: Person, z: float, cage: Array, bearing: Array) -> Array:
         return np.full(cage.shape, 30, np.float32)
     narrow = (u + 0.05) / 0.57
     first, last = 0.20 + 0.04 * narrow, 0.46 - 0.20 * narrow
-    off_end = np.maximum(np.float32(first) - bearing, bearing - np.float32(last)) * np.float32(
-        2.6 * person.width
-    )
+    off_end = np.maximum(np.float32(first) - bearing, bearing - np.float32(last)) * np.float32(2.6 * person.width)
     lift = 19 + 10 * np.abs(bearing - np.float32(0.33)) * 6
     through = np.abs(cage - lift * np.float32(person.scale)) - np.float32(2.2)
     return np.maximum(off_end, through).astype(np.float32)

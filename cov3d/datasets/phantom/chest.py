@@ -155,9 +155,7 @@ def _fill_lungs(
         fields[Field.LESION][box], fields[Field.DENSE][box] = levels
 
 
-def _add_nodules(
-    findings: Findings, grid: Grid, places: Array, fields: Array, rng: np.random.Generator
-) -> None:
+def _add_nodules(findings: Findings, grid: Grid, places: Array, fields: Array, rng: np.random.Generator) -> None:
     """Small round nodules, united with the blood: they keep their edge and are no lesion of the mask."""
     for _ in range(findings.nodules):
         side = Field.RIGHT if rng.random() < 0.5 else Field.LEFT
@@ -166,6 +164,4 @@ def _add_nodules(
         for centre in spot.tolist():
             nodule = Blob((centre[0], centre[1], centre[2]), (radius, radius, radius))
             for index in range(grid.shape[0]):
-                add_blobs(
-                    fields[Field.BLOOD][index], grid, index, places[0, index], places[1, index], [nodule]
-                )
+                add_blobs(fields[Field.BLOOD][index], grid, index, places[0, index], places[1, index], [nodule])

@@ -77,14 +77,8 @@ class Frame:
         """The inverse of `to_body`; z may be an array as well."""
         cosine, sine = np.float32(np.cos(self.roll)), np.float32(np.sin(self.roll))
         return (
-            cosine * x
-            - sine * y
-            + np.float32(self.shift[0])
-            + np.float32(self.lean) * (z - np.float32(self.pivot)),
-            sine * x
-            + cosine * y
-            + np.float32(self.shift[1])
-            + np.float32(self.pitch) * (z - np.float32(self.pivot)),
+            cosine * x - sine * y + np.float32(self.shift[0]) + np.float32(self.lean) * (z - np.float32(self.pivot)),
+            sine * x + cosine * y + np.float32(self.shift[1]) + np.float32(self.pitch) * (z - np.float32(self.pivot)),
         )
 
     def point_to_image(self, x: float, y: float, z: float) -> tuple[float, float]:
@@ -259,8 +253,6 @@ def _to_segment(
     ex, ey, ez = (end[i] - start[i] for i in range(3))
     dx, dy, dz = x - np.float32(start[0]), y - np.float32(start[1]), z - start[2]
     length = max(ex * ex + ey * ey + ez * ez, 1e-6)
-    along = np.clip(
-        (dx * np.float32(ex) + dy * np.float32(ey) + np.float32(dz * ez)) / np.float32(length), 0, 1
-    )
+    along = np.clip((dx * np.float32(ex) + dy * np.float32(ey) + np.float32(dz * ez)) / np.float32(length), 0, 1)
     away = (dx - along * ex) ** 2 + (dy - along * ey) ** 2 + (np.float32(dz) - along * np.float32(ez)) ** 2
     return np.sqrt(away) - (np.float32(r0) + along * np.float32(r1 - r0))

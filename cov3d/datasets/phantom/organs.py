@@ -46,9 +46,7 @@ def draw_organs(person: Person, rng: np.random.Generator) -> Organs:
     )
     gulps = rng.integers(0, 4)
     gullet_gas = tuple(
-        Blob(
-            (3.0 * s, person.spine(z) - 23 * s, z), (float(rng.uniform(2, 5)), float(rng.uniform(2, 4)), 12.0)
-        )
+        Blob((3.0 * s, person.spine(z) - 23 * s, z), (float(rng.uniform(2, 5)), float(rng.uniform(2, 4)), 12.0))
         for z in rng.uniform(-30, 0.8 * person.height, gulps).tolist()
     )
     roots = tuple(
@@ -121,9 +119,7 @@ def _vessels(person: Person, carina: float) -> tuple[Tube, ...]:
     return (aorta, cava, lower_cava, trunk, right, left, *neck)
 
 
-def _airways(
-    person: Person, carina: float, rng: np.random.Generator
-) -> tuple[tuple[Tube, ...], tuple[Tube, ...]]:
+def _airways(person: Person, carina: float, rng: np.random.Generator) -> tuple[tuple[Tube, ...], tuple[Tube, ...]]:
     s = person.scale
     wide = float(rng.uniform(7, 10)) * s
 
@@ -172,9 +168,7 @@ def _abdomen(
             float(rng.uniform(-0.85, -0.45)) * d,
             left + float(rng.uniform(25, 150)) * s,
         )
-        loop = Blob(
-            centre, (float(rng.uniform(10, 24)), float(rng.uniform(8, 18)), float(rng.uniform(10, 22)))
-        )
+        loop = Blob(centre, (float(rng.uniform(10, 24)), float(rng.uniform(8, 18)), float(rng.uniform(10, 22))))
         hollow.append(loop)
         if rng.random() < 0.7:
             gas.append((loop, centre[1] + float(rng.uniform(-0.3, 0.8)) * loop.radii[1]))

@@ -57,9 +57,7 @@ def label_of(partition: str, number: int) -> str:
 def counts(scans: int) -> dict[str, int]:
     """Scans of each partition: half train, three tenths validation, the rest test, a third of it task 2."""
     if scans < MINIMUM:
-        raise DatasetError(
-            f"a phantom dataset needs at least {MINIMUM} scans to fill its partitions, not {scans}."
-        )
+        raise DatasetError(f"a phantom dataset needs at least {MINIMUM} scans to fill its partitions, not {scans}.")
     test = max(3, round(0.2 * scans))
     validation = round(0.3 * scans)
     second = max(1, round(test / 3))

@@ -52,9 +52,7 @@ def make_scan(
     """
     shown = grade_of(partition, number) if grade is None else grade
     streams = np.random.SeedSequence([seed, PARTITIONS.index(partition), number]).spawn(6)
-    for_person, for_organs, for_findings, for_acquisition, for_chest, for_noise = map(
-        np.random.default_rng, streams
-    )
+    for_person, for_organs, for_findings, for_acquisition, for_chest, for_noise = map(np.random.default_rng, streams)
     person = draw_person(for_person)
     organs = draw_organs(person, for_organs)
     findings = draw_findings(shown, for_findings)
@@ -86,10 +84,7 @@ def _rearmost(person: Person, acquisition: Acquisition) -> float:
     """Image y (mm) of the rearmost point of the back over the scan: what the table bears."""
     frame = acquisition.frame
     backs = [
-        person.outlines(float(z))[5]
-        + 0.7 * person.fat
-        + frame.shift[1]
-        + frame.pitch * (float(z) - frame.pivot)
+        person.outlines(float(z))[5] + 0.7 * person.fat + frame.shift[1] + frame.pitch * (float(z) - frame.pivot)
         for z in frame.z[:: max(1, len(frame.z) // 30)]
     ]
     return float(max(backs))

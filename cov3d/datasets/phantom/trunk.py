@@ -55,9 +55,7 @@ def diaphragm(person: Person, x: Array, y: Array, side: int) -> Array:
     return np.float32(top) + np.float32(room) * (fall + back)
 
 
-def lung(
-    person: Person, x: Array, y: Array, z: float, cage: Array, core: Array, floor: Array, side: int
-) -> Array:
+def lung(person: Person, x: Array, y: Array, z: float, cage: Array, core: Array, floor: Array, side: int) -> Array:
     """Distance (mm, negative inside) to one pleural cavity: -1 the right lung, 1 the left.
 
     `cage` is the distance to the rib cage's inside and `core` to what stands between the lungs (heart,
@@ -83,8 +81,6 @@ def _septum(person: Person, y: Array, z: float) -> Array:
     """Half-width (mm) of the tissue between the lungs: thin in front, wide at the top and in the middle."""
     u, scale = z / person.height, person.scale
     top = 24 * scale / (1 + np.exp((u - 0.17) / 0.035))
-    middle = (
-        17 * scale * np.exp(-(((y - np.float32(0.10 * person.depth)) / np.float32(0.42 * person.depth)) ** 2))
-    )
+    middle = 17 * scale * np.exp(-(((y - np.float32(0.10 * person.depth)) / np.float32(0.42 * person.depth)) ** 2))
     low = 9 * scale / (1 + np.exp((0.80 - u) / 0.03))
     return np.float32(person.septum + top + low) + middle

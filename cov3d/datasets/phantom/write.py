@@ -101,9 +101,7 @@ def _claim(root: Path) -> None:
             raise OutputError(f"{root} is not an empty folder: give another one, or delete it first.")
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(
-            f"the folder {root} can't be written ({error.strerror}): give another one."
-        ) from error
+        raise OutputError(f"the folder {root} can't be written ({error.strerror}): give another one.") from error
 
 
 def _write_notice(root: Path, settings: dict[str, int | bool]) -> None:
