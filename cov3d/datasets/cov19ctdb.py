@@ -9,8 +9,10 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
+from zipfile import BadZipFile
 
 import pandas as pd
+from openpyxl.utils.exceptions import InvalidFileException
 
 from cov3d.errors import DatasetError
 from cov3d.labels import NON_COVID, SEVERITIES, UNKNOWN_SEVERITY
@@ -18,6 +20,11 @@ from cov3d.readers.jpeg import is_slice
 
 PARTITIONS = ("train", "validation")
 SEVERITY_FILES = {partition: f"ICASSP_severity_{partition}_partition.xlsx" for partition in PARTITIONS}
+# What pandas, openpyxl, zipfile and the XML parser raise on a file that is no Excel file.
+_UNREADABLE = (
+    *(OSError, ValueError, TypeError, AttributeError, LookupError, SyntaxError),
+    *(BadZipFile, InvalidFileException),
+)
 _TEST_FOLDERS = ("task1", "task2", "test")
 
 
@@ -111,7 +118,7 @@ def _rows(file: Path) -> list[tuple[int, str, object]]:
     """(row in the sheet, name, category) of every row with anything in it."""
     try:
         sheet = pd.read_excel(file, dtype=object)
-    except Exception as error:
+    except _UNREADABLE as error:
         raise DatasetError(f"{file} can't be read as an Excel file: {error}") from error
     columns = {str(column).strip().lower(): column for column in sheet.columns}
     if not {"name", "category"} <= columns.keys():

@@ -13,6 +13,11 @@ from cov3d.errors import WeightsError
 from cov3d.models.names import Architecture
 from cov3d.models.registry import REGISTRY, build
 
+# What torch's restricted unpickler raises on a file that is not one of weights, whatever is in it.
+_UNREADABLE = (
+    *(OSError, EOFError, RuntimeError, ValueError, TypeError, AttributeError, LookupError),
+    *(pickle.UnpicklingError, zipfile.BadZipFile),
+)
 _WITHOUT = "give torchvision's own file with --weights FILE, or train from random weights with --no-pretrained"
 
 
@@ -35,7 +40,7 @@ def fetch(architecture: Architecture) -> Mapping[str, Tensor]:
     url = source(architecture)
     try:
         state = torch.hub.load_state_dict_from_url(url, map_location="cpu", check_hash=True, weights_only=True)
-    except (OSError, HTTPException, RuntimeError, pickle.UnpicklingError) as error:
+    except (*_UNREADABLE, HTTPException) as error:
         raise WeightsError(f"the Kinetics-400 weights can't be fetched from {url} ({error}): {_WITHOUT}") from error
     return _fitting(architecture, state, url)
 
@@ -50,7 +55,7 @@ def load(architecture: Architecture, file: Path) -> Mapping[str, Tensor]:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise WeightsError(f"there is no weights file at {file}") from None
-    except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         raise WeightsError(f"{file} can't be read as a file of weights: {_WITHOUT}") from error
     return _fitting(architecture, state, str(file))
 

@@ -165,7 +165,7 @@ class StopOnNaN(Callback):
         loss = float(self.learn.loss.detach())
         if self.learn.training and not np.isfinite(loss):
             self.error = TrainingDivergedError(
-                f"the loss became {loss} in epoch {self.learn.epoch}, step {self.learn.iter + 1}: "
+                f"the loss became {loss} in epoch {self.learn.epoch + 1}, step {self.learn.iter + 1}: "
                 "train again with a lower --learning-rate, or with --precision fp32"
             )
             raise CancelFitException

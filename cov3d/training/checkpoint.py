@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialise
 from torch import nn
 
 from cov3d.errors import CheckpointError
@@ -67,11 +67,10 @@ def save(file: Path, model: nn.Module, info: CheckpointInfo) -> None:
     """
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     text = json.dumps({"format": FORMAT, **asdict(info)}, sort_keys=True)
+    # Not safetensors' save_file, which makes files that no one else in a team may read.
+    content = serialise(weights, metadata={_KEY: text})
     with replacing(file) as aside:
-        try:
-            save_file(weights, aside, metadata={_KEY: text})
-        except SafetensorError as error:
-            raise OSError(f"safetensors: {error}") from error
+        aside.write_bytes(content)
 
 
 def read_info(file: Path) -> CheckpointInfo:

@@ -1,5 +1,7 @@
 """`--device` and `--precision` → what torch computes on, and how."""
 
+import re
+
 import torch
 
 from cov3d.errors import Cov3dError
@@ -14,13 +16,13 @@ def choose_device(name: str) -> torch.device:
     """
     if name == "auto":
         return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
-    kind, _, number = name.partition(":")
-    if kind not in ("cpu", "cuda") or (number and not number.isdecimal()) or name in ("cuda:", "cpu:"):
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
         raise Cov3dError(f"--device is auto, cpu, cuda or cuda:N, not {name!r}")
-    if kind == "cpu":
+    if name == "cpu":
         return torch.device("cpu")
     if not torch.cuda.is_available():
         raise Cov3dError(f"--device {name}: torch finds no CUDA device here; use --device cpu")
+    _, _, number = name.partition(":")
     index = int(number) if number else torch.cuda.current_device()
     if index >= torch.cuda.device_count():
         raise Cov3dError(f"--device {name}: the CUDA devices here are 0 to {torch.cuda.device_count() - 1}")

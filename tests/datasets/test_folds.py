@@ -47,9 +47,7 @@ def lay_out(root: Path, counts: dict[str, dict[str, int]], order: int = 1) -> No
 
 
 def write_severities(root: Path, partition: str, rows: list[tuple[object, object]]) -> None:
-    pd.DataFrame(rows, columns=["Name", "Category"]).to_excel(
-        root / cov19ctdb.SEVERITY_FILES[partition], index=False
-    )
+    pd.DataFrame(rows, columns=["Name", "Category"]).to_excel(root / cov19ctdb.SEVERITY_FILES[partition], index=False)
 
 
 def small(root: Path, rows: list[tuple[object, object]]) -> scan_table.Built:
@@ -120,7 +118,9 @@ def test_repeated_rows_collapse_and_names_may_lack_the_underscore(tmp_path: Path
 
 
 def test_contradictions_foreign_names_and_foreign_grades_are_each_reported(tmp_path: Path) -> None:
-    built = small(tmp_path, [("ct_scan_0", 1), ("ct_scan_0", 3), ("ct_scan_99", 2), ("ct_scan_1", 7), ("ct_scan_2", "x")])
+    built = small(
+        tmp_path, [("ct_scan_0", 1), ("ct_scan_0", 3), ("ct_scan_99", 2), ("ct_scan_1", 7), ("ct_scan_2", "x")]
+    )
     labels = labels_of(built)
     assert {labels[f"train/covid/ct_scan_{n}"] for n in range(4)} == {"covid"}
     text = "\n".join(built.problems)

@@ -78,9 +78,7 @@ def test_what_is_there_stays_and_a_scan_without_its_record_is_done_again(
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_a_bad_scan_stops_the_batch_and_keeps_what_was_done(
-    tmp_path: Path, scans: dict[str, Path], jobs: int
-) -> None:
+def test_a_bad_scan_stops_the_batch_and_keeps_what_was_done(tmp_path: Path, scans: dict[str, Path], jobs: int) -> None:
     scans["train/covid/empty"] = tmp_path / "data" / "empty"
     store = Store.create(tmp_path / "store", Size.TINY)
     with pytest.raises(ScanError, match="there is no scan at"):

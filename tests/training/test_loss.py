@@ -56,9 +56,7 @@ def test_one_item_worked_out_by_hand() -> None:
     loss = FocalEMDLoss(gamma=2, emd_weight=0.25)
     assert loss(torch.zeros(1, 5), torch.tensor([2])).item() == pytest.approx(0.75 * 0.64 * math.log(5) + 0.25 * 1.2)
     # Unknown severity: focal 0.2² (−ln 0.8), EMD 0.2.
-    assert loss(torch.zeros(1, 5), torch.tensor([5])).item() == pytest.approx(
-        0.75 * 0.04 * -math.log(0.8) + 0.25 * 0.2
-    )
+    assert loss(torch.zeros(1, 5), torch.tensor([5])).item() == pytest.approx(0.75 * 0.04 * -math.log(0.8) + 0.25 * 0.2)
 
 
 def test_without_focus_and_distance_it_is_cross_entropy() -> None:
@@ -86,7 +84,9 @@ def test_three_categories_work_as_five_do() -> None:
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
 def test_extreme_logits_give_finite_values_and_gradients(dtype: torch.dtype, gamma: float) -> None:
-    corners = torch.tensor([[80.0 if i == j else -80.0 for i in range(5)] for j in range(5)] + [[-80.0] * 5, [80.0] * 5])
+    corners = torch.tensor(
+        [[80.0 if i == j else -80.0 for i in range(5)] for j in range(5)] + [[-80.0] * 5, [80.0] * 5]
+    )
     for label in MIXED:
         logits = corners.to(dtype).requires_grad_()
         value = FocalEMDLoss(gamma=gamma)(logits, torch.full((7,), label))

@@ -1,0 +1,299 @@
+"""The command line as a person meets it: help, the whole way from scans to submission, and every refusal."""
+
+import inspect
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cov3d.app.app import COMMANDS, Cov3d
+from cov3d.datasets.phantom import write_phantom
+from tests.conftest import Ended, write_slices
+
+Command = Callable[..., Ended]
+SCANS = 12
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A phantom dataset, the smallest there is."""
+    root = tmp_path_factory.mktemp("cli") / "data"
+    write_phantom(root, scans=SCANS, seed=101, resolution=64)
+    return root
+
+
+@pytest.fixture(scope="module")
+def trained(data: Path) -> Path:
+    """The run folder of one epoch of training on it, by the command line in a process of its own."""
+    for command in ("folds", "preprocess --size tiny --jobs 1", "train --size tiny --no-pretrained --epochs 1"):
+        words = [sys.executable, "-m", "cov3d", *command.split(), "--data", str(data)]
+        ended = subprocess.run(words, capture_output=True, text=True, check=False)
+        assert ended.returncode == 0, ended.stderr
+        assert "Traceback" not in ended.stderr
+    return data / "runs" / "resnet_tiny_epochs-1_fold-0_seed-0"
+
+
+def lines(file: Path) -> list[str]:
+    return file.read_text().splitlines()
+
+
+def test_commands_stand_in_the_order_of_the_work(cov3d: Command) -> None:
+    text = cov3d("--help").out
+    places = [text.index(f" {command} ") for command in COMMANDS]
+    assert places == sorted(places)
+    for foreign in ("one-batch", "tune", "lightning", "predict "):
+        assert foreign not in text
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_and_every_option_a_text(cov3d: Command, command: str) -> None:
+    ended = cov3d(command, "--help")
+    assert ended.code == 0
+    assert "Usage" in ended.out
+    for name, parameter in inspect.signature(getattr(Cov3d(), command)).parameters.items():
+        assert parameter.default.help, f"{command}: {name} has no help"
+
+
+def test_help_loads_neither_torch_nor_fastai() -> None:
+    code = (
+        "import sys; sys.argv = ['cov3d', 'train', '--help']\n"
+        "from cov3d.app import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'fastai', 'pandas', 'scipy', 'matplotlib', 'sklearn'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_version_and_citations(cov3d: Command) -> None:
+    from cov3d import __version__
+
+    assert cov3d("--version").out.strip() == __version__
+    assert "Enhanced detection of the presence and severity" in cov3d("--bibtex").out
+    bibliography = cov3d("--bibliography").out
+    assert "Turnbull" in bibliography
+    assert "[1]" in bibliography
+
+
+def test_python_m_cov3d_is_the_command() -> None:
+    ended = subprocess.run([sys.executable, "-m", "cov3d", "--version"], capture_output=True, text=True, check=True)
+    assert re.fullmatch(r"\d+\.\d+\.\d+\s*", ended.stdout)
+
+
+def test_the_run_folder_is_complete(trained: Path) -> None:
+    names = {path.name for path in trained.iterdir()}
+    assert names >= {
+        *("config.json", "history.csv", "summary.json", "curves.png", "presence.safetensors"),
+        "validation-presence.csv",
+    }
+    assert (trained / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_validate_scores_the_checkpoint_as_training_did(cov3d: Command, data: Path, trained: Path) -> None:
+    ended = cov3d("validate", "--data", data, "--checkpoint", trained / "presence.safetensors")
+    assert ended.code == 0, ended.err
+    assert "Research use only" in ended.out
+    folder = trained / "presence-fold-0"
+    assert {path.name for path in folder.iterdir()} == {
+        *("predictions.csv", "scores.json", "confusion-presence.csv", "confusion-severity.csv", "confusion.png")
+    }
+    again, before = (pd.read_csv(file) for file in (folder / "predictions.csv", trained / "validation-presence.csv"))
+    assert again["scan"].tolist() == before["scan"].tolist()
+    assert again.filter(like="p_").to_numpy() == pytest.approx(before.filter(like="p_").to_numpy(), abs=1e-5)
+    assert cov3d("validate", "--data", data, "--checkpoint", trained / "presence.safetensors").code == 2
+
+
+def test_validate_on_a_fold_that_was_trained_on_warns(
+    cov3d: Command, data: Path, trained: Path, tmp_path: Path
+) -> None:
+    fold = pd.read_csv(data / "scans.csv")["fold"].dropna().astype(int).max()
+    checkpoint = trained / "presence.safetensors"
+    ended = cov3d("validate", "--data", data, "--checkpoint", checkpoint, "--fold", fold, "--output-dir", tmp_path)
+    assert ended.code == 0, ended.err
+    assert f"trained on fold {fold}" in ended.err
+
+
+@pytest.mark.parametrize(("task", "folder"), [("presence", "task1"), ("severity", "task2"), ("both", "task1")])
+def test_submission_files_hold_exactly_the_tasks_scans_each_once(
+    cov3d: Command, data: Path, trained: Path, tmp_path: Path, task: str, folder: str
+) -> None:
+    checkpoint = trained / "presence.safetensors"
+    ended = cov3d(
+        *("infer", "--checkpoint", checkpoint, "--scans", data / folder, "--task", task),
+        *("--output-dir", tmp_path, "--jobs", 1),
+    )
+    assert ended.code == 0, ended.err
+    assert "Research use only" in ended.out
+    scans = sorted({path.parent.name for path in (data / folder).rglob("*.jpg")})
+    files = {
+        "presence": ["covid", "non-covid"],
+        "severity": ["mild", "moderate", "severe", "critical"],
+        "both": ["covid", "non-covid"],
+    }
+    assert sorted(name for file in files[task] for name in lines(tmp_path / f"{file}.csv")) == scans
+    written = {path.name for path in tmp_path.iterdir()}
+    assert ("mild.csv" in written) == (task != "presence")
+    assert written >= {"predictions.csv", "manifest.csv"}
+    assert len(pd.read_csv(tmp_path / "predictions.csv")) == len(scans)
+
+
+def test_several_checkpoints_and_scan_folders_are_taken(
+    cov3d: Command, data: Path, trained: Path, tmp_path: Path
+) -> None:
+    checkpoint = trained / "presence.safetensors"
+    ended = cov3d(
+        *("infer", "--checkpoint", checkpoint, "--checkpoint", checkpoint, "--no-submission", "--batch-size", 1),
+        *("--scans", data / "task1", "--scans", data / "task2", "--output-dir", tmp_path, "--jobs", 2),
+    )
+    assert ended.code == 0, ended.err
+    assert "2 checkpoints" in ended.out
+    table = pd.read_csv(tmp_path / "predictions.csv")
+    assert all(scan.startswith(("task1/", "task2/")) for scan in table["scan"])
+    assert {path.name for path in tmp_path.iterdir()} == {"predictions.csv", "manifest.csv"}
+
+
+def test_skip_errors_lists_bad_scans_and_exits_3(cov3d: Command, data: Path, trained: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "scans" / "test_ct_scan_7"
+    bad.mkdir(parents=True)
+    (bad / "1.jpg").write_bytes(b"not an image")
+    write_slices(tmp_path / "scans" / "test_ct_scan_8", np.full((4, 32, 32), 90, np.uint8))
+    words = ["infer", "--checkpoint", trained / "presence.safetensors", "--scans", tmp_path / "scans", "--jobs", 1]
+    stopped = cov3d(*words, "--output-dir", tmp_path / "a")
+    assert (stopped.code, (tmp_path / "a").exists()) == (2, False)
+    skipped = cov3d(*words, "--output-dir", tmp_path / "b", "--skip-errors")
+    assert skipped.code == 3
+    assert "test_ct_scan_7" in skipped.err
+    assert pd.read_csv(tmp_path / "b" / "predictions.csv")["scan"].tolist() == ["test_ct_scan_8"]
+
+
+def test_preprocess_goes_on_past_bad_scans_where_asked(cov3d: Command, tmp_path: Path) -> None:
+    write_slices(tmp_path / "good", np.full((4, 32, 32), 90, np.uint8))
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "1.jpg").write_bytes(b"not an image")
+    words = ["preprocess", "--data", tmp_path, "--size", "tiny", "--jobs", 1]
+    assert cov3d(*words).code == 2
+    ended = cov3d(*words, "--skip-errors")
+    assert ended.code == 3
+    assert "bad" in ended.err
+    manifest = pd.read_csv(tmp_path / "preprocessed" / "tiny" / "manifest.csv")
+    assert manifest["scan"].tolist() == ["good"]
+    assert "no lungs were found" in ended.out
+
+
+def test_folds_makes_the_table_once_and_again_where_asked(cov3d: Command, data: Path, tmp_path: Path) -> None:
+    table = tmp_path / "scans.csv"
+    words = ["folds", "--data", data, "--table", table]
+    first = cov3d(*words)
+    assert first.code == 0
+    assert "non-covid" in first.out
+    before = table.read_bytes()
+    assert cov3d(*words).code == 2
+    assert cov3d(*words, "--overwrite", "--seed", 5).code == 0
+    assert table.read_bytes() != before
+
+
+def test_preprocess_makes_a_missing_table_and_says_so(cov3d: Command, tmp_path: Path) -> None:
+    write_slices(tmp_path / "scan", np.full((4, 32, 32), 90, np.uint8))
+    ended = cov3d("preprocess", "--data", tmp_path, "--size", "tiny", "--jobs", 1, "--store", tmp_path / "s")
+    assert ended.code == 0, ended.err
+    assert "made the scan table" in ended.out
+    assert (tmp_path / "scans.csv").exists()
+    assert (tmp_path / "s" / "manifest.csv").exists()
+
+
+def refusals(data: Path, trained: Path, tmp: Path) -> dict[str, tuple[list[object], str]]:
+    """Command lines that can't be done, with what the one sentence must say."""
+    (tmp / "empty").mkdir()
+    (tmp / "scanless").mkdir()
+    (tmp / "scanless" / "readme.txt").write_text("x")
+    (tmp / "notimage").mkdir()
+    (tmp / "notimage" / "1.jpg").write_bytes(b"not an image")
+    (tmp / "file").write_text("x")
+    checkpoint = trained / "presence.safetensors"
+    infer: list[object] = ["infer", "--jobs", 1, "--output-dir", tmp / "out"]
+    mine = [*infer, "--checkpoint", checkpoint]
+    on = ["--data", data]
+    tiny = ["--size", "tiny", "--no-pretrained"]
+    return {
+        "missing dataset": (["folds", "--data", tmp / "nowhere"], "no dataset folder"),
+        "empty dataset": (["folds", "--data", tmp / "empty"], "no scan found"),
+        "dataset without scans": (["preprocess", "--data", tmp / "scanless"], "no scan found"),
+        "table that is none": (["folds", *on, "--table", tmp / "file" / "t.csv"], "can't be written"),
+        "preprocess into a file": (["preprocess", *on, "--store", tmp / "file" / "s"], "can't be written"),
+        "train without a store": (["train", *on, "--size", "small"], "run cov3d preprocess --size small first"),
+        "store of another size": (
+            ["train", *on, "--size", "small", "--store", data / "preprocessed" / "tiny"],
+            "other settings",
+        ),
+        "fold that is empty": (["train", *on, *tiny, "--table", tmp / "one.csv", "--fold", 3], "no scan is in fold 3"),
+        "fold out of range": (["train", *on, "--fold", 5], "is not in the range"),
+        "size that is none": (["train", *on, "--size", "huge"], "huge"),
+        "option that is none": (["train", *on, "--speed", "9"], "No such option"),
+        "run that exists": (["train", *on, *tiny, "--epochs", 1], "holds a run already"),
+        "run in a file": (["train", *on, *tiny, "--output-dir", tmp / "file" / "r"], "can't be written"),
+        "weights missing": (["train", *on, "--size", "tiny", "--weights", tmp / "w"], "no weights file"),
+        "weights that are none": (["train", *on, "--size", "tiny", "--weights", tmp / "file"], "can't be read"),
+        "weights and none": (["train", *on, *tiny, "--weights", tmp / "file"], "contradict"),
+        "device that is none": (["train", *on, *tiny, "--device", "gpu"], "--device is auto"),
+        "learning rate of zero": (["train", *on, *tiny, "--learning-rate", 0], "--learning-rate must be above 0"),
+        "validate a missing checkpoint": (["validate", *on, "--checkpoint", tmp / "no"], "no checkpoint"),
+        "validate no checkpoint": (["validate", *on, "--checkpoint", tmp / "file"], "not a checkpoint"),
+        "validate without a store": (
+            ["validate", "--data", tmp, "--table", data / "scans.csv", "--checkpoint", checkpoint],
+            "run cov3d preprocess --size tiny first",
+        ),
+        "infer with no checkpoint": ([*infer, "--checkpoint", tmp / "file", "--scans", data], "not a checkpoint"),
+        "infer a missing folder": ([*mine, "--scans", tmp / "nowhere"], "no scan or folder"),
+        "infer an empty folder": ([*mine, "--scans", tmp / "empty"], "no scan found"),
+        "infer a folder without scans": ([*mine, "--scans", tmp / "scanless"], "no scan found"),
+        "infer what is no image": ([*mine, "--scans", tmp / "notimage"], "can be read as JPEG"),
+        "infer into a file": (
+            ["infer", "--checkpoint", checkpoint, "--scans", data / "task2", "--output-dir", tmp / "file"],
+            "can't be",
+        ),
+        "infer two scans of one name": ([*mine, "--scans", data], "submission files hold names only"),
+        "infer without scans": (mine, "Missing option"),
+        "phantom into a full folder": (["phantom", data], "not empty|holds|empty"),
+        "phantom of too few": (["phantom", tmp / "p", "--scans", 3], "scans"),
+        "demo into a folder of others": (["demo", tmp], "not a folder of an earlier demo"),
+    }
+
+
+def test_every_failure_is_one_sentence_and_exit_code_2(
+    cov3d: Command, data: Path, trained: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "one.csv").write_text(
+        "scan,partition,label,fold\ntrain/covid/a,train,mild,1\ntrain/covid/b,train,mild,2\n"
+    )
+    for name, (words, sentence) in refusals(data, trained, tmp_path).items():
+        ended = cov3d(*words)
+        flat = re.sub(r"[\s│╭╮╰╯─]+", " ", ended.err)
+        assert ended.code == 2, (name, ended)
+        assert "Traceback" not in ended.err + ended.out, name
+        assert re.search(sentence, flat), (name, flat)
+    assert not (tmp_path / "out").exists()
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_an_interrupted_command_exits_with_130(cov3d: Command, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cov3d.datasets.scan_table.build", interrupt)
+    ended = cov3d("folds", "--data", data, "--overwrite")
+    assert ended.code == 130
+    assert "Traceback" not in ended.err
+
+
+def test_phantom_writes_what_it_says(cov3d: Command, tmp_path: Path) -> None:
+    ended = cov3d(
+        *("phantom", tmp_path / "p", "--scans", SCANS, "--seed", 101, "--resolution", 64, "--masks", "--jobs", 1)
+    )
+    assert ended.code == 0, ended.err
+    assert "synthetic" in ended.out
+    assert len(list((tmp_path / "p" / "masks").rglob("*.nii.gz"))) == SCANS

@@ -1,0 +1,128 @@
+"""The 3-D ResNet against Table 4 and torchvision's own, and the loading of torchvision's weights."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torchvision.models.video import r3d_18
+
+from cov3d.errors import WeightsError
+from cov3d.models import weights
+from cov3d.models.adapt import single_channel
+from cov3d.models.names import Architecture
+from cov3d.models.registry import REGISTRY, build
+from cov3d.models.resnet3d import ResNet3d
+
+
+@pytest.fixture(scope="module")
+def published() -> dict[str, torch.Tensor]:
+    """A file's worth of weights of torchvision's names and shapes."""
+    torch.manual_seed(3)
+    return r3d_18(weights=None).state_dict()
+
+
+@pytest.mark.parametrize("architecture", list(Architecture))
+def test_every_network_maps_volumes_to_logits(architecture: Architecture) -> None:
+    model = build(architecture, outputs=5, dropout=0.2).eval()
+    with torch.inference_mode():
+        assert model(torch.rand(2, 1, 32, 64, 64)).shape == (2, 5)
+    assert set(REGISTRY) == set(Architecture)
+
+
+def test_the_stem_is_table_4s_with_one_channel() -> None:
+    conv = ResNet3d().stem[0]
+    assert (conv.in_channels, conv.out_channels) == (1, 64)
+    assert (conv.kernel_size, conv.stride) == ((3, 7, 7), (1, 2, 2))
+
+
+def test_dropout_stands_after_each_layer_and_at_the_penultimate_one() -> None:
+    model = ResNet3d(dropout=0.35)
+    for layer in (model.layer1, model.layer2, model.layer3, model.layer4):
+        assert isinstance(layer[-1], nn.Dropout)
+    kinds = [type(module) for module in model.penultimate]
+    assert kinds == [nn.Linear, nn.Dropout, nn.ReLU]
+    dropouts = [module.p for module in model.modules() if isinstance(module, nn.Dropout)]
+    assert dropouts == [0.35] * 5
+
+
+def test_the_number_of_parameters_follows_from_torchvisions() -> None:
+    def count(model: nn.Module) -> int:
+        return sum(parameter.numel() for parameter in model.parameters())
+
+    two_channels_of_stem = 2 * 64 * 3 * 7 * 7
+    kinetics_head, penultimate, head = 512 * 400 + 400, 512 * 512 + 512, 512 * 5 + 5
+    wanted = count(r3d_18(weights=None)) - two_channels_of_stem - kinetics_head + penultimate + head
+    assert count(ResNet3d()) == wanted
+
+
+def test_with_published_weights_the_features_are_torchvisions_on_grey_video(
+    published: dict[str, torch.Tensor],
+) -> None:
+    video = r3d_18(weights=None)
+    video.load_state_dict(published)
+    video.fc = nn.Identity()
+    ours = ResNet3d(kinetics=published)
+    grey = torch.rand(1, 1, 8, 32, 32)
+    with torch.inference_mode():
+        wanted = video.eval()(grey.expand(-1, 3, -1, -1, -1))
+        ours.eval()
+        found = ours.pool(ours.layer4(ours.layer3(ours.layer2(ours.layer1(ours.stem(grey))))))
+    assert torch.allclose(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_a_bias_is_kept_when_channels_are_summed() -> None:
+    conv = nn.Conv3d(3, 4, (1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1), bias=True)
+    grey = torch.rand(1, 1, 2, 9, 9)
+    assert torch.allclose(single_channel(conv)(grey), conv(grey.expand(-1, 3, -1, -1, -1)), atol=1e-5)
+
+
+def test_torchvisions_file_is_loaded(tmp_path: Path, published: dict[str, torch.Tensor]) -> None:
+    file = tmp_path / "r3d_18.pth"
+    torch.save(published, file)
+    loaded = weights.load(Architecture.RESNET, file)
+    model = build(Architecture.RESNET, outputs=5, dropout=0.0, kinetics=loaded)
+    assert torch.equal(model.state_dict()["layer1.0.0.conv1.0.weight"], published["layer1.0.conv1.0.weight"])
+
+
+class _Harmful:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return print, ("executed",)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (None, "no weights file"),
+        (b"", "can't be read as a file of weights"),
+        (b"text", "can't be read as a file of weights"),
+        ({"stem.0.weight": torch.zeros(2)}, "does not hold the weights"),
+        ([1, 2], "holds no weights by name"),
+        ({"weights": _Harmful()}, "can't be read as a file of weights"),
+    ],
+)
+def test_what_is_no_file_of_weights_is_refused(
+    tmp_path: Path, content: object, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "weights.pth"
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    elif content is not None:
+        torch.save(content, file)
+    with pytest.raises(WeightsError, match=sentence) as error:
+        weights.load(Architecture.RESNET, file)
+    assert str(file) in str(error.value)
+    assert "executed" not in capsys.readouterr().out
+
+
+def test_without_a_network_the_error_says_how_to_do_without(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from urllib.error import URLError
+
+    def no_network(*arguments: object, **options: object) -> None:
+        raise URLError("no route")
+
+    monkeypatch.setattr("torch.hub.download_url_to_file", no_network)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    torch.hub.set_dir(str(tmp_path))
+    with pytest.raises(WeightsError, match=r"no route.*--weights FILE.*--no-pretrained"):
+        weights.fetch(Architecture.RESNET)

@@ -1,0 +1,34 @@
+"""A store of scans that a network can learn from in a step: positive ones are brighter."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cov3d.preprocess.pipeline import RECORD_COLUMNS, Preprocessed
+from cov3d.preprocess.sizes import Size
+from cov3d.preprocess.store import Store
+
+
+def fill(folder: Path, labels: Sequence[str], folds: Sequence[int]) -> tuple[Store, pd.DataFrame]:
+    """A store at size tiny and its scan table, a scan for each label."""
+    rng = np.random.default_rng(0)
+    store = Store.create(folder, Size.TINY)
+    rows = []
+    for number, (label, fold) in enumerate(zip(labels, folds, strict=True)):
+        scan = f"train/x/scan_{number}"
+        voxels = rng.integers(0, 80, Size.TINY.shape, dtype=np.uint8) + np.uint8(0 if label == "non-covid" else 120)
+        record = dict.fromkeys(RECORD_COLUMNS[1:], 0) | {"crop": "lungs", "lung_share": 0.1 + 0.01 * number}
+        store.write(scan, Preprocessed({Size.TINY: voxels}, record))
+        rows.append((scan, "train", label, fold))
+    table = pd.DataFrame(rows, columns=["scan", "partition", "label", "fold"]).astype({"fold": "Int64"})
+    return store, table
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, pd.DataFrame]:
+    """Every label once in fold 1, to train on, and three scans in fold 0."""
+    labels = ["non-covid", "mild", "moderate", "severe", "critical", "covid", "non-covid", "mild", "covid"]
+    return fill(tmp_path_factory.mktemp("store"), labels, [1] * 6 + [0] * 3)

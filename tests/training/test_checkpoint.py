@@ -1,0 +1,105 @@
+"""Checkpoints: what goes in comes out, and nothing else is taken for one."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from cov3d.errors import CheckpointError, OutputError
+from cov3d.models.names import Architecture
+from cov3d.models.registry import build
+from cov3d.preprocess.pipeline import settings
+from cov3d.preprocess.sizes import Size
+from cov3d.training import checkpoint
+from cov3d.training.checkpoint import CheckpointInfo
+
+INFO = CheckpointInfo(
+    architecture=Architecture.RESNET,
+    model={"dropout": 0.2},
+    size=Size.TINY,
+    preprocessing=settings(Size.TINY),
+    categories=("non-covid", "mild", "moderate", "severe", "critical"),
+    task="presence",
+    fold=3,
+    epoch=7,
+    score=0.9,
+    seed=1,
+    lung_share=(0.1, 0.2),
+    options={"gamma": 2.0},
+    versions={"cov3d": "0"},
+)
+
+
+@pytest.fixture(scope="module")
+def model() -> torch.nn.Module:
+    torch.manual_seed(0)
+    return build(Architecture.RESNET, outputs=5, dropout=0.2)
+
+
+@pytest.fixture(scope="module")
+def saved(model: torch.nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("checkpoint") / "presence.safetensors"
+    checkpoint.save(file, model, INFO)
+    return file
+
+
+def test_weights_and_description_come_back(model: torch.nn.Module, saved: Path) -> None:
+    loaded, info = checkpoint.load(saved)
+    assert info == INFO
+    assert checkpoint.read_info(saved) == INFO
+    assert not loaded.training
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, loaded.state_dict()[name]), name
+
+
+def test_a_prediction_from_the_file_equals_the_one_in_memory(model: torch.nn.Module, saved: Path) -> None:
+    loaded, _ = checkpoint.load(saved)
+    volumes = torch.rand(1, 1, 16, 32, 32)
+    model.eval()
+    with torch.inference_mode():
+        assert torch.equal(loaded(volumes), model(volumes))
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"\x80\x04N.", b"\xff" * 64])
+def test_a_file_that_is_none_is_refused(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "x.safetensors"
+    file.write_bytes(content)
+    with pytest.raises(CheckpointError, match="not a checkpoint"):
+        checkpoint.load(file)
+
+
+def test_missing_foreign_and_damaged_files_are_refused(tmp_path: Path, model: torch.nn.Module) -> None:
+    with pytest.raises(CheckpointError, match="there is no checkpoint"):
+        checkpoint.load(tmp_path / "nowhere")
+    with pytest.raises(CheckpointError, match="there is no checkpoint"):
+        checkpoint.load(tmp_path)
+    save_file({"x": torch.zeros(1)}, tmp_path / "foreign")
+    with pytest.raises(CheckpointError, match="not a checkpoint that cov3d train wrote"):
+        checkpoint.load(tmp_path / "foreign")
+    for text, sentence in (("{}", "is damaged"), ("no json", "is damaged"), ('{"format": 99}', "format 99")):
+        save_file({"x": torch.zeros(1)}, tmp_path / "damaged", metadata={"cov3d": text})
+        with pytest.raises(CheckpointError, match=sentence):
+            checkpoint.load(tmp_path / "damaged")
+
+
+def test_weights_that_do_not_fit_the_description_are_refused(tmp_path: Path, model: torch.nn.Module) -> None:
+    file = tmp_path / "three.safetensors"
+    checkpoint.save(file, model, replace(INFO, categories=("a", "b", "c")))
+    with pytest.raises(CheckpointError, match="weights do not fit"):
+        checkpoint.load(file)
+
+
+def test_a_truncated_checkpoint_is_refused(tmp_path: Path, saved: Path) -> None:
+    file = tmp_path / "truncated.safetensors"
+    with saved.open("rb") as whole:
+        file.write_bytes(whole.read(1_000_000))
+    with pytest.raises(CheckpointError, match="not a checkpoint"):
+        checkpoint.load(file)
+
+
+def test_a_folder_that_can_not_be_written_is_an_error(tmp_path: Path, model: torch.nn.Module) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(OutputError, match="can't be written"):
+        checkpoint.save(tmp_path / "file" / "c.safetensors", model, INFO)

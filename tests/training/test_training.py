@@ -1,0 +1,279 @@
+"""Training runs: what they leave, that they repeat, that every hyper-parameter matters, how they end."""
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor
+
+from cov3d.errors import Cov3dError, OutputError, StoreError, TrainingDivergedError
+from cov3d.preprocess.sizes import Size
+from cov3d.preprocess.store import Store
+from cov3d.training import checkpoint, learner
+from cov3d.training.device import amp_mode, choose_device
+from cov3d.training.learner import Run, claim_run_folder, train
+from cov3d.training.loaders import choose_fold
+from cov3d.training.options import Precision, TrainingOptions
+
+CPU = torch.device("cpu")
+QUICK = TrainingOptions(size=Size.TINY, epochs=1)
+
+
+@pytest.fixture
+def quick_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network of two layers in place of the ResNet, for tests of what is around it."""
+
+    def small(architecture: object, *, outputs: int, dropout: float, kinetics: object = None) -> torch.nn.Module:
+        return torch.nn.Sequential(
+            torch.nn.AvgPool3d(8),
+            torch.nn.Flatten(),
+            torch.nn.Dropout(dropout),
+            torch.nn.Linear(4 * 8 * 8, outputs),
+        )
+
+    monkeypatch.setattr(learner, "build", small)
+    monkeypatch.setattr(checkpoint, "build", small)
+
+
+def run(labelled: tuple[Store, pd.DataFrame], folder: Path, options: TrainingOptions = QUICK, **kwargs: Any) -> Run:
+    store, table = labelled
+    claim_run_folder(folder, overwrite=False)
+    return train(options, choose_fold(table, options.fold), store, folder, device=CPU, **kwargs)
+
+
+def weights(model: torch.nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def equal(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
+    return all(torch.equal(tensor, second[name]) for name, tensor in first.items())
+
+
+def test_the_paper_s_network_trains_twice_to_the_same_weights(
+    labelled: tuple[Store, pd.DataFrame], tmp_path: Path
+) -> None:
+    first = run(labelled, tmp_path / "first")
+    second = run(labelled, tmp_path / "second", workers=1)
+    assert equal(weights(first.model), weights(second.model))
+    for name in ("history.csv", "config.json", "summary.json", "validation-presence.csv", "presence.safetensors"):
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes(), name
+
+
+@pytest.mark.usefixtures("quick_network")
+def test_the_run_folder_is_as_designed(labelled: tuple[Store, pd.DataFrame], tmp_path: Path) -> None:
+    found = run(labelled, tmp_path / "run", replace(QUICK, epochs=3))
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {
+        *("config.json", "history.csv", "summary.json"),
+        *("presence.safetensors", "severity.safetensors", "validation-presence.csv", "validation-severity.csv"),
+    }
+    history = pd.read_csv(tmp_path / "run" / "history.csv")
+    assert list(history.columns) == [
+        *("epoch", "train_loss", "valid_loss", "presence_f1", "severity_f1", "learning_rate")
+    ]
+    assert history["epoch"].tolist() == [0, 1, 2]
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["tasks"]["presence"]["best"]["macro_f1"] == pytest.approx(history["presence_f1"].max())
+    assert summary["tasks"]["presence"]["best_epoch"] == int(history["presence_f1"].to_numpy().argmax())
+    assert summary["tasks"]["severity"]["last"]["macro_f1"] == pytest.approx(history["severity_f1"].iloc[-1])
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["options"]["learning_rate"] == 1e-4
+    assert config["training_scans"] == 6
+    assert set(config["versions"]) >= {"cov3d", "torch", "fastai"}
+    assert found.best.keys() == {"presence", "severity"}
+
+
+@pytest.mark.usefixtures("quick_network")
+def test_a_checkpoint_says_all_that_is_needed_to_use_it(labelled: tuple[Store, pd.DataFrame], tmp_path: Path) -> None:
+    run(labelled, tmp_path / "run", replace(QUICK, seed=4, dropout=0.3))
+    info = checkpoint.read_info(tmp_path / "run" / "presence.safetensors")
+    assert (info.architecture, info.size, info.task, info.fold, info.seed) == ("resnet", "tiny", "presence", 0, 4)
+    assert info.categories == ("non-covid", "mild", "moderate", "severe", "critical")
+    assert info.model == {"dropout": 0.3}
+    assert info.lung_share == pytest.approx((0.10, 0.15))
+    assert info.temperature is None
+    assert info.options["gamma"] == 2.0
+
+
+@pytest.mark.usefixtures("quick_network")
+def test_the_best_checkpoint_gives_its_validation_table_again(
+    labelled: tuple[Store, pd.DataFrame], tmp_path: Path
+) -> None:
+    from cov3d.inference.predict import predict_store
+
+    store, table = labelled
+    run(labelled, tmp_path / "run", replace(QUICK, epochs=3))
+    saved = pd.read_csv(tmp_path / "run" / "validation-presence.csv")
+    model, _ = checkpoint.load(tmp_path / "run" / "presence.safetensors")
+    again = predict_store(model, choose_fold(table, 0).validation, store, device=CPU)
+    assert saved.filter(like="p_").to_numpy() == pytest.approx(again, abs=1e-6)
+
+
+CHANGES: dict[str, Any] = {
+    "epochs": 2,
+    "batch_size": 3,
+    "learning_rate": 1e-3,
+    "weight_decay": 0.1,
+    "gamma": 0.0,
+    "emd_weight": 0.9,
+    "distances": (1.0, 2.0, 3.0, 4.0),
+    "negative_positive_distance": 5.0,
+    "dropout": 0.6,
+    "reflect": False,
+    "brightness": 0.3,
+    "contrast": 0.3,
+    "seed": 9,
+}
+ELSEWHERE = {
+    "architecture": "there is one network so far",
+    "size": "test_another_size_than_the_stores_is_refused",
+    "fold": "test_another_fold_trains_on_other_scans",
+    "precision": "test_precision_follows_the_device",
+}
+
+
+def test_every_hyper_parameter_is_tried() -> None:
+    assert asdict(QUICK).keys() == CHANGES.keys() | ELSEWHERE.keys()
+
+
+@pytest.fixture(scope="module")
+def reference_weights() -> dict[str, dict[str, Tensor]]:
+    return {}
+
+
+@pytest.mark.usefixtures("quick_network")
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_changed_hyper_parameter_changes_the_weights(
+    name: str,
+    labelled: tuple[Store, pd.DataFrame],
+    tmp_path: Path,
+    reference_weights: dict[str, dict[str, Tensor]],
+) -> None:
+    if not reference_weights:
+        reference_weights["reference"] = weights(run(labelled, tmp_path / "reference").model)
+    changed = run(labelled, tmp_path / "changed", replace(QUICK, **{name: CHANGES[name]}))
+    assert not equal(reference_weights["reference"], weights(changed.model))
+
+
+@pytest.mark.usefixtures("quick_network")
+def test_another_fold_trains_on_other_scans(labelled: tuple[Store, pd.DataFrame], tmp_path: Path) -> None:
+    found = run(labelled, tmp_path / "run", replace(QUICK, fold=1))
+    assert len(found.best["presence"].table) == 6
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["training_scans"] == 3
+
+
+def test_another_size_than_the_stores_is_refused(labelled: tuple[Store, pd.DataFrame]) -> None:
+    with pytest.raises(StoreError, match="size is 'tiny', not 'small'"):
+        Store.open(labelled[0].folder, Size.SMALL)
+
+
+def test_a_scan_that_is_not_preprocessed_is_named_before_training(
+    labelled: tuple[Store, pd.DataFrame], tmp_path: Path
+) -> None:
+    store, table = labelled
+    more = pd.concat([table, table.tail(1).assign(scan="train/x/absent")])
+    with pytest.raises(StoreError, match=r"1 of 10 scans .*train/x/absent.*cov3d preprocess --size tiny"):
+        run((store, more), tmp_path / "run")
+
+
+@pytest.mark.usefixtures("quick_network")
+def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_best_so_far(
+    labelled: tuple[Store, pd.DataFrame], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Breaking(learner.FocalEMDLoss):
+        calls = 0
+
+        def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+            Breaking.calls += 1
+            value = super().forward(logits, labels)
+            return value * float("nan") if Breaking.calls == 7 else value  # epoch 2: 3 steps, 2 validations an epoch
+
+    monkeypatch.setattr(learner, "FocalEMDLoss", Breaking)
+    with pytest.raises(TrainingDivergedError, match="loss became nan in epoch 2, step 2: .*--learning-rate"):
+        run(labelled, tmp_path / "run", replace(QUICK, epochs=4))
+    model, info = checkpoint.load(tmp_path / "run" / "presence.safetensors")
+    assert info.epoch == 0
+    assert all(torch.isfinite(tensor).all() for tensor in model.state_dict().values())
+    assert len(pd.read_csv(tmp_path / "run" / "history.csv")) == 1
+
+
+@pytest.mark.usefixtures("quick_network")
+def test_a_fold_without_severities_has_no_severity_checkpoint_and_says_null(
+    labelled: tuple[Store, pd.DataFrame], tmp_path: Path
+) -> None:
+    store, table = labelled
+    ungraded = table[(table["fold"] == 1) | table["label"].isin(["non-covid", "covid"])]
+    found = run((store, ungraded), tmp_path / "run")
+    assert "severity" not in found.best
+    assert not (tmp_path / "run" / "severity.safetensors").exists()
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["tasks"]["severity"]["best"] is None
+
+
+@pytest.mark.usefixtures("quick_network")
+def test_a_disk_that_fails_while_saving_is_an_error_of_ours(
+    labelled: tuple[Store, pd.DataFrame], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object, **options: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OutputError, match=r"presence\.safetensors can't be written: No space left"):
+        run(labelled, tmp_path / "run")
+    assert not list((tmp_path / "run").glob("*.part"))
+
+
+def test_a_run_is_not_overwritten_unless_asked(tmp_path: Path) -> None:
+    claim_run_folder(tmp_path / "run", overwrite=False)
+    (tmp_path / "run" / "history.csv").write_text("x")
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    with pytest.raises(OutputError, match="holds a run already"):
+        claim_run_folder(tmp_path / "run", overwrite=False)
+    claim_run_folder(tmp_path / "run", overwrite=True)
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"epochs": 0}, {"batch_size": 0}, {"learning_rate": 0.0}, {"learning_rate": float("nan")}),
+        *({"weight_decay": -1.0}, {"gamma": -1.0}, {"emd_weight": 1.5}, {"dropout": 1.0}, {"brightness": -0.1}),
+        *({"contrast": float("inf")}, {"distances": (1.0, -1.0, 1.0, 1.0)}, {"negative_positive_distance": -1.0}),
+    ],
+)
+def test_a_hyper_parameter_out_of_range_is_refused_by_name(wrong: dict[str, Any]) -> None:
+    (name,) = wrong
+    with pytest.raises(Cov3dError, match="--" + name.replace("_", "-")):
+        TrainingOptions(**wrong)
+
+
+def test_precision_follows_the_device() -> None:
+    assert amp_mode(Precision.AUTO, CPU) is None
+    assert amp_mode(Precision.FP32, CPU) is None
+    for half in (Precision.FP16, Precision.BF16):
+        with pytest.raises(Cov3dError, match=f"--precision {half} needs a CUDA device"):
+            amp_mode(half, CPU)
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:x", "cpu:0", "", "cuda:"])
+def test_a_device_that_is_none_is_refused(name: str) -> None:
+    with pytest.raises(Cov3dError, match="--device is auto, cpu, cuda or cuda:N"):
+        choose_device(name)
+
+
+def test_devices_are_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert choose_device("auto") == choose_device("cpu") == CPU
+    with pytest.raises(Cov3dError, match="no CUDA device here"):
+        choose_device("cuda:1")
+
+
+def test_equal_seeds_draw_equal_numbers() -> None:
+    drawn = []
+    for _ in range(2):
+        learner.seed_everything(3)
+        drawn.append((torch.rand(1).item(), float(np.random.rand())))  # noqa: NPY002
+    assert drawn[0] == drawn[1]
