@@ -18,9 +18,9 @@ _MARKER = "phantom.json"
 def demo(
     self: Any,
     directory: Path = typer.Argument(Path("cov3d-demo"), help="Folder to write to."),
-    scans: int = Param(160, min=12, help="Number of synthetic scans.", rich_help_panel="Dataset"),
+    scans: int = Param(128, min=12, help="Number of synthetic scans.", rich_help_panel="Dataset"),
     seed: int = Param(0, min=0, help="Of the scans and of the training.", rich_help_panel="Dataset"),
-    epochs: int = Param(6, min=1, help="Passes over the training scans.", rich_help_panel="Training"),
+    epochs: int = Param(5, min=1, help="Passes over the training scans.", rich_help_panel="Training"),
     overwrite: bool = Param(False, help="Replace an earlier demo in the folder.", rich_help_panel=options.OUTPUT),
     device: str = options.device(),
     jobs: int = options.jobs(),

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, ScalarFormatter
 from numpy.typing import NDArray
 
 from cov3d.files import replacing
@@ -41,7 +41,7 @@ def curves(history: pd.DataFrame) -> Figure:
     epochs = history["epoch"] + 1
     losses.plot(epochs, history["train_loss"], "o-", color=BLUE, markersize=4, label="training")
     losses.plot(epochs, history["valid_loss"], "s--", color=ORANGE, markersize=4, label="validation")
-    losses.set(xlabel="epoch", ylabel="loss", title="Loss")
+    losses.set(xlabel="epoch", ylabel="focal + earth mover's loss", title="Loss")
     losses.set_ylim(bottom=0)
     for task, colour, style in (("presence", BLUE, "o-"), ("severity", RED, "s--")):
         values = history[f"{task}_f1"].astype(float)
@@ -72,8 +72,9 @@ def folds(scans: pd.DataFrame) -> Figure:
         bars = axes.bar(places, counts, width, color=LABEL_COLOURS[label], label=_in_words(label))
         axes.bar_label(bars, fontsize=7, padding=1)
     axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(ScalarFormatter())
+    axes.margins(y=0.15)
     axes.set_ylim(bottom=0.7)
-    axes.margins(y=0.1)
     axes.set_xticks(range(len(numbers)), [f"fold {fold}" for fold in numbers])
     axes.set(ylabel="scans", title="Labels by fold")
     axes.legend(ncols=6, loc="upper center", bbox_to_anchor=(0.5, -0.1), frameon=False, fontsize=8)
@@ -87,7 +88,7 @@ def _in_words(label: str) -> str:
 def crop(
     voxels: NDArray[np.uint8], box: Box, lungs: NDArray[np.bool_], step: tuple[int, int, int], title: str
 ) -> Figure:
-    """A volume in three planes through the middle of its crop box, with the box and the outline of the lungs.
+    """A volume in three planes, each where it cuts the most lung, with the crop box and the outline of the lungs.
 
     Args:
         voxels: the canonical volume.
@@ -128,9 +129,10 @@ def _crop_plane(
     step: tuple[int, int, int],
 ) -> None:
     bounds = ((box.z0, box.z1), (box.y0, box.y1), (box.x0, box.x1))
-    middle = sum(bounds[plane.across]) // 2
-    image = voxels.take(middle, plane.across)
-    mask = lungs.take(min(middle // step[plane.across], lungs.shape[plane.across] - 1), plane.across)
+    place = int(lungs.sum(axis=(plane.rows, plane.columns)).argmax()) if lungs.any() else lungs.shape[plane.across] // 2
+    image = voxels.take(min(place * step[plane.across], voxels.shape[plane.across] - 1), plane.across)
+    mask = lungs.take(place, plane.across)
+    rows, columns = voxels.shape[plane.rows], voxels.shape[plane.columns]
     axes.imshow(image, cmap="gray", vmin=0, vmax=255, aspect="auto")
     if mask.any() and not mask.all():
         down = (np.arange(mask.shape[0]) + 0.5) * step[plane.rows] - 0.5
@@ -140,10 +142,10 @@ def _crop_plane(
     corner = (left - 0.5, top - 0.5)
     axes.add_patch(Rectangle(corner, right - left, bottom - top, fill=False, edgecolor=ORANGE, linewidth=2))
     # A JPEG does not say how far apart its slices are, so planes across them are drawn square.
-    axes.set_box_aspect(1.0 if plane.across else image.shape[0] / image.shape[1])
+    axes.set_box_aspect(1.0 if plane.across else rows / columns)
     axes.set(title=plane.name, xlabel=_AXES[plane.columns], ylabel=_AXES[plane.rows])
-    axes.set_xlim(-0.5, image.shape[1] - 0.5)
-    axes.set_ylim(image.shape[0] - 0.5, -0.5)
+    axes.set_xlim(-0.5, columns - 0.5)
+    axes.set_ylim(rows - 0.5, -0.5)
 
 
 def confusion(scores: Mapping[str, TaskScore]) -> Figure:

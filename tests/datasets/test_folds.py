@@ -1,6 +1,5 @@
 """The scan table: COV19-CT-DB's layout, its severity files, and the deal into folds."""
 
-import os
 from collections import Counter
 from pathlib import Path
 
@@ -182,7 +181,7 @@ def test_a_table_comes_back_from_its_file_as_it_was(tmp_path: Path) -> None:
     scan_table.save(table, tmp_path / "scans.csv")
     pd.testing.assert_frame_equal(scan_table.load(tmp_path / "scans.csv"), table)
     assert (tmp_path / "scans.csv").read_text().splitlines()[0] == "scan,partition,label,fold"
-    assert not [name for name in os.listdir(tmp_path) if name.endswith(".part")]
+    assert not list(tmp_path.glob(".*.part"))
 
 
 @pytest.mark.parametrize(

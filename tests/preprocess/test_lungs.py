@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import SimpleITK as sitk
+import SimpleITK
 from numpy.typing import NDArray
 
 from cov3d.datasets.phantom import make_scan
@@ -90,7 +90,7 @@ def test_phantoms_lungs_are_held_and_boxed_tightly(grade: str | None, slices: in
 
 def test_real_lungs_are_held_and_boxed_tightly(real_ct: Path) -> None:
     volume = read_volume(real_ct / "chest_jpeg" / "ct_scan_1")
-    reference = sitk.GetArrayFromImage(sitk.ReadImage(str(real_ct / "chest_lungs.nii.gz"))) > 0
+    reference = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(real_ct / "chest_lungs.nii.gz"))) > 0
     # The slices run from the head, the reference from the feet; a voxel of it is eight pixels wide.
     lungs = np.kron(reference[::-1], np.ones((1, 8, 8), dtype=bool))
     box, kind, _ = crop_of(volume.voxels)

@@ -1,6 +1,5 @@
 """Reading folders of JPEG slices: order, damage, gaps, sizes."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -135,7 +134,7 @@ def test_an_empty_folder_among_scans_counts_as_a_scan_so_that_its_loss_is_seen(t
 
 def test_a_link_back_to_a_folder_above_does_not_loop(tmp_path: Path) -> None:
     write_slices(tmp_path / "scan", flat([10]))
-    os.symlink(tmp_path, tmp_path / "again")
+    (tmp_path / "again").symlink_to(tmp_path)
     assert find_scans([tmp_path]) == [tmp_path / "scan"]
 
 

@@ -193,7 +193,7 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_best_so_far(
             return value * float("nan") if Breaking.calls == 7 else value  # epoch 2: 3 steps, 2 validations an epoch
 
     monkeypatch.setattr(learner, "FocalEMDLoss", Breaking)
-    with pytest.raises(TrainingDivergedError, match="loss became nan in epoch 2, step 2: .*--learning-rate"):
+    with pytest.raises(TrainingDivergedError, match=r"loss became nan in epoch 2, step 2: .*--learning-rate"):
         run(labelled, tmp_path / "run", replace(QUICK, epochs=4))
     model, info = checkpoint.load(tmp_path / "run" / "presence.safetensors")
     assert info.epoch == 0
