@@ -135,8 +135,8 @@ def _crop_plane(
     rows, columns = voxels.shape[plane.rows], voxels.shape[plane.columns]
     axes.imshow(image, cmap="gray", vmin=0, vmax=255, aspect="auto")
     if mask.any() and not mask.all():
-        down = (np.arange(mask.shape[0]) + 0.5) * step[plane.rows] - 0.5
-        along = (np.arange(mask.shape[1]) + 0.5) * step[plane.columns] - 0.5
+        down = (np.arange(lungs.shape[plane.rows]) + 0.5) * step[plane.rows] - 0.5
+        along = (np.arange(lungs.shape[plane.columns]) + 0.5) * step[plane.columns] - 0.5
         axes.contour(along, down, mask, levels=[0.5], colors=[SKY], linewidths=1.0)
     (top, bottom), (left, right) = bounds[plane.rows], bounds[plane.columns]
     corner = (left - 0.5, top - 0.5)
