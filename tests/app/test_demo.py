@@ -1,0 +1,31 @@
+"""The demo, whole, at its smallest."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.conftest import Ended
+
+
+def test_the_demo_runs_end_to_end_and_says_how_to_do_it_by_hand(tmp_path: Path, cov3d: Callable[..., Ended]) -> None:
+    folder = tmp_path / "demo"
+    words = ["demo", str(folder), "--scans", "12", "--epochs", "1", "--seed", "101", "--device", "cpu", "--jobs", "2"]
+    ended = subprocess.run([sys.executable, "-m", "cov3d", *words], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert "Traceback" not in ended.stderr
+    for picture in ("folds.png", "crop.png", "runs/demo/curves.png"):
+        assert (folder / picture).read_bytes().startswith(b"\x89PNG"), picture
+    assert (folder / "submission" / "presence" / "covid.csv").exists()
+    assert (folder / "submission" / "severity" / "critical.csv").exists()
+    assert "validation presence macro F1" in ended.stdout
+    by_hand = [line.strip() for line in ended.stdout.split("by hand")[1].splitlines() if line.startswith("  cov3d ")]
+    assert [line.split()[1] for line in by_hand] == [
+        *("phantom", "folds", "preprocess", "train", "validate", "infer", "infer")
+    ]
+    assert "--scans 12 --seed 101" in by_hand[0]
+    assert "--epochs 1 --seed 101 --device cpu" in by_hand[3]
+
+    again = cov3d("demo", folder)
+    assert again.code == 2
+    assert "--overwrite" in again.err

@@ -1,0 +1,266 @@
+"""Every option that a command declares reaches the code that it is about, and none is left out of these tests."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from cov3d.app import options
+from cov3d.app.app import COMMANDS, Cov3d
+from cov3d.app.training import run_name
+from cov3d.inference import predict, submission
+from cov3d.inference import validate as validation
+from cov3d.models import weights
+from cov3d.preprocess import batch
+from cov3d.preprocess.sizes import Size
+from cov3d.preprocess.store import Store
+from cov3d.training import checkpoint, learner
+from cov3d.training.options import Precision, TrainingOptions
+from tests.conftest import Ended
+from tests.training.conftest import fill
+from tests.training.test_checkpoint import INFO
+
+Command = Callable[..., Ended]
+
+HYPER_PARAMETERS: dict[str, tuple[list[Any], Any]] = {
+    "architecture": (["resnet"], "resnet"),
+    "size": (["tiny"], Size.TINY),
+    "fold": ([1], 1),
+    "epochs": ([7], 7),
+    "batch_size": ([3], 3),
+    "learning_rate": ([0.01], 0.01),
+    "weight_decay": ([0.02], 0.02),
+    "gamma": ([3.5], 3.5),
+    "emd_weight": ([0.7], 0.7),
+    "distances": ([1, 2, 3, 4], (1.0, 2.0, 3.0, 4.0)),
+    "negative_positive_distance": ([2.5], 2.5),
+    "dropout": ([0.4], 0.4),
+    "brightness": ([0.3], 0.3),
+    "contrast": ([0.2], 0.2),
+    "seed": ([11], 11),
+    "precision": (["fp32"], Precision.FP32),
+}
+ELSEWHERE = {
+    # option: the test, here or in test_cli.py or tests/datasets/test_phantom.py, that changes it
+    "phantom": {
+        "directory": "test_phantom_writes_what_it_says",
+        "scans": "test_phantom_writes_what_it_says",
+        "seed": "test_another_seed_gives_other_scans",
+        "resolution": "test_phantom_writes_what_it_says",
+        "masks": "test_phantom_writes_what_it_says",
+        "jobs": "test_jobs_reach_the_pool",
+    },
+    "folds": {
+        "data": "test_every_failure_is_one_sentence_and_exit_code_2",
+        "table": "test_folds_makes_the_table_once_and_again_where_asked",
+        "seed": "test_folds_makes_the_table_once_and_again_where_asked",
+        "overwrite": "test_folds_makes_the_table_once_and_again_where_asked",
+    },
+    "preprocess": {
+        "data": "test_preprocess_makes_a_missing_table_and_says_so",
+        "table": "test_a_table_elsewhere_is_read",
+        "size": "test_every_failure_is_one_sentence_and_exit_code_2",
+        "store": "test_preprocess_makes_a_missing_table_and_says_so",
+        "jobs": "test_jobs_reach_the_pool",
+        "skip_errors": "test_preprocess_goes_on_past_bad_scans_where_asked",
+    },
+    "train": dict.fromkeys(
+        ("data", "table", "store", "output_dir", "overwrite", "device", "workers", "pretrained", "weights", "reflect"),
+        "test_what_else_train_declares_reaches_the_run",
+    ),
+    "validate": dict.fromkeys(
+        ("checkpoint", "data", "table", "store", "fold", "output_dir", "overwrite", "device", "workers"),
+        "test_what_validate_declares_reaches_the_scoring",
+    ),
+    "infer": dict.fromkeys(
+        (
+            *("checkpoint", "scans", "task", "submission", "output_dir", "overwrite", "skip_errors"),
+            *("device", "jobs", "batch_size"),
+        ),
+        "test_what_infer_declares_reaches_the_prediction",
+    ),
+    "demo": dict.fromkeys(
+        ("directory", "scans", "seed", "epochs", "overwrite", "device", "jobs"), "tests/app/test_demo.py"
+    ),
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_option_is_left_out(command: str) -> None:
+    declared = set(inspect.signature(getattr(Cov3d(), command)).parameters)
+    tried = set(ELSEWHERE[command]) | (set(HYPER_PARAMETERS) if command == "train" else set())
+    assert declared == tried
+
+
+class ReachedError(Exception):
+    """Carries what a function was called with."""
+
+    def __init__(self, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
+        super().__init__()
+        self.arguments, self.options = arguments, options
+
+
+@pytest.fixture
+def reached(monkeypatch: pytest.MonkeyPatch, cov3d: Command) -> Callable[..., ReachedError]:
+    """Run a command up to the call of `module.name`, and give back what it was called with."""
+
+    def run(module: object, name: str, *words: object) -> ReachedError:
+        def stop(*arguments: Any, **options: Any) -> None:
+            raise ReachedError(arguments, options)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(module, name, stop)
+            try:
+                ended = cov3d(*words)
+            except ReachedError as found:
+                return found
+        return pytest.fail(f"{name} was not reached: {ended}")
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of four scans, two folds, preprocessed at size tiny."""
+    root = tmp_path_factory.mktemp("options")
+    _, table = fill(root / "preprocessed" / "tiny", ["non-covid", "mild", "non-covid", "severe"], [0, 0, 1, 1])
+    table.to_csv(root / "scans.csv", index=False)
+    return root
+
+
+def flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+@pytest.mark.parametrize("name", HYPER_PARAMETERS)
+def test_a_hyper_parameter_reaches_the_run_and_no_other_changes(
+    name: str, reached: Callable[..., ReachedError], data: Path, tmp_path: Path
+) -> None:
+    words, value = HYPER_PARAMETERS[name]
+    size = [] if name == "size" else ["--size", "tiny"]
+    call = reached(
+        *(learner, "train", "train", "--data", data, "--no-pretrained", "--output-dir", tmp_path, *size),
+        *(flag(name), *words),
+    )
+    chosen: TrainingOptions = call.arguments[0]
+    assert getattr(chosen, name) == value
+    default = TrainingOptions(size=Size.TINY)
+    others = {field.name for field in fields(TrainingOptions)} - {name}
+    assert all(getattr(chosen, other) == getattr(default, other) for other in others)
+
+
+def test_what_else_train_declares_reaches_the_run(
+    reached: Callable[..., ReachedError], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cov3d: Command
+) -> None:
+    base = ["train", "--size", "tiny", "--no-pretrained"]
+    elsewhere = tmp_path / "table.csv"
+    elsewhere.write_text((data / "scans.csv").read_text().replace(",severe,", ",critical,"))
+    chosen = reached(
+        *(learner, "train", *base, "--data", data, "--table", elsewhere, "--output-dir", tmp_path / "run"),
+        *("--store", data / "preprocessed" / "tiny", "--workers", 3, "--device", "cpu", "--no-reflect"),
+    )
+    assert not chosen.arguments[0].reflect
+    assert "critical" in set(chosen.arguments[1].train["label"])
+    assert chosen.arguments[3] == tmp_path / "run"
+    assert (chosen.options["workers"], chosen.options["device"]) == (3, torch.device("cpu"))
+    assert chosen.options["kinetics"] is None
+
+    plain = reached(learner, "train", *base, "--data", data)
+    assert plain.arguments[3] == data / "runs" / "resnet_tiny_fold-0_seed-0"
+    assert plain.options["workers"] == 0
+    (plain.arguments[3] / "history.csv").write_text("x")
+    assert cov3d(*base, "--data", data).code == 2
+    reached(learner, "train", *base, "--data", data, "--overwrite")
+
+    monkeypatch.setattr(weights, "load", lambda architecture, file: {"from": file})
+    monkeypatch.setattr(weights, "fetch", lambda architecture: {"from": "server"})
+    pretrained = ["train", "--size", "tiny", "--data", data, "--overwrite"]
+    assert reached(learner, "train", *pretrained).options["kinetics"] == {"from": "server"}
+    given = reached(learner, "train", *pretrained, "--weights", tmp_path / "w.pth")
+    assert given.options["kinetics"] == {"from": tmp_path / "w.pth"}
+
+
+def test_what_validate_declares_reaches_the_scoring(
+    reached: Callable[..., ReachedError], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cov3d: Command
+) -> None:
+    info = INFO.__class__(**{**vars(INFO), "fold": 1})
+    monkeypatch.setattr(checkpoint, "load", lambda file: (torch.nn.Identity(), info))
+    base = ["validate", "--checkpoint", tmp_path / "best.safetensors", "--data", data]
+    plain = reached(validation, "validate", *base)
+    assert plain.arguments[2]["scan"].tolist() == ["train/x/scan_2", "train/x/scan_3"]
+    elsewhere = tmp_path / "table.csv"
+    elsewhere.write_text((data / "scans.csv").read_text().replace(",mild,", ",moderate,"))
+    other = reached(
+        *(validation, "validate", *base, "--fold", 0, "--table", elsewhere, "--workers", 2, "--device", "cpu"),
+        *("--store", data / "preprocessed" / "tiny"),
+    )
+    assert other.arguments[2]["label"].tolist() == ["non-covid", "moderate"]
+    assert (other.options["workers"], other.options["device"]) == (2, torch.device("cpu"))
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "scores.json").write_text("{}")
+    assert cov3d(*base, "--output-dir", tmp_path / "out").code == 2
+    reached(validation, "validate", *base, "--output-dir", tmp_path / "out", "--overwrite")
+
+
+def test_what_infer_declares_reaches_the_prediction(
+    reached: Callable[..., ReachedError], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cov3d: Command
+) -> None:
+    for scan in ("a", "b", "c"):
+        (tmp_path / "scans" / scan).mkdir(parents=True)
+        (tmp_path / "scans" / scan / "1.jpg").write_bytes(b"")
+    loaded: list[Path] = []
+
+    def load_members(files: list[Path], device: torch.device) -> list[Path]:
+        loaded[:] = files
+        return files
+
+    monkeypatch.setattr(predict, "load_members", load_members)
+    base = ["infer", "--checkpoint", tmp_path / "one", "--scans", tmp_path / "scans", "--output-dir", tmp_path / "out"]
+    call = reached(
+        *(predict, "predict_scans", *base, "--checkpoint", tmp_path / "two", "--jobs", 2, "--batch-size", 5),
+        *("--skip-errors", "--device", "cpu"),
+    )
+    assert loaded == [tmp_path / "one", tmp_path / "two"]
+    assert list(call.arguments[0]) == ["a", "b", "c"]
+    assert (call.options["jobs"], call.options["batch_size"], call.options["skip_errors"]) == (2, 5, True)
+    assert call.options["device"] == torch.device("cpu")
+    assert reached(predict, "predict_scans", *base, "--jobs", 1).options["skip_errors"] is False
+    reached(submission, "check_names", *base)
+    reached(predict, "predict_scans", *base, "--no-submission")
+    assert cov3d(*base, "--task", "neither").code == 2
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "predictions.csv").write_text("x")
+    assert cov3d(*base).code == 2
+    reached(predict, "predict_scans", *base, "--overwrite")
+
+
+def test_jobs_reach_the_pool(reached: Callable[..., ReachedError], data: Path, tmp_path: Path) -> None:
+    import cov3d.datasets.phantom as phantoms
+
+    assert (
+        reached(batch, "preprocess_scans", "preprocess", "--data", data, "--size", "tiny", "-j", 3).options["jobs"] == 3
+    )
+    assert reached(phantoms, "write_phantom", "phantom", tmp_path / "p", "--jobs", 4).options["jobs"] == 4
+    plain = reached(batch, "preprocess_scans", "preprocess", "--data", data, "--size", "tiny")
+    assert plain.options["jobs"] == options.cpus()
+
+
+def test_a_table_elsewhere_is_read(reached: Callable[..., ReachedError], data: Path, tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text("scan,partition,label,fold\nonly/this,test,,\n")
+    call = reached(
+        *(batch, "preprocess_scans", "preprocess", "--data", data, "--size", "tiny"),
+        *("--table", tmp_path / "table.csv"),
+    )
+    assert list(call.arguments[0]) == ["only/this"]
+    assert isinstance(call.arguments[1], Store)
+
+
+def test_a_runs_default_name_says_what_differs_from_the_paper() -> None:
+    assert run_name(TrainingOptions()) == "resnet_medium_fold-0_seed-0"
+    assert run_name(TrainingOptions(size=Size.SMALL, fold=3, seed=2, emd_weight=0.5, reflect=False)) == (
+        "resnet_small_emd-weight-0.5_reflect-False_fold-3_seed-2"
+    )
