@@ -10,12 +10,6 @@ WINDOW_HU = (-1150.0, 350.0)
 """Hounsfield units that grey level 0 and grey level 255 stand for (COV19-CT-DB's window)."""
 
 
-def grey_to_hounsfield(grey: float) -> float:
-    """The Hounsfield units of a grey level of a canonical volume."""
-    low, high = WINDOW_HU
-    return low + grey * (high - low) / 255.0
-
-
 def hounsfield_to_grey(hounsfield: float) -> float:
     """The grey level (not rounded, not clipped) of a value in Hounsfield units."""
     low, high = WINDOW_HU

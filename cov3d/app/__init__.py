@@ -17,7 +17,10 @@ def main() -> None:
     try:
         Cov3d.main()
     except Cov3dError as error:
-        say_error(str(error))
+        # From a loader's process our error comes wrapped in its traceback; the sentence is the last line.
+        say_error(
+            str(error).strip().rpartition("\n")[2].removeprefix(f"{type(error).__module__}.{type(error).__name__}: ")
+        )
         sys.exit(2)
     except OSError as error:
         if error.filename is None:

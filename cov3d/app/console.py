@@ -1,6 +1,7 @@
 """What the commands say, and how: results on stdout, warnings and errors on stderr."""
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -16,6 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+_SECONDS_BETWEEN_LINES = 60
 RESEARCH_ONLY = "Research use only: not for clinical decisions."
 
 
@@ -39,11 +41,11 @@ def say_error(text: str) -> None:
     Console(stderr=True, highlight=False).print(f"[red]error:[/] {escape(text)}", soft_wrap=True)
 
 
-def say_some(lines: list[str], most: int = 20) -> None:
-    """Warn of each of `lines`, the first `most` in full and the rest as a count."""
+def say_some(lines: list[str], most: int | None = 20) -> None:
+    """Warn of each of `lines`; past `most` only of how many there are, where they stand in a file in full."""
     for line in lines[:most]:
         say_warning(line)
-    if len(lines) > most:
+    if most is not None and len(lines) > most:
         say_warning(f"… and {len(lines) - most} more")
 
 
@@ -55,7 +57,7 @@ class Advance(Protocol):
 
 @contextmanager
 def progress(what: str, total: int) -> Iterator[Advance]:
-    """A bar with count, time gone and time left; nothing where stderr is no terminal."""
+    """A bar with count, time gone and time left; a plain line a minute where stderr is no terminal."""
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
@@ -67,8 +69,13 @@ def progress(what: str, total: int) -> Iterator[Advance]:
     )
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         row = bar.add_task(what, total=total, note="")
+        said = time.monotonic()
 
         def advance(done: int, note: str = "") -> None:
+            nonlocal said
             bar.update(row, completed=done, note=note)
+            if not console.is_terminal and time.monotonic() - said > _SECONDS_BETWEEN_LINES:
+                said = time.monotonic()
+                console.print(f"{what}: {done} of {total} {note}", highlight=False)
 
         yield advance

@@ -31,7 +31,13 @@ def phantom(
             advance(len(done))
 
         written = write_phantom(
-            directory, scans=scans, seed=seed, resolution=resolution, masks=masks, jobs=jobs, on_scan=on_scan
+            directory,
+            scans=scans,
+            seed=seed,
+            resolution=resolution,
+            masks=masks,
+            jobs=options.default_jobs(jobs),
+            on_scan=on_scan,
         )
     say(f"{len(written)} synthetic scans ({written['slices'].sum()} slices) in {directory}")
     say("They are not CT of any person: what is measured on them says nothing about patients.")
@@ -44,7 +50,7 @@ def scan_table(self: Any, data: Path = options.data(), table: Path = options.tab
     file = table or data / tables.FILE_NAME
     found, problems = tables.load_or_build(data, file, seed=0)
     if problems is not None:
-        say_some(problems)
+        say_some(problems, most=None)
         say(f"made the scan table {file} ({len(found)} scans)")
     return found
 
@@ -65,7 +71,7 @@ def folds(
     if file.exists() and not overwrite:
         raise OutputError(f"there is a scan table at {file} already: give --overwrite to make it again")
     built = tables.build(data, seed)
-    say_some(built.problems)
+    say_some(built.problems, most=None)
     tables.save(built.table, file)
     out().print(fold_table(built.table))
     say(f"{len(built.table)} scans in {file}")
@@ -99,7 +105,9 @@ def preprocess(
             advance(len(outcome.present) + len(outcome.done) + len(outcome.failed), note)
 
         try:
-            outcome = preprocess_scans(scans, opened, jobs=jobs, skip_errors=skip_errors, on_scan=on_scan)
+            outcome = preprocess_scans(
+                scans, opened, jobs=options.default_jobs(jobs), skip_errors=skip_errors, on_scan=on_scan
+            )
         finally:
             manifest = opened.write_manifest()
     _say_crops(manifest[manifest["scan"].isin(scans)])

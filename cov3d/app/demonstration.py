@@ -1,5 +1,6 @@
 """The command `demo`: the main job, end to end, on synthetic scans."""
 
+import json
 import shutil
 import time
 from pathlib import Path
@@ -8,11 +9,15 @@ from typing import Any
 import typer
 from torchapp import Param
 
+import cov3d
 from cov3d.app import options
 from cov3d.app.console import out, say
 from cov3d.preprocess.sizes import Size
 
-_MARKER = "phantom.json"
+_MARKER = "demo.json"
+
+# From random weights and with few scans, larger steps than the paper's, which starts from Kinetics and takes 40 epochs.
+_BATCH_SIZE, _LEARNING_RATE = 4, 1e-3
 
 
 def demo(
@@ -26,6 +31,8 @@ def demo(
     jobs: int = options.jobs(),
 ) -> None:
     """Run the main job end to end on synthetic scans: phantom, folds, preprocess, train, validate, infer."""
+    from cov3d.files import write_text
+
     started = time.monotonic()
     _clear(directory, overwrite=overwrite)
     size, run = Size.TINY, directory / "runs" / "demo"
@@ -39,13 +46,14 @@ def demo(
 
     step(f"cov3d phantom {directory} --scans {scans} --seed {seed} --resolution 256")
     self.phantom(directory=directory, scans=scans, seed=seed, resolution=256, jobs=jobs)
+    write_text(directory / _MARKER, json.dumps({"made_by": "cov3d demo", "version": cov3d.__version__}) + "\n")
     step(f"cov3d folds --data {directory}")
     self.folds(data=directory, table=None)
     step(f"cov3d preprocess --data {directory} --size {size}")
     self.preprocess(data=directory, table=None, size=size, jobs=jobs)
     step(
-        f"cov3d train --data {directory} --size {size} --no-pretrained --epochs {epochs} --seed {seed} "
-        f"--device {device} --output-dir {run}"
+        f"cov3d train --data {directory} --size {size} --no-pretrained --epochs {epochs} --batch-size {_BATCH_SIZE} "
+        f"--learning-rate {_LEARNING_RATE} --seed {seed} --device {device} --output-dir {run}"
     )
     self.train(
         data=directory,
@@ -53,6 +61,8 @@ def demo(
         size=size,
         pretrained=False,
         epochs=epochs,
+        batch_size=_BATCH_SIZE,
+        learning_rate=_LEARNING_RATE,
         seed=seed,
         device=device,
         output_dir=run,
@@ -80,6 +90,8 @@ def _clear(directory: Path, *, overwrite: bool) -> None:
     """Remove an earlier demo, and nothing that is not one."""
     from cov3d.errors import OutputError
 
+    if directory.is_symlink():
+        raise OutputError(f"{directory} is a link: give the folder that it leads to")
     if not directory.exists() or (directory.is_dir() and not any(directory.iterdir())):
         return
     if not (directory / _MARKER).is_file():
@@ -114,9 +126,9 @@ def _close(directory: Path, run: Path, validated: Any, steps: list[str], seconds
         table.add_row(name, str(file))
     table.add_row("submission files", str(directory / "submission"))
     out().print(table)
-    say("Each step by hand, in a folder of your choice:")
+    say("Each step by hand, in another folder:")
     for command in steps:
-        say(f"  {command}")
+        say(f"  {command.replace(str(directory), f'{directory}-by-hand')}")
     say("The scans are synthetic: these scores say that the tool works, nothing about patients.")
 
 

@@ -34,8 +34,7 @@ def infer(
     batch_size: int = Param(2, min=1, help="Scans to a forward pass.", rich_help_panel=options.COMPUTE),
 ) -> Any:
     """Predict presence and severity for raw scans, and write the challenge's submission files."""
-    from cov3d.errors import OutputError
-    from cov3d.files import write_text
+    from cov3d.files import claim_folder, write_text
     from cov3d.inference import submission as submissions
     from cov3d.inference.names import name_scans
     from cov3d.inference.predict import load_members, predict_scans
@@ -43,14 +42,15 @@ def infer(
     from cov3d.training.device import choose_device
     from cov3d.training.predictions import save_predictions
 
-    if (output_dir / "predictions.csv").exists() and not overwrite:
-        raise OutputError(f"{output_dir} holds predictions already: give another --output-dir, or --overwrite")
     target = choose_device(device)
     members = load_members(checkpoint, target)
     named = name_scans(find_scans(scans))
     if submission:
         submissions.check_names(named)
+    names = ("predictions.csv", "manifest.csv", *submissions.FILES)
+    claim_folder(output_dir, names, overwrite=overwrite, what="predictions")
     say(f"predicting {len(named)} scans with {len(members)} checkpoint{'s' * (len(members) > 1)}, on {target}")
+    processes = min(options.default_jobs(jobs), len(named))
     with progress("predicting", len(named)) as advance:
         done: list[str] = []
 
@@ -62,7 +62,7 @@ def infer(
             named,
             members,
             device=target,
-            jobs=0 if jobs == 1 else min(jobs, len(named)),
+            jobs=0 if processes == 1 else processes,
             batch_size=batch_size,
             skip_errors=skip_errors,
             on_scan=on_scan,

@@ -1,6 +1,5 @@
 """Options that several commands share."""
 
-import os
 from pathlib import Path
 
 from torchapp import Param
@@ -9,8 +8,10 @@ INPUT, OUTPUT, COMPUTE = "Input", "Output", "Compute"
 
 
 def cpus() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Processors that this process may use, by its affinity and by its container's quota."""
+    from joblib import cpu_count
+
+    return int(cpu_count())
 
 
 def data() -> Param:
@@ -36,7 +37,7 @@ def device() -> Param:
 
 def jobs() -> Param:
     return Param(
-        cpus(),
+        None,
         param_decls=("--jobs", "-j"),
         min=1,
         help="Processes that preprocess scans.",
@@ -65,6 +66,11 @@ def workers() -> Param:
         show_default="0 on a CPU, up to 4 on a GPU",
         rich_help_panel=COMPUTE,
     )
+
+
+def default_jobs(jobs: int | None) -> int:
+    """The number of preprocessing processes for `--jobs` as given."""
+    return jobs or cpus()
 
 
 def default_workers(workers: int | None, device_type: str) -> int:

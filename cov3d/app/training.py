@@ -20,6 +20,14 @@ def _architecture() -> Param:
     return Param(_DEFAULTS.architecture, help="The network.", rich_help_panel=MODEL)
 
 
+def _pretrained() -> Param:
+    return Param(
+        _DEFAULTS.pretrained,
+        help="Start from Kinetics-400 weights, fetched by torchvision unless cached.",
+        rich_help_panel=MODEL,
+    )
+
+
 def training_options(
     self: Any,
     fold: int = Param(_DEFAULTS.fold, min=0, max=4, help="Fold to validate on.", rich_help_panel=options.INPUT),
@@ -66,6 +74,7 @@ def training_options(
         help="Arithmetic; auto is fp32 on a CPU and bf16, else fp16, on a GPU.",
         rich_help_panel=options.COMPUTE,
     ),
+    pretrained: bool = _pretrained(),
 ) -> TrainingOptions:
     """Every hyper-parameter, with the paper's defaults."""
     return TrainingOptions(
@@ -86,15 +95,14 @@ def training_options(
         contrast=contrast,
         seed=seed,
         precision=precision,
+        pretrained=pretrained,
     )
 
 
 def starting_weights(
     self: Any,
     architecture: Architecture = _architecture(),
-    pretrained: bool = Param(
-        True, help="Start from Kinetics-400 weights, fetched by torchvision unless cached.", rich_help_panel=MODEL
-    ),
+    pretrained: bool = _pretrained(),
     weights: Path = Param(
         None, help="torchvision's file of Kinetics-400 weights, instead of fetching it.", rich_help_panel=MODEL
     ),
@@ -135,7 +143,7 @@ def train(
     from cov3d.reports.tables import number
     from cov3d.training import learner
     from cov3d.training.device import amp_mode, choose_device
-    from cov3d.training.loaders import check_preprocessed, choose_fold
+    from cov3d.training.loaders import choose_fold
 
     chosen = self.training_options(**kwargs)
     data: Path = kwargs["data"]
@@ -144,9 +152,7 @@ def train(
     amp_mode(chosen.precision, target)
     opened = Store.open(store_folder(data, store, chosen.size), chosen.size)
     fold = choose_fold(self.scan_table(**kwargs), chosen.fold)
-    check_preprocessed([*fold.train["scan"], *fold.validation["scan"]], opened)
     kinetics = self.starting_weights(**kwargs)
-    learner.claim_run_folder(folder, overwrite=overwrite)
     say(f"training on {len(fold.train)} scans, validating on {len(fold.validation)} (fold {chosen.fold}), on {target}")
     run = learner.train(
         chosen,
@@ -154,6 +160,7 @@ def train(
         opened,
         folder,
         device=target,
+        overwrite=overwrite,
         workers=options.default_workers(workers, target.type),
         kinetics=kinetics,
         console=out(),
@@ -163,7 +170,7 @@ def train(
         if task in run.best:
             best = run.best[task]
             score = number(best.scores[task].macro_f1)
-            say(f"best {task} macro F1 {score}, after epoch {best.epoch + 1}: {folder / task}.safetensors")
+            say(f"best {task} macro F1 {score}, after epoch {best.epoch}: {folder / task}.safetensors")
         else:
             say_warning(f"no scan of fold {chosen.fold} could be scored for {task}: no checkpoint was chosen for it")
     say("The best epoch was chosen on this fold, so its score flatters; the summary has the last epoch's beside it.")
@@ -210,29 +217,28 @@ def validate(
     **kwargs: Any,
 ) -> Any:
     """Score a checkpoint on a fold: macro F1s, F1 of each class, confusion matrices, prediction table."""
-    from cov3d.errors import OutputError
+    from cov3d.files import claim_folder
     from cov3d.inference import validate as validation
+    from cov3d.inference.predict import load_members
     from cov3d.preprocess.store import Store
     from cov3d.reports import figures
     from cov3d.reports.tables import confusion_table, score_table
-    from cov3d.training import checkpoint as checkpoints
     from cov3d.training.device import choose_device
     from cov3d.training.loaders import choose_fold
 
     target = choose_device(device)
-    model, info = checkpoints.load(checkpoint)
+    (member,) = load_members([checkpoint], target)
+    info = member.info
     chosen = info.fold if fold is None else fold
     data: Path = kwargs["data"]
-    opened = Store.open(store_folder(data, store, info.size), info.size, made_with=info.preprocessing)
+    opened = Store.open(store_folder(data, store, info.size), info.size)
     scans = choose_fold(self.scan_table(**kwargs), chosen).validation
     folder = output_dir or checkpoint.with_name(f"{checkpoint.stem}-fold-{chosen}")
-    if (folder / "scores.json").exists() and not overwrite:
-        raise OutputError(f"{folder} holds scores already: give another --output-dir, or --overwrite")
-    if chosen != info.fold:
-        say_warning(f"the checkpoint was trained on fold {chosen} (and not on {info.fold}): its scores there flatter")
+    claim_folder(folder, validation.RESULT_FILES, overwrite=overwrite, what="scores")
+    if seen := validation.seen_in_training(info, scans["scan"]):
+        say_warning(f"the checkpoint was trained on {seen} of the {len(scans)} scans of fold {chosen}: scores flatter")
     found = validation.validate(
-        model.to(target),
-        info,
+        member,
         scans,
         opened,
         device=target,

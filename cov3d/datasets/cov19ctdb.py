@@ -4,7 +4,6 @@
 without labels in `task1/subset*/<scan>` and `task2/<set>/<scan>` (or anywhere below `test/`).
 """
 
-import os
 import re
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -16,13 +15,13 @@ from openpyxl.utils.exceptions import InvalidFileException
 
 from cov3d.errors import DatasetError
 from cov3d.labels import NON_COVID, SEVERITIES, UNKNOWN_SEVERITY
-from cov3d.readers.jpeg import is_slice
+from cov3d.readers import walk_scans
 
 PARTITIONS = ("train", "validation")
 SEVERITY_FILES = {partition: f"ICASSP_severity_{partition}_partition.xlsx" for partition in PARTITIONS}
 # What pandas, openpyxl, zipfile and the XML parser raise on a file that is no Excel file.
 _UNREADABLE = (
-    *(OSError, ValueError, TypeError, AttributeError, LookupError, SyntaxError),
+    *(OSError, ValueError, TypeError, AttributeError, LookupError, SyntaxError, ImportError),
     *(BadZipFile, InvalidFileException),
 )
 _TEST_FOLDERS = ("task1", "task2", "test")
@@ -63,33 +62,17 @@ def find(root: Path) -> Found:
 
 
 def _scan_folders(folder: Path, root: Path, problems: list[str]) -> list[str]:
-    """Names (paths relative to `root`) of the folders at any depth below `folder` that hold slices."""
+    """Names (paths relative to `root`) of the scans at any depth below `folder`."""
     if not folder.is_dir():
         return []
     scans: list[str] = []
-    pending = [folder]
-    while pending:
-        here = pending.pop()
-        has_slice, subfolders = _look(here)
-        pending += subfolders
-        name = here.relative_to(root).as_posix()
-        if has_slice:
-            scans.append(name)
-        elif not subfolders and here != folder:
+    for found in walk_scans(folder):
+        name = found.path.relative_to(root).as_posix()
+        if found.lost:
             problems.append(f"{name} holds no JPEG slices: left out")
+        else:
+            scans.append(name)
     return sorted(scans)
-
-
-def _look(folder: Path) -> tuple[bool, list[Path]]:
-    """Whether the folder holds a slice, and its subfolders; a folder of slices is read only up to the first."""
-    subfolders = []
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if is_slice(entry.name):
-                return True, []
-            if entry.is_dir() and not entry.name.startswith("."):
-                subfolders.append(Path(entry.path))
-    return False, subfolders
 
 
 def _grades(file: Path, partition: str, scans: list[str], problems: list[str]) -> dict[str, str]:
@@ -117,7 +100,7 @@ def _grades(file: Path, partition: str, scans: list[str], problems: list[str]) -
 def _rows(file: Path) -> list[tuple[int, str, object]]:
     """(row in the sheet, name, category) of every row with anything in it."""
     try:
-        sheet = pd.read_excel(file, dtype=object)
+        sheet = pd.read_excel(file, dtype=object, engine="openpyxl")
     except _UNREADABLE as error:
         raise DatasetError(f"{file} can't be read as an Excel file: {error}") from error
     columns = {str(column).strip().lower(): column for column in sheet.columns}

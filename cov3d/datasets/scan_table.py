@@ -8,7 +8,7 @@ import pandas as pd
 
 from cov3d.datasets import cov19ctdb
 from cov3d.datasets.folds import FOLDS, deal
-from cov3d.errors import DatasetError, ScanError
+from cov3d.errors import DatasetError
 from cov3d.files import write_text
 from cov3d.labels import LABELS
 from cov3d.readers import find_scans
@@ -34,7 +34,8 @@ def build(root: Path, seed: int) -> Built:
     known layout gives a table of unlabelled scans.
 
     Raises:
-        DatasetError: `root` is missing or holds no scan.
+        DatasetError: `root` is missing, holds no scan, or is a scan itself.
+        ScanError: a folder can't be listed, or its name can't be written.
     """
     if not root.is_dir():
         raise DatasetError(f"there is no dataset folder at {root}: give its root with --data")
@@ -42,10 +43,9 @@ def build(root: Path, seed: int) -> Built:
         found = cov19ctdb.find(root)
         scans, problems = found.scans, found.problems
     else:
-        try:
-            paths = [path for path in find_scans([root]) if "preprocessed" not in path.relative_to(root).parts]
-        except ScanError as error:
-            raise DatasetError(str(error)) from error
+        paths = find_scans([root])
+        if root in paths:
+            raise DatasetError(f"{root} holds slices itself: give the folder above it, which holds the scans")
         scans, problems = {path.relative_to(root).as_posix(): ("test", "") for path in paths}, []
     if not scans:
         raise DatasetError(f"no scan found under {root}: a scan is a folder of JPEG slices (1.jpg, 2.jpg, …)")

@@ -39,7 +39,7 @@ class Predictions:
 
     Attributes:
         table: the prediction table, sorted by scan.
-        manifest: how each scan was cropped, with the columns of a store's manifest.
+        manifest: how each scan was cropped, with the columns of a store's manifest, and `doubtful`.
         failed: what is wrong with the scans that could not be read, by name.
         doubtful: why a prediction may not be worth much, by scan.
     """
@@ -75,17 +75,17 @@ def load_members(files: Sequence[Path], device: torch.device) -> list[Member]:
 
 
 def predict_store(
-    model: nn.Module, scans: pd.DataFrame, store: Store, *, device: torch.device, workers: int = 0, batch_size: int = 2
+    member: Member, scans: pd.DataFrame, store: Store, *, device: torch.device, workers: int = 0, batch_size: int = 2
 ) -> NDArray[np.float32]:
     """Probabilities (scans, categories) of preprocessed, labelled scans (a table `scan, label`), with reflection.
 
     Raises:
         StoreError: a scan is not in the store.
     """
-    dataset = ScanDataset(scans, store)
+    dataset = ScanDataset(scans, store, member.info.categories)
     batches = scan_loader(dataset, batch_size=batch_size, workers=workers, device=device)
     with torch.inference_mode():
-        found = [_probabilities(model, voxels, device) for voxels, _ in batches]
+        found = [_probabilities(member, voxels, device) for voxels, _ in batches]
     return np.concatenate(found)
 
 
@@ -130,7 +130,7 @@ def predict_scans(
             if readable:
                 stacked = {size: torch.stack([item.voxels[size] for item in readable]) for size in sizes}
                 found.append(
-                    np.stack([_probabilities(member.model, stacked[member.info.size], device) for member in members])
+                    np.stack([_probabilities(member, stacked[member.info.size], device) for member in members])
                 )
                 names += [item.scan for item in readable]
                 records += [{"scan": item.scan, **item.record} for item in readable]
@@ -155,12 +155,14 @@ def _predictions(
         members[0].info.categories,
         conditional=conditional_severity(probabilities).mean(axis=0),
     )
+    doubtful = _doubtful(records, members)
     manifest = pd.DataFrame(records, columns=list(RECORD_COLUMNS))
+    manifest["doubtful"] = [doubtful.get(scan, "") for scan in manifest["scan"]]
     return Predictions(
         table=table.sort_values("scan", ignore_index=True),
         manifest=manifest.sort_values("scan", ignore_index=True),
         failed=dict(sorted(failed.items())),
-        doubtful=_doubtful(records, members),
+        doubtful=doubtful,
     )
 
 
@@ -179,9 +181,10 @@ def _doubtful(records: list[dict[str, Any]], members: Sequence[Member]) -> dict[
     return doubtful
 
 
-def _probabilities(model: nn.Module, voxels: Tensor, device: torch.device) -> NDArray[np.float32]:
+def _probabilities(member: Member, voxels: Tensor, device: torch.device) -> NDArray[np.float32]:
     volumes = to_network_input(voxels.to(device, non_blocking=True))
-    return reflected_probabilities(model, volumes).cpu().numpy()
+    temperature = member.info.temperature or 1.0
+    return reflected_probabilities(member.model, volumes, temperature=temperature).cpu().numpy()
 
 
 @dataclass
@@ -212,13 +215,22 @@ class _RawScans(Dataset[_Item]):
 
 
 def _batches(scans: Mapping[str, Path], sizes: Sequence[Size], *, jobs: int, batch_size: int) -> Iterator[list[_Item]]:
-    yield from DataLoader(
+    batches = DataLoader(
         _RawScans(scans, sizes),
         batch_size=batch_size,
         num_workers=jobs,
         collate_fn=list,
         worker_init_fn=_single_thread,
     )
+    try:
+        yield from batches
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise ScanError(
+            "a process that preprocesses scans was killed, most often for want of memory or of shared memory: "
+            "run again with fewer --jobs"
+        ) from error
 
 
 def _single_thread(worker: int) -> None:

@@ -10,7 +10,10 @@ import pandas as pd
 from cov3d.errors import DatasetError
 from cov3d.files import write_text
 from cov3d.inference.task import Task
-from cov3d.labels import NON_COVID, UNKNOWN_SEVERITY
+from cov3d.labels import NON_COVID, SEVERITIES, UNKNOWN_SEVERITY
+
+FILES = tuple(f"{name}.csv" for name in (UNKNOWN_SEVERITY, NON_COVID, *SEVERITIES))
+"""Every file that a submission may consist of."""
 
 
 def check_names(scans: Iterable[str]) -> None:

@@ -1,20 +1,25 @@
 """A checkpoint on a labelled fold → its prediction table and scores."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import torch
-from torch import nn
 
 from cov3d.files import write_text
-from cov3d.inference.predict import predict_store
+from cov3d.inference.predict import Member, predict_store
 from cov3d.preprocess.store import Store
-from cov3d.training.checkpoint import CheckpointInfo
+from cov3d.training.checkpoint import CheckpointInfo, fingerprint
 from cov3d.training.loaders import check_preprocessed
 from cov3d.training.metrics import TaskScore
 from cov3d.training.predictions import prediction_table, save_predictions, score_table
+
+RESULT_FILES = (
+    *("predictions.csv", "scores.json", "confusion.png"),
+    *("confusion-presence.csv", "confusion-severity.csv"),
+)
 
 
 @dataclass(frozen=True)
@@ -27,8 +32,7 @@ class Validated:
 
 
 def validate(
-    model: nn.Module,
-    info: CheckpointInfo,
+    member: Member,
     scans: pd.DataFrame,
     store: Store,
     *,
@@ -42,10 +46,16 @@ def validate(
         StoreError: a scan is not in the store.
     """
     check_preprocessed(list(scans["scan"]), store)
-    probabilities = predict_store(model, scans, store, device=device, workers=workers, batch_size=batch_size)
-    table = prediction_table(list(scans["scan"]), probabilities, info.categories, labels=list(scans["label"]))
-    presence, severity = score_table(table, info.categories)
+    probabilities = predict_store(member, scans, store, device=device, workers=workers, batch_size=batch_size)
+    table = prediction_table(list(scans["scan"]), probabilities, member.info.categories, labels=list(scans["label"]))
+    presence, severity = score_table(table, member.info.categories)
     return Validated(table, presence, severity)
+
+
+def seen_in_training(info: CheckpointInfo, scans: Iterable[str]) -> int:
+    """How many of `scans` the checkpoint was trained on."""
+    trained_on = set(info.trained_on)
+    return sum(fingerprint(scan) in trained_on for scan in scans)
 
 
 def save_validated(validated: Validated, folder: Path) -> None:

@@ -32,7 +32,7 @@ def cached_file(architecture: Architecture) -> Path:
 
 
 def fetch(architecture: Architecture) -> Mapping[str, Tensor]:
-    """The Kinetics-400 weights, fetched unless torch has them in its cache; their checksum is verified.
+    """The Kinetics-400 weights from torch's cache, or fetched into it, their checksum verified as they arrive.
 
     Raises:
         WeightsError: they can't be had.
@@ -41,7 +41,10 @@ def fetch(architecture: Architecture) -> Mapping[str, Tensor]:
     try:
         state = torch.hub.load_state_dict_from_url(url, map_location="cpu", check_hash=True, weights_only=True)
     except (*_UNREADABLE, HTTPException) as error:
-        raise WeightsError(f"the Kinetics-400 weights can't be fetched from {url} ({error}): {_WITHOUT}") from error
+        raise WeightsError(
+            f"the Kinetics-400 weights are not in {cached_file(architecture)} and can't be fetched from {url} "
+            f"({error}): {_WITHOUT}"
+        ) from error
     return _fitting(architecture, state, url)
 
 

@@ -44,13 +44,8 @@ class Store:
         return store
 
     @classmethod
-    def open(cls, folder: Path, size: Size, made_with: dict[str, Any] | None = None) -> "Store":
+    def open(cls, folder: Path, size: Size) -> "Store":
         """Open a store to read from it.
-
-        Args:
-            folder: the store.
-            size: the size that its volumes must have.
-            made_with: the settings that its volumes must have been made with; by default those of this version.
 
         Raises:
             StoreError: there is no store, or it has another size or other settings.
@@ -58,7 +53,7 @@ class Store:
         store = cls(folder, size)
         if not store._settings_file.exists():
             raise StoreError(f"no preprocessed scans at {folder}: run cov3d preprocess --size {size} first")
-        store.check_settings(made_with or settings(size))
+        store.check_settings(settings(size))
         return store
 
     @property
@@ -124,14 +119,21 @@ class Store:
             )
         return voxels
 
+    def record(self, scan: str) -> dict[str, Any]:
+        """The scan's row of the manifest.
+
+        Raises:
+            StoreError: it can't be read.
+        """
+        return _read_record(self._record_file(scan))
+
     def manifest(self) -> pd.DataFrame:
-        """A row for every scan in the store, sorted by scan, from their records."""
-        records = []
-        for file in (self.folder / "records").rglob("*.json"):
-            try:
-                records.append(json.loads(file.read_text(encoding="utf-8")))
-            except (OSError, ValueError) as error:
-                raise StoreError(f"{file} can't be read ({error}): delete it and preprocess again") from error
+        """A row for every scan in the store, sorted by scan, from their records.
+
+        Raises:
+            StoreError: a record can't be read.
+        """
+        records = [_read_record(file) for file in (self.folder / "records").rglob("*.json")]
         table = pd.DataFrame(records, columns=list(RECORD_COLUMNS))
         return table.sort_values("scan", ignore_index=True)
 
@@ -140,3 +142,11 @@ class Store:
         table = self.manifest()
         write_text(self.folder / MANIFEST, table.to_csv(index=False, lineterminator="\n"))
         return table
+
+
+def _read_record(file: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+        return {column: record[column] for column in RECORD_COLUMNS}
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise StoreError(f"{file} can't be read ({error}): delete it and preprocess again") from error

@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from cov3d.errors import ScanError
 from cov3d.readers.jpeg import is_slice, read_jpeg_folder
 from cov3d.volume import Volume
 
-__all__ = ["find_scans", "read_volume"]
+__all__ = ["Found", "find_scans", "read_volume", "walk_scans"]
 
 
 def read_volume(path: Path) -> Volume:
@@ -24,40 +25,88 @@ def read_volume(path: Path) -> Volume:
     return read_jpeg_folder(path)
 
 
-def find_scans(paths: Iterable[Path]) -> list[Path]:
-    """Every scan at or below `paths`, each once, sorted.
+@dataclass(frozen=True)
+class Found:
+    """A folder that is a scan, or was one.
 
-    A folder with JPEG slices in it is a scan. So is a folder with nothing in it, below a given path: it is a scan
-    whose slices were lost, and reading it will say so; leaving it out would lose a patient silently.
+    Attributes:
+        path: the folder.
+        lost: it holds no slice, but stands among scans and has no folders in it: a scan whose slices were lost, or
+            that is of a format not read. Leaving it out would lose a patient silently.
+    """
+
+    path: Path
+    lost: bool
+
+
+def walk_scans(root: Path) -> Iterator[Found]:
+    """Every folder at or below `root` that is a scan or was one, in no particular order; links are followed.
 
     Raises:
-        ScanError: a path does not exist, or no scan is at or below it.
+        ScanError: a folder can't be listed, or its name is not UTF-8 and so could not be written into any table.
+    """
+    yield from _walk(root, above=())
+
+
+def _walk(folder: Path, above: tuple[str, ...]) -> Iterator[Found]:
+    real = os.path.realpath(folder)
+    if real in above:  # a link back to a folder above it
+        return
+    leaves, any_scan = [], False
+    for subfolder in _subfolders(folder):
+        has_slices, has_subfolders = _look(subfolder)
+        any_scan |= has_slices
+        if has_slices:
+            yield Found(subfolder, lost=False)
+        elif not has_subfolders:
+            leaves.append(subfolder)
+        if has_subfolders:
+            yield from _walk(subfolder, (*above, real))
+    if any_scan:
+        yield from (Found(leaf, lost=True) for leaf in leaves)
+    if not above and _look(folder)[0]:
+        yield Found(folder, lost=False)
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    return sorted(Path(entry.path) for entry in _entries(folder) if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _look(folder: Path) -> tuple[bool, bool]:
+    """Whether a folder holds slices, and whether it holds folders."""
+    has_slices = has_subfolders = False
+    for entry in _entries(folder):
+        if is_slice(entry.name):
+            has_slices = True
+        elif not entry.name.startswith(".") and entry.is_dir():
+            has_subfolders = True
+    return has_slices, has_subfolders
+
+
+def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
+        raise ScanError(f"the folder {str(folder)!r} has a name that is not UTF-8: rename it") from None
+    try:
+        with os.scandir(folder) as entries:
+            yield from entries
+    except OSError as error:
+        raise ScanError(f"the folder {folder} can't be listed: {error.strerror}") from error
+
+
+def find_scans(paths: Iterable[Path]) -> list[Path]:
+    """Every scan at or below `paths`, lost ones included, each once, sorted.
+
+    Raises:
+        ScanError: a path does not exist, no scan is at or below it, or a folder can't be listed.
     """
     found: set[Path] = set()
     for path in paths:
         if not path.exists():
             raise ScanError(f"there is no scan or folder at {path}: check the path")
-        here = set(_walk(path)) if path.is_dir() else {path}
-        if not any(scan.is_file() or _has_slices(scan) for scan in here):
+        here = list(walk_scans(path)) if path.is_dir() else [Found(path, lost=False)]
+        if not here:
             raise ScanError(f"no scan found under {path}: a scan is a folder of JPEG slices (1.jpg, 2.jpg, …)")
-        found |= here
+        found |= {scan.path for scan in here}
     return sorted(found)
-
-
-def _walk(root: Path) -> Iterator[Path]:
-    seen: set[str] = set()
-    for folder, subfolders, files in os.walk(root, followlinks=True):
-        real = os.path.realpath(folder)
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        if real in seen:  # a link back to a folder above it
-            subfolders.clear()
-            continue
-        seen.add(real)
-        lost = not subfolders and not files and Path(folder) != root
-        if lost or any(is_slice(name) for name in files):
-            yield Path(folder)
-
-
-def _has_slices(folder: Path) -> bool:
-    with os.scandir(folder) as entries:
-        return any(is_slice(entry.name) for entry in entries)

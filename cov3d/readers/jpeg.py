@@ -7,6 +7,7 @@ never made up from its neighbours, so every voxel of a volume was measured.
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -54,11 +55,14 @@ def read_jpeg_folder(folder: Path) -> Volume:
         )
 
     if unreadable:
-        notes.append(f"{_count(len(unreadable), 'unreadable slice')} left out ({_ranges(unreadable)})")
-    if missing := _missing(sorted(numbered)):
-        notes.append(f"{_count(len(missing), 'slice')} missing ({_ranges(missing)})")
+        notes.append(f"{_count(len(unreadable), 'unreadable slice')} left out ({_in_words(_runs(unreadable))})")
+    missing, runs = _missing(list(numbered))
+    if missing > len(numbered):
+        notes.append(f"slice numbers are far apart ({min(numbered)} to {max(numbered)}): are they one series?")
+    elif missing:
+        notes.append(f"{_count(missing, 'slice')} missing ({_in_words(runs)})")
     if odd := [number for number in used if sizes[number] != size]:
-        notes.append(f"{_count(len(odd), 'slice')} resized to {size[0]}x{size[1]} ({_ranges(odd)})")
+        notes.append(f"{_count(len(odd), 'slice')} resized to {size[0]}x{size[1]} ({_in_words(_runs(odd))})")
     return Volume(voxels=voxels[: len(used)], path=folder, slices_found=len(numbered), notes=tuple(notes))
 
 
@@ -110,25 +114,31 @@ def _decode(file: Path, size: tuple[int, int]) -> np.ndarray:
     return np.asarray(grey)
 
 
-def _missing(numbers: Sequence[int]) -> list[int]:
-    """Numbers left out of an otherwise even sequence (1, 2, 4 lacks 3; 1, 3, 5 lacks none)."""
+def _missing(numbers: Sequence[int]) -> tuple[int, list[tuple[int, int]]]:
+    """How many numbers an otherwise even sequence lacks, and their runs: 1, 2, 4 lacks 3; 1, 3, 5 lacks none."""
     if len(numbers) < 3:
-        return []
-    steps = Counter(int(step) for step in np.diff(numbers))
+        return 0, []
+    steps = Counter(after - before for before, after in pairwise(numbers))
     step = min(steps, key=lambda candidate: (-steps[candidate], candidate))
-    return sorted(set(range(numbers[0], numbers[-1] + 1, step)) - set(numbers))
+    gaps = [(before, after) for before, after in pairwise(numbers) if after - before > step]
+    count = sum((after - before - 1) // step for before, after in gaps)
+    return count, [(before + step, after - step) for before, after in gaps]
 
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
-def _ranges(numbers: Iterable[int]) -> str:
-    """`1-3, 7` for 7, 1, 2, 3."""
-    runs: list[list[int]] = []
+def _runs(numbers: Iterable[int]) -> list[tuple[int, int]]:
+    """Runs of consecutive numbers (first, last), ascending: 1–3 and 7 for 7, 1, 2, 3."""
+    runs: list[tuple[int, int]] = []
     for number in sorted(numbers):
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1].append(number)
+        if runs and number == runs[-1][1] + 1:
+            runs[-1] = (runs[-1][0], number)
         else:
-            runs.append([number])
-    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+            runs.append((number, number))
+    return runs
+
+
+def _in_words(runs: Iterable[tuple[int, int]]) -> str:
+    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)

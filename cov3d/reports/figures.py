@@ -38,7 +38,7 @@ def curves(history: pd.DataFrame) -> Figure:
     """Losses and macro F1s of a run by epoch, the best epoch of each task marked."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     losses, scores = figure.subplots(1, 2)
-    epochs = history["epoch"] + 1
+    epochs = history["epoch"]
     losses.plot(epochs, history["train_loss"], "o-", color=BLUE, markersize=4, label="training")
     losses.plot(epochs, history["valid_loss"], "s--", color=ORANGE, markersize=4, label="validation")
     losses.set(xlabel="epoch", ylabel="focal + earth mover's loss", title="Loss")

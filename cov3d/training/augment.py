@@ -67,15 +67,19 @@ def to_network_input(voxels: Tensor) -> Tensor:
     return voxels.float() / 255.0
 
 
-def reflected_probabilities(model: nn.Module, volumes: Tensor, logits: Tensor | None = None) -> Tensor:
+def reflected_probabilities(
+    model: nn.Module, volumes: Tensor, logits: Tensor | None = None, temperature: float = 1.0
+) -> Tensor:
     """Mean of the probabilities of the scans and of their reflections (section 3.6), float32, (batch, categories).
 
     Args:
         model: gives logits.
         volumes: what the model takes.
         logits: those of `volumes`, where they are known already.
+        temperature: what logits are divided by, 1 unless one was fitted.
     """
     if logits is None:
         logits = model(volumes)
     mirrored = model(reflect(volumes))
-    return (logits.float().softmax(dim=1) + mirrored.float().softmax(dim=1)) / 2
+    both = torch.stack([logits, mirrored]).float() / temperature
+    return both.softmax(dim=2).mean(dim=0)

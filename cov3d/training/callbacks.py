@@ -23,6 +23,7 @@ from cov3d.training.metrics import TaskScore
 from cov3d.training.predictions import prediction_table, save_predictions, score_table
 
 TASKS = ("presence", "severity")
+_ADVICE = "train again with a lower --learning-rate, or with --precision fp32"
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class EpochResult:
     """One epoch's outcome on the validation fold.
 
     Attributes:
-        epoch: from 0.
+        epoch: from 1.
         table: the labelled prediction table of the fold.
         scores: by task.
     """
@@ -69,18 +70,29 @@ class Validation(Callback):
         self.scans, self.labels, self.categories = list(scans), list(labels), tuple(categories)
         self.batches: list[Tensor] = []
         self.result: EpochResult | None = None
+        self.error: Cov3dError | None = None
 
     def before_validate(self) -> None:
         self.batches = []
 
     def after_pred(self) -> None:
-        self.batches.append(augment.reflected_probabilities(self.learn.model, self.learn.xb[0], self.learn.pred))
+        (volumes,) = self.learn.xb
+        mixed = torch.is_autocast_enabled(volumes.device.type)
+        # In float32, as inference is: a score must be the one that the checkpoint gives again.
+        with torch.autocast(volumes.device.type, enabled=False):
+            logits = None if mixed else self.learn.pred
+            self.batches.append(augment.reflected_probabilities(self.learn.model, volumes, logits))
 
     def after_validate(self) -> None:
         probabilities = torch.cat(self.batches).cpu().numpy()
+        if not np.isfinite(probabilities).all():
+            self.error = TrainingDivergedError(
+                f"the network gives no numbers after epoch {self.learn.epoch + 1}: {_ADVICE}"
+            )
+            raise CancelFitException
         table = prediction_table(self.scans, probabilities, self.categories, labels=self.labels)
         scores = dict(zip(TASKS, score_table(table, self.categories), strict=True))
-        self.result = EpochResult(epoch=self.learn.epoch, table=table, scores=scores)
+        self.result = EpochResult(epoch=self.learn.epoch + 1, table=table, scores=scores)
 
     def macro_f1(self, task: str) -> float:
         """The last epoch's macro F1; NaN where no scan could be scored."""
@@ -112,7 +124,7 @@ class History(Callback):
     def after_epoch(self) -> None:
         values = dict(zip(self.learn.recorder.metric_names[1:], self.learn.recorder.log[1:], strict=False))
         row = {
-            "epoch": self.learn.epoch,
+            "epoch": self.learn.epoch + 1,
             "train_loss": self.loss_sum / max(self.scans, 1),
             "valid_loss": values.get("valid_loss"),
             **{f"{task}_f1": self.validation.macro_f1(task) for task in TASKS},
@@ -139,7 +151,7 @@ class BestWeights(Callback):
 
     def after_epoch(self) -> None:
         result = self.validation.result
-        if result is None or result.epoch != self.learn.epoch:
+        if result is None or result.epoch != self.learn.epoch + 1:
             return
         for task in TASKS:
             score = result.scores[task].macro_f1
@@ -165,8 +177,7 @@ class StopOnNaN(Callback):
         loss = float(self.learn.loss.detach())
         if self.learn.training and not np.isfinite(loss):
             self.error = TrainingDivergedError(
-                f"the loss became {loss} in epoch {self.learn.epoch + 1}, step {self.learn.iter + 1}: "
-                "train again with a lower --learning-rate, or with --precision fp32"
+                f"the loss became {loss} in epoch {self.learn.epoch + 1}, step {self.learn.iter + 1}: {_ADVICE}"
             )
             raise CancelFitException
 

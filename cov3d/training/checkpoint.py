@@ -1,7 +1,8 @@
 """Checkpoints: one `.safetensors` file, weights and all that is needed to use them. Nothing is ever unpickled."""
 
+import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,10 @@ class CheckpointInfo:
         categories: names of its outputs.
         task: the task that its epoch was chosen for.
         fold: the fold that it was validated on, and not trained on.
-        epoch: the epoch it was saved after, from 0.
+        epoch: the epoch it was saved after, from 1.
         score: macro F1 of the task on that fold at that epoch.
         seed: seed of the run.
+        trained_on: fingerprints of the scans trained on, see `fingerprint`.
         lung_share: least and greatest share of lung in the body over the scans trained on; None if unknown.
         experiment: number of the paper's experiment, if it is one.
         temperature: divisor of the logits, once one is fitted.
@@ -52,6 +54,7 @@ class CheckpointInfo:
     epoch: int
     score: float
     seed: int
+    trained_on: tuple[str, ...] = ()
     lung_share: tuple[float, float] | None = None
     experiment: int | None = None
     temperature: float | None = None
@@ -96,9 +99,16 @@ def _parse(text: str, file: Path) -> CheckpointInfo:
         values = json.loads(text)
         if (version := values.pop("format")) != FORMAT:
             raise CheckpointError(f"{file} has checkpoint format {version}; this version of cov3d reads {FORMAT}")
+        if unknown := values.keys() - {item.name for item in fields(CheckpointInfo)}:
+            made_by = values.get("versions", {}).get("cov3d", "unknown")
+            raise CheckpointError(
+                f"{file} was written by another version of cov3d ({made_by}), which says more of it than this one "
+                f"understands ({', '.join(sorted(unknown))}): use that version"
+            )
         values["architecture"] = Architecture(values["architecture"])
         values["size"] = Size(values["size"])
         values["categories"] = tuple(values["categories"])
+        values["trained_on"] = tuple(values["trained_on"])
         if values["lung_share"] is not None:
             values["lung_share"] = tuple(values["lung_share"])
         return CheckpointInfo(**values)
@@ -113,14 +123,19 @@ def load(file: Path) -> tuple[nn.Module, CheckpointInfo]:
         CheckpointError: the file is missing, not a checkpoint of ours, or its weights do not fit its network.
     """
     info = read_info(file)
-    model = build(info.architecture, outputs=len(info.categories), **info.model)
     try:
+        model = build(info.architecture, outputs=len(info.categories), **info.model)
         with safe_open(file, framework="pt", device="cpu") as opened:
             weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  no mapping
         model.load_state_dict(weights)
-    except (SafetensorError, RuntimeError, OSError) as error:
+    except (SafetensorError, RuntimeError, TypeError, OSError) as error:
         raise CheckpointError(f"{file} is damaged: its weights do not fit {info.architecture} ({error})") from error
     return model.eval(), info
+
+
+def fingerprint(scan: str) -> str:
+    """Stands for a scan's name where the name itself, which may tell of a person, has no place."""
+    return hashlib.sha256(scan.encode()).hexdigest()[:12]
 
 
 def versions() -> dict[str, str]:

@@ -21,8 +21,7 @@ from fastai.torch_core import default_device
 from rich.console import Console
 from torch import Tensor, nn
 
-from cov3d.errors import OutputError
-from cov3d.files import write_text
+from cov3d.files import claim_folder, write_text
 from cov3d.labels import CATEGORIES
 from cov3d.models.registry import build
 from cov3d.preprocess.pipeline import settings
@@ -37,6 +36,11 @@ from cov3d.training.progress import EpochProgress
 
 SUMMARY = "summary.json"
 HISTORY = "history.csv"
+RUN_FILES = (
+    *("config.json", HISTORY, SUMMARY, "curves.png"),
+    *(f"{task}.safetensors" for task in TASKS),
+    *(f"validation-{task}.csv" for task in TASKS),
+)
 
 
 @dataclass(frozen=True)
@@ -56,28 +60,6 @@ class Run:
     history: pd.DataFrame
 
 
-def claim_run_folder(folder: Path, *, overwrite: bool) -> None:
-    """Make the run's folder, empty of any earlier run's files.
-
-    Raises:
-        OutputError: there is a run in it and `overwrite` is not set, or it can't be written.
-    """
-    names = (
-        *("config.json", HISTORY, SUMMARY, "curves.png"),
-        *(f"{task}.safetensors" for task in TASKS),
-        *(f"validation-{task}.csv" for task in TASKS),
-    )
-    try:
-        present = [folder / name for name in names if (folder / name).exists()]
-        if present and not overwrite:
-            raise OutputError(f"{folder} holds a run already: give another --output-dir, or --overwrite")
-        for file in present:
-            file.unlink()
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder} can't be written: {error.strerror or error}") from error
-
-
 def train(
     options: TrainingOptions,
     fold: Fold,
@@ -85,6 +67,7 @@ def train(
     folder: Path,
     *,
     device: torch.device,
+    overwrite: bool = False,
     workers: int = 0,
     kinetics: Mapping[str, Tensor] | None = None,
     categories: Sequence[str] = CATEGORIES,
@@ -96,7 +79,8 @@ def train(
         options: hyper-parameters.
         fold: the scans.
         store: their preprocessed volumes.
-        folder: the run's folder, as `claim_run_folder` left it.
+        folder: the run's folder.
+        overwrite: whether a run that is in it may go.
         device: what to compute on.
         workers: processes that load volumes; they do not change the result.
         kinetics: weights to start from; None for random ones.
@@ -106,10 +90,11 @@ def train(
     Raises:
         StoreError: a scan is not preprocessed.
         TrainingDivergedError: the loss became NaN; the best weights so far are in the folder.
-        OutputError: the folder can't be written.
+        OutputError: there is a run in the folder and `overwrite` is not set, or it can't be written.
     """
     check_preprocessed([*fold.train["scan"], *fold.validation["scan"]], store)
-    description = _describe(options, fold, store, categories, pretrained=kinetics is not None)
+    description = _describe(options, fold, store, categories)
+    claim_folder(folder, RUN_FILES, overwrite=overwrite, what="a run")
     write_text(folder / "config.json", json.dumps(description, indent=2, default=list) + "\n")
     seed_everything(options.seed)
     arguments = {"dropout": options.dropout}
@@ -128,6 +113,7 @@ def train(
             epoch=result.epoch,
             score=float(score if score is not None else "nan"),
             seed=options.seed,
+            trained_on=tuple(checkpoint.fingerprint(scan) for scan in sorted(fold.train["scan"])),
             lung_share=description["lung_share"],
             options=asdict(options),
             versions=description["versions"],
@@ -139,12 +125,12 @@ def train(
     history = History(folder / HISTORY, validation)
     best = BestWeights(folder, validation, save)
     learn.add_cbs([stop, history, best])
-    if console is not None:
-        learn.add_cb(EpochProgress(console, validation))
-    with learn.no_logging():  # fastai would print each epoch as a list; EpochProgress says it in words
+    progress = EpochProgress(console or Console(quiet=True), validation)
+    learn.add_cb(progress)
+    with learn.no_logging(), progress.bar:  # fastai would print each epoch as a list
         learn.fit_one_cycle(options.epochs, lr_max=options.learning_rate, wd=options.weight_decay)
 
-    for callback in (stop, history, best):
+    for callback in (stop, validation, history, best):
         if callback.error is not None:
             raise callback.error
     _summarise(folder, best, history)
@@ -200,21 +186,17 @@ def seed_everything(seed: int) -> None:
     torch.backends.cudnn.benchmark = False
 
 
-def _describe(
-    options: TrainingOptions, fold: Fold, store: Store, categories: Sequence[str], *, pretrained: bool
-) -> dict[str, Any]:
+def _describe(options: TrainingOptions, fold: Fold, store: Store, categories: Sequence[str]) -> dict[str, Any]:
     """What `config.json` says."""
-    manifest = store.manifest()
-    trained_on = manifest[manifest["scan"].isin(fold.train["scan"]) & (manifest["crop"] == "lungs")]
-    share = trained_on["lung_share"]
+    records = [store.record(scan) for scan in fold.train["scan"]]
+    shares = [record["lung_share"] for record in records if record["crop"] == "lungs"]
     return {
         "options": asdict(options),
-        "pretrained": pretrained,
         "categories": list(categories),
         "preprocessing": settings(options.size),
         "training_scans": len(fold.train),
         "validation_scans": len(fold.validation),
-        "lung_share": (float(share.min()), float(share.max())) if len(share) else None,
+        "lung_share": (min(shares), max(shares)) if shares else None,
         "versions": checkpoint.versions(),
     }
 

@@ -1,13 +1,13 @@
 """Scan table and store → the data loaders of a fold. Never preprocesses: a missing volume is an error."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from cov3d.errors import DatasetError, StoreError
 from cov3d.labels import CATEGORIES, label_index
@@ -42,6 +42,21 @@ class ScanDataset(Dataset[tuple[Tensor, Tensor]]):
         return torch.from_numpy(voxels)[None], torch.tensor(self.labels[index])
 
 
+class EpochShuffle(Sampler[int]):
+    """Another order of `count` items each time it is gone through, drawn from the seed and the number of the time."""
+
+    def __init__(self, count: int, seed: int) -> None:
+        self.count, self.seed, self.epoch = count, seed, 0
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[int]:
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.count)
+        self.epoch += 1
+        return iter(order.tolist())
+
+
 def choose_fold(table: pd.DataFrame, fold: int) -> Fold:
     """Fold `fold` for validation, the other folds for training.
 
@@ -63,13 +78,19 @@ def choose_fold(table: pd.DataFrame, fold: int) -> Fold:
 
 
 def check_preprocessed(scans: Sequence[str], store: Store) -> None:
-    """Raise StoreError if a scan is not in the store."""
+    """Make sure that every scan is in the store, whole, before work begins that needs it.
+
+    Raises:
+        StoreError: one is not, or its file is damaged.
+    """
     missing = [scan for scan in scans if not store.has(scan)]
     if missing:
         raise StoreError(
             f"{len(missing)} of {len(scans)} scans are not in {store.folder} (the first is {missing[0]}): "
-            f"run cov3d preprocess --size {store.size} first"
+            f"run cov3d preprocess --size {store.size} first, and take scans that can't be read out of the scan table"
         )
+    for scan in scans:
+        store.read(scan)
 
 
 def scan_loader(
@@ -82,14 +103,14 @@ def scan_loader(
 ) -> DataLoader[tuple[Tensor, Tensor]]:
     """A loader over a dataset; shuffled, and reproducibly so, where `shuffle_seed` is given.
 
-    The order is drawn in this process, so the number of workers does not change it.
+    The order depends on the seed and the epoch alone. The loader has a source of chance of its own, which nothing
+    uses: it would else take numbers from the one that dropout draws from, and with workers not as often.
     """
-    generator = None if shuffle_seed is None else torch.Generator().manual_seed(shuffle_seed)
     return DataLoader(
         dataset,
         batch_size=batch_size,
-        shuffle=generator is not None,
-        generator=generator,
+        sampler=None if shuffle_seed is None else EpochShuffle(len(dataset), shuffle_seed),
+        generator=torch.Generator(),
         num_workers=workers,
         persistent_workers=workers > 0,
         pin_memory=device.type == "cuda",

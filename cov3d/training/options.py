@@ -39,6 +39,7 @@ class TrainingOptions:
         contrast: σ_c of equation 8.
         seed: of weights, order, dropout and augmentation.
         precision: arithmetic.
+        pretrained: whether the network starts from Kinetics-400 weights.
     """
 
     architecture: Architecture = Architecture.RESNET
@@ -58,6 +59,7 @@ class TrainingOptions:
     contrast: float = 0.04
     seed: int = 0
     precision: Precision = Precision.AUTO
+    pretrained: bool = True
 
     def __post_init__(self) -> None:
         """Refuse a value that can't be trained with.

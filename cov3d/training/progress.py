@@ -8,7 +8,10 @@ from cov3d.training.callbacks import TASKS, Validation
 
 
 class EpochProgress(Callback):
-    """A bar for the epoch that runs, and a line for each that has ended."""
+    """A bar for the epoch that runs, and a line for each that has ended.
+
+    The fit runs inside `with progress.bar`, so that whatever ends it, the terminal has its cursor back.
+    """
 
     order = 60
 
@@ -24,12 +27,6 @@ class EpochProgress(Callback):
         )
         self.bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self.row = self.bar.add_task("", total=None, note="")
-
-    def before_fit(self) -> None:
-        self.bar.start()
-
-    def after_fit(self) -> None:
-        self.bar.stop()
 
     def before_train(self) -> None:
         self._begin("training")
@@ -51,7 +48,7 @@ class EpochProgress(Callback):
 
     def after_epoch(self) -> None:
         rows = self.learn.history.rows
-        if not rows or rows[-1]["epoch"] != self.learn.epoch:
+        if not rows or rows[-1]["epoch"] != self.learn.epoch + 1:
             return
         last = rows[-1]
         self.console.print(

@@ -24,8 +24,12 @@ def test_the_demo_runs_end_to_end_and_says_how_to_do_it_by_hand(tmp_path: Path, 
         *("phantom", "folds", "preprocess", "train", "validate", "infer", "infer")
     ]
     assert "--scans 12 --seed 101" in by_hand[0]
-    assert "--epochs 1 --seed 101 --device cpu" in by_hand[3]
+    assert "--epochs 1 --batch-size 4 --learning-rate 0.001 --seed 101 --device cpu" in by_hand[3]
+    assert not any(f"{folder} " in line or f"{folder}/" in line for line in by_hand)
 
     again = cov3d("demo", folder)
     assert again.code == 2
     assert "--overwrite" in again.err
+    assert cov3d("phantom", tmp_path / "mine", "--scans", 12, "--resolution", 64, "--jobs", 1).code == 0
+    assert cov3d("demo", tmp_path / "mine", "--overwrite").code == 2
+    assert (tmp_path / "mine" / "train").is_dir()

@@ -14,11 +14,12 @@ from cov3d.app.app import COMMANDS, Cov3d
 from cov3d.app.training import run_name
 from cov3d.inference import predict, submission
 from cov3d.inference import validate as validation
+from cov3d.inference.predict import Member
 from cov3d.models import weights
 from cov3d.preprocess import batch
 from cov3d.preprocess.sizes import Size
 from cov3d.preprocess.store import Store
-from cov3d.training import checkpoint, learner
+from cov3d.training import learner
 from cov3d.training.options import Precision, TrainingOptions
 from tests.conftest import Ended
 from tests.training.conftest import fill
@@ -49,7 +50,7 @@ ELSEWHERE = {
     "phantom": {
         "directory": "test_phantom_writes_what_it_says",
         "scans": "test_phantom_writes_what_it_says",
-        "seed": "test_another_seed_gives_other_scans",
+        "seed": "test_a_phantoms_seed_reaches_it",
         "resolution": "test_phantom_writes_what_it_says",
         "masks": "test_phantom_writes_what_it_says",
         "jobs": "test_jobs_reach_the_pool",
@@ -94,6 +95,10 @@ def test_no_option_is_left_out(command: str) -> None:
     declared = set(inspect.signature(getattr(Cov3d(), command)).parameters)
     tried = set(ELSEWHERE[command]) | (set(HYPER_PARAMETERS) if command == "train" else set())
     assert declared == tried
+    here = Path(__file__).parent
+    written = "".join(file.read_text() for file in (here / "test_options.py", here / "test_cli.py"))
+    for test in ELSEWHERE[command].values():
+        assert f"def {test}(" in written or (here.parents[1] / test).is_file(), test
 
 
 class ReachedError(Exception):
@@ -148,7 +153,7 @@ def test_a_hyper_parameter_reaches_the_run_and_no_other_changes(
     )
     chosen: TrainingOptions = call.arguments[0]
     assert getattr(chosen, name) == value
-    default = TrainingOptions(size=Size.TINY)
+    default = TrainingOptions(size=Size.TINY, pretrained=False)
     others = {field.name for field in fields(TrainingOptions)} - {name}
     assert all(getattr(chosen, other) == getattr(default, other) for other in others)
 
@@ -170,16 +175,17 @@ def test_what_else_train_declares_reaches_the_run(
     assert chosen.options["kinetics"] is None
 
     plain = reached(learner, "train", *base, "--data", data)
-    assert plain.arguments[3] == data / "runs" / "resnet_tiny_fold-0_seed-0"
+    assert plain.arguments[3] == data / "runs" / "resnet_tiny_pretrained-False_fold-0_seed-0"
     assert plain.options["workers"] == 0
-    (plain.arguments[3] / "history.csv").write_text("x")
-    assert cov3d(*base, "--data", data).code == 2
-    reached(learner, "train", *base, "--data", data, "--overwrite")
+    assert plain.options["overwrite"] is False
+    assert reached(learner, "train", *base, "--data", data, "--overwrite").options["overwrite"] is True
 
     monkeypatch.setattr(weights, "load", lambda architecture, file: {"from": file})
     monkeypatch.setattr(weights, "fetch", lambda architecture: {"from": "server"})
     pretrained = ["train", "--size", "tiny", "--data", data, "--overwrite"]
-    assert reached(learner, "train", *pretrained).options["kinetics"] == {"from": "server"}
+    fetched = reached(learner, "train", *pretrained)
+    assert fetched.arguments[0].pretrained
+    assert fetched.options["kinetics"] == {"from": "server"}
     given = reached(learner, "train", *pretrained, "--weights", tmp_path / "w.pth")
     assert given.options["kinetics"] == {"from": tmp_path / "w.pth"}
 
@@ -188,17 +194,17 @@ def test_what_validate_declares_reaches_the_scoring(
     reached: Callable[..., ReachedError], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cov3d: Command
 ) -> None:
     info = INFO.__class__(**{**vars(INFO), "fold": 1})
-    monkeypatch.setattr(checkpoint, "load", lambda file: (torch.nn.Identity(), info))
+    monkeypatch.setattr(predict, "load_members", lambda files, device: [Member(torch.nn.Identity(), info)])
     base = ["validate", "--checkpoint", tmp_path / "best.safetensors", "--data", data]
     plain = reached(validation, "validate", *base)
-    assert plain.arguments[2]["scan"].tolist() == ["train/x/scan_2", "train/x/scan_3"]
+    assert plain.arguments[1]["scan"].tolist() == ["train/x/scan_2", "train/x/scan_3"]
     elsewhere = tmp_path / "table.csv"
     elsewhere.write_text((data / "scans.csv").read_text().replace(",mild,", ",moderate,"))
     other = reached(
         *(validation, "validate", *base, "--fold", 0, "--table", elsewhere, "--workers", 2, "--device", "cpu"),
         *("--store", data / "preprocessed" / "tiny"),
     )
-    assert other.arguments[2]["label"].tolist() == ["non-covid", "moderate"]
+    assert other.arguments[1]["label"].tolist() == ["non-covid", "moderate"]
     assert (other.options["workers"], other.options["device"]) == (2, torch.device("cpu"))
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "scores.json").write_text("{}")
@@ -232,10 +238,11 @@ def test_what_infer_declares_reaches_the_prediction(
     reached(submission, "check_names", *base)
     reached(predict, "predict_scans", *base, "--no-submission")
     assert cov3d(*base, "--task", "neither").code == 2
-    (tmp_path / "out").mkdir()
     (tmp_path / "out" / "predictions.csv").write_text("x")
+    (tmp_path / "out" / "mild.csv").write_text("of an earlier run")
     assert cov3d(*base).code == 2
     reached(predict, "predict_scans", *base, "--overwrite")
+    assert not (tmp_path / "out" / "mild.csv").exists()
 
 
 def test_jobs_reach_the_pool(reached: Callable[..., ReachedError], data: Path, tmp_path: Path) -> None:
@@ -247,6 +254,12 @@ def test_jobs_reach_the_pool(reached: Callable[..., ReachedError], data: Path, t
     assert reached(phantoms, "write_phantom", "phantom", tmp_path / "p", "--jobs", 4).options["jobs"] == 4
     plain = reached(batch, "preprocess_scans", "preprocess", "--data", data, "--size", "tiny")
     assert plain.options["jobs"] == options.cpus()
+
+
+def test_a_phantoms_seed_reaches_it(reached: Callable[..., ReachedError], tmp_path: Path) -> None:
+    import cov3d.datasets.phantom as phantoms
+
+    assert reached(phantoms, "write_phantom", "phantom", tmp_path / "p", "--seed", 9).options["seed"] == 9
 
 
 def test_a_table_elsewhere_is_read(reached: Callable[..., ReachedError], data: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cov3d.datasets import cov19ctdb, scan_table
 from cov3d.datasets.folds import deal
-from cov3d.errors import DatasetError
+from cov3d.errors import DatasetError, ScanError
 from cov3d.labels import SEVERITIES
 from tests.conftest import write_slices
 
@@ -141,6 +141,7 @@ def test_a_name_that_fits_two_folders_but_neither_exactly_is_reported(tmp_path: 
 def test_a_missing_severity_file_a_small_class_and_an_empty_folder_are_reported(tmp_path: Path) -> None:
     write_slices(tmp_path / "train" / "covid" / "ct_scan_0", np.zeros((1, 8, 8), np.uint8))
     (tmp_path / "train" / "covid" / "ct_scan_1").mkdir()
+    (tmp_path / "train" / "covid" / "again").symlink_to(tmp_path / "train")
     built = scan_table.build(tmp_path, seed=0)
     text = "\n".join(built.problems)
     assert "ICASSP_severity_train_partition.xlsx is missing" in text
@@ -207,12 +208,16 @@ def test_a_file_that_is_no_scan_table_is_refused_in_a_sentence(tmp_path: Path, t
 def test_what_is_no_dataset_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="no dataset folder"):
         scan_table.build(tmp_path / "nowhere", seed=0)
-    with pytest.raises(DatasetError, match="no scan"):
+    with pytest.raises(ScanError, match="no scan"):
+        scan_table.build(tmp_path, seed=0)
+    write_slices(tmp_path, np.zeros((1, 8, 8), np.uint8))
+    with pytest.raises(DatasetError, match="holds slices itself"):
         scan_table.build(tmp_path, seed=0)
 
 
-def test_a_severity_file_that_is_no_excel_file_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [b"", b"not a spreadsheet", bytes.fromhex("d0cf11e0a1b11ae1") + bytes(600)])
+def test_a_severity_file_that_is_no_excel_file_is_refused(tmp_path: Path, content: bytes) -> None:
     write_slices(tmp_path / "train" / "covid" / "ct_scan_0", np.zeros((1, 8, 8), np.uint8))
-    (tmp_path / cov19ctdb.SEVERITY_FILES["train"]).write_bytes(b"not a spreadsheet")
+    (tmp_path / cov19ctdb.SEVERITY_FILES["train"]).write_bytes(content)
     with pytest.raises(DatasetError, match="can't be read as an Excel file"):
         scan_table.build(tmp_path, seed=0)

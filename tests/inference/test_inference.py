@@ -118,7 +118,16 @@ def test_scans_unlike_those_trained_on_are_doubtful(scans: dict[str, Path], tmp_
     assert found.doubtful.keys() == {"blank", *scans}
     assert found.doubtful["blank"] == "no lungs found: the whole body is kept"
     assert "outside the 0.900 to 1.000 trained on" in found.doubtful[sorted(scans)[0]]
+    assert found.manifest["doubtful"].tolist() == [found.doubtful[scan] for scan in found.manifest["scan"]]
     assert not predict_scans(scans, [member(1, lung_share=(0.0, 1.0))], device=CPU).doubtful
+
+
+def test_a_fitted_temperature_divides_the_logits(scans: dict[str, Path]) -> None:
+    plain, cooler = Linear(1), Linear(1)
+    cooler.weight = nn.Parameter(plain.weight.detach() / 2.5)
+    one = predict_scans(scans, [Member(plain, replace(INFO, lung_share=None, temperature=2.5))], device=CPU)
+    other = predict_scans(scans, [Member(cooler, replace(INFO, lung_share=None))], device=CPU)
+    assert probabilities(one.table) == pytest.approx(probabilities(other.table), abs=1e-6)
 
 
 def test_members_that_can_not_be_averaged_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+from skimage.transform import resize
 
 from cov3d.errors import OutputError, ScanError, StoreError
 from cov3d.preprocess.batch import Outcome, preprocess_scans
@@ -53,6 +55,17 @@ def test_the_manifest_has_a_row_a_scan_sorted_with_boxes_and_notes(tmp_path: Pat
     assert table["lung_ml"].isna().all()
     assert ((table["x0"] < table["x1"]) & (table["x1"] <= table["width"])).all()
     assert (tmp_path / "store" / "manifest.csv").read_text().startswith("scan,slices_found,slices_used,depth,")
+
+
+def test_a_stored_volume_is_the_crop_resized(tmp_path: Path, scans: dict[str, Path]) -> None:
+    store = Store.create(tmp_path / "store", Size.TINY)
+    preprocess_scans(scans, store)
+    row = store.manifest().iloc[0]
+    decoded = np.stack([np.asarray(Image.open(scans[row["scan"]] / f"{n}.jpg")) for n in range(1, 25)])
+    inside = decoded[row["z0"] : row["z1"], row["y0"] : row["y1"], row["x0"] : row["x1"]]
+    assert inside.size < 0.6 * decoded.size
+    wanted = np.rint(resize(inside, (32, 64, 64), order=3, preserve_range=True))
+    assert np.abs(store.read(row["scan"]) - wanted).mean() < 0.1
 
 
 def test_processes_and_order_do_not_change_a_byte(tmp_path: Path, scans: dict[str, Path]) -> None:

@@ -1,5 +1,6 @@
 """Reading folders of JPEG slices: order, damage, gaps, sizes."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -120,16 +121,44 @@ def test_a_missing_scan_and_a_file_are_refused(tmp_path: Path) -> None:
 def test_scans_are_found_at_any_depth_once_and_in_order(tmp_path: Path) -> None:
     for name in ("b/deep/scan", "a", "b/other"):
         write_slices(tmp_path / name, flat([10]))
-    (tmp_path / "b" / "reports").mkdir()
-    (tmp_path / "b" / "reports" / "readme.txt").write_text("x")
+    (tmp_path / "c" / "reports").mkdir(parents=True)
+    (tmp_path / "c" / "reports" / "readme.txt").write_text("x")
     found = find_scans([tmp_path, tmp_path / "a"])
     assert [scan.relative_to(tmp_path).as_posix() for scan in found] == ["a", "b/deep/scan", "b/other"]
 
 
-def test_an_empty_folder_among_scans_counts_as_a_scan_so_that_its_loss_is_seen(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [None, ".DS_Store", "1.dcm", "1.png"])
+def test_a_folder_without_slices_among_scans_counts_as_one_so_that_its_loss_is_seen(
+    tmp_path: Path, content: str | None
+) -> None:
     write_slices(tmp_path / "scan1", flat([10]))
     (tmp_path / "scan2").mkdir()
+    if content:
+        (tmp_path / "scan2" / content).write_bytes(b"x")
     assert find_scans([tmp_path]) == [tmp_path / "scan1", tmp_path / "scan2"]
+    with pytest.raises(ScanError, match="no JPEG slices"):
+        read_volume(tmp_path / "scan2")
+
+
+def test_two_links_to_one_scan_are_two_scans(tmp_path: Path) -> None:
+    write_slices(tmp_path / "elsewhere" / "scan", flat([10]))
+    (tmp_path / "root").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / "root" / name).symlink_to(tmp_path / "elsewhere" / "scan")
+    assert find_scans([tmp_path / "root"]) == [tmp_path / "root" / "a", tmp_path / "root" / "b"]
+
+
+def test_a_name_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/M\xfcller"))
+    write_slices(folder, flat([10]))
+    with pytest.raises(ScanError, match="not UTF-8: rename it"):
+        find_scans([tmp_path])
+
+
+def test_numbers_far_apart_are_said_and_not_listed(tmp_path: Path) -> None:
+    for number in (1, 2, 3, 4, 20231123101500):
+        write_slices(tmp_path, flat([10]), first=number)
+    assert read_volume(tmp_path).notes == ("slice numbers are far apart (1 to 20231123101500): are they one series?",)
 
 
 def test_a_link_back_to_a_folder_above_does_not_loop(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ INFO = CheckpointInfo(
     categories=("non-covid", "mild", "moderate", "severe", "critical"),
     task="presence",
     fold=3,
+    trained_on=("0123456789ab",),
     epoch=7,
     score=0.9,
     seed=1,
@@ -78,7 +79,13 @@ def test_missing_foreign_and_damaged_files_are_refused(tmp_path: Path, model: to
     save_file({"x": torch.zeros(1)}, tmp_path / "foreign")
     with pytest.raises(CheckpointError, match="not a checkpoint that cov3d train wrote"):
         checkpoint.load(tmp_path / "foreign")
-    for text, sentence in (("{}", "is damaged"), ("no json", "is damaged"), ('{"format": 99}', "format 99")):
+    newer = '{"format": 1, "colour": "blue", "versions": {"cov3d": "9.9"}}'
+    for text, sentence in (
+        ("{}", "is damaged"),
+        ("no json", "is damaged"),
+        ('{"format": 99}', "format 99"),
+        (newer, r"another version of cov3d \(9.9\), which says more of it than this one understands \(colour\)"),
+    ):
         save_file({"x": torch.zeros(1)}, tmp_path / "damaged", metadata={"cov3d": text})
         with pytest.raises(CheckpointError, match=sentence):
             checkpoint.load(tmp_path / "damaged")
@@ -88,6 +95,9 @@ def test_weights_that_do_not_fit_the_description_are_refused(tmp_path: Path, mod
     file = tmp_path / "three.safetensors"
     checkpoint.save(file, model, replace(INFO, categories=("a", "b", "c")))
     with pytest.raises(CheckpointError, match="weights do not fit"):
+        checkpoint.load(file)
+    checkpoint.save(file, model, replace(INFO, model={"dropout": 0.2, "window": 7}))
+    with pytest.raises(CheckpointError, match="window"):
         checkpoint.load(file)
 
 

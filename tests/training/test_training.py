@@ -10,15 +10,19 @@ import pandas as pd
 import pytest
 import torch
 from torch import Tensor
+from torchvision.models.video import r3d_18
 
 from cov3d.errors import Cov3dError, OutputError, StoreError, TrainingDivergedError
+from cov3d.inference.predict import load_members, predict_store
+from cov3d.inference.validate import seen_in_training
 from cov3d.preprocess.sizes import Size
 from cov3d.preprocess.store import Store
 from cov3d.training import checkpoint, learner
 from cov3d.training.device import amp_mode, choose_device
-from cov3d.training.learner import Run, claim_run_folder, train
-from cov3d.training.loaders import choose_fold
+from cov3d.training.learner import RUN_FILES, Run, train
+from cov3d.training.loaders import EpochShuffle, choose_fold
 from cov3d.training.options import Precision, TrainingOptions
+from tests.training.conftest import fill
 
 CPU = torch.device("cpu")
 QUICK = TrainingOptions(size=Size.TINY, epochs=1)
@@ -42,7 +46,6 @@ def quick_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(labelled: tuple[Store, pd.DataFrame], folder: Path, options: TrainingOptions = QUICK, **kwargs: Any) -> Run:
     store, table = labelled
-    claim_run_folder(folder, overwrite=False)
     return train(options, choose_fold(table, options.fold), store, folder, device=CPU, **kwargs)
 
 
@@ -58,7 +61,7 @@ def test_the_paper_s_network_trains_twice_to_the_same_weights(
     labelled: tuple[Store, pd.DataFrame], tmp_path: Path
 ) -> None:
     first = run(labelled, tmp_path / "first")
-    second = run(labelled, tmp_path / "second", workers=1)
+    second = run(labelled, tmp_path / "second")
     assert equal(weights(first.model), weights(second.model))
     for name in ("history.csv", "config.json", "summary.json", "validation-presence.csv", "presence.safetensors"):
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes(), name
@@ -75,10 +78,10 @@ def test_the_run_folder_is_as_designed(labelled: tuple[Store, pd.DataFrame], tmp
     assert list(history.columns) == [
         *("epoch", "train_loss", "valid_loss", "presence_f1", "severity_f1", "learning_rate")
     ]
-    assert history["epoch"].tolist() == [0, 1, 2]
+    assert history["epoch"].tolist() == [1, 2, 3]
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["tasks"]["presence"]["best"]["macro_f1"] == pytest.approx(history["presence_f1"].max())
-    assert summary["tasks"]["presence"]["best_epoch"] == int(history["presence_f1"].to_numpy().argmax())
+    assert summary["tasks"]["presence"]["best_epoch"] == int(history["presence_f1"].to_numpy().argmax()) + 1
     assert summary["tasks"]["severity"]["last"]["macro_f1"] == pytest.approx(history["severity_f1"].iloc[-1])
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["options"]["learning_rate"] == 1e-4
@@ -97,20 +100,49 @@ def test_a_checkpoint_says_all_that_is_needed_to_use_it(labelled: tuple[Store, p
     assert info.lung_share == pytest.approx((0.10, 0.15))
     assert info.temperature is None
     assert info.options["gamma"] == 2.0
+    trained_on = list(labelled[1].loc[labelled[1]["fold"] == 1, "scan"])
+    assert seen_in_training(info, trained_on) == 6
+    assert seen_in_training(info, [*trained_on[:2], "another"]) == 2
+    assert not any(scan in "".join(info.trained_on) for scan in trained_on)
 
 
 @pytest.mark.usefixtures("quick_network")
 def test_the_best_checkpoint_gives_its_validation_table_again(
     labelled: tuple[Store, pd.DataFrame], tmp_path: Path
 ) -> None:
-    from cov3d.inference.predict import predict_store
-
     store, table = labelled
     run(labelled, tmp_path / "run", replace(QUICK, epochs=3))
     saved = pd.read_csv(tmp_path / "run" / "validation-presence.csv")
-    model, _ = checkpoint.load(tmp_path / "run" / "presence.safetensors")
-    again = predict_store(model, choose_fold(table, 0).validation, store, device=CPU)
+    (member,) = load_members([tmp_path / "run" / "presence.safetensors"], CPU)
+    again = predict_store(member, choose_fold(table, 0).validation, store, device=CPU)
     assert saved.filter(like="p_").to_numpy() == pytest.approx(again, abs=1e-6)
+
+
+@pytest.mark.usefixtures("quick_network")
+def test_workers_change_nothing_over_several_epochs(labelled: tuple[Store, pd.DataFrame], tmp_path: Path) -> None:
+    options = replace(QUICK, epochs=3, batch_size=1)
+    first = run(labelled, tmp_path / "first", options, workers=0)
+    second = run(labelled, tmp_path / "second", options, workers=2)
+    assert equal(weights(first.model), weights(second.model))
+    assert (tmp_path / "first" / "history.csv").read_bytes() == (tmp_path / "second" / "history.csv").read_bytes()
+
+
+def test_every_epoch_has_an_order_of_its_own_that_can_be_had_again() -> None:
+    shuffle = EpochShuffle(20, seed=1)
+    epochs = [list(shuffle) for _ in range(3)]
+    assert all(sorted(order) == list(range(20)) for order in epochs)
+    assert epochs[0] != epochs[1] != epochs[2]
+    again = EpochShuffle(20, seed=1)
+    assert [list(again) for _ in range(3)] == epochs
+
+
+def test_pretrained_weights_are_what_training_starts_from(labelled: tuple[Store, pd.DataFrame], tmp_path: Path) -> None:
+    torch.manual_seed(8)
+    kinetics = r3d_18(weights=None).state_dict()
+    found = run(labelled, tmp_path / "run", replace(QUICK, learning_rate=1e-12, weight_decay=0.0), kinetics=kinetics)
+    trained = found.model.state_dict()
+    assert torch.allclose(trained["layer2.0.0.conv1.0.weight"], kinetics["layer2.0.conv1.0.weight"], atol=1e-6)
+    assert torch.allclose(trained["stem.0.weight"], kinetics["stem.0.weight"].sum(dim=1, keepdim=True), atol=1e-6)
 
 
 CHANGES: dict[str, Any] = {
@@ -133,6 +165,7 @@ ELSEWHERE = {
     "size": "test_another_size_than_the_stores_is_refused",
     "fold": "test_another_fold_trains_on_other_scans",
     "precision": "test_precision_follows_the_device",
+    "pretrained": "test_pretrained_weights_are_what_training_starts_from",
 }
 
 
@@ -196,7 +229,7 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_best_so_far(
     with pytest.raises(TrainingDivergedError, match=r"loss became nan in epoch 2, step 2: .*--learning-rate"):
         run(labelled, tmp_path / "run", replace(QUICK, epochs=4))
     model, info = checkpoint.load(tmp_path / "run" / "presence.safetensors")
-    assert info.epoch == 0
+    assert info.epoch == 1
     assert all(torch.isfinite(tensor).all() for tensor in model.state_dict().values())
     assert len(pd.read_csv(tmp_path / "run" / "history.csv")) == 1
 
@@ -226,14 +259,33 @@ def test_a_disk_that_fails_while_saving_is_an_error_of_ours(
     assert not list((tmp_path / "run").glob("*.part"))
 
 
-def test_a_run_is_not_overwritten_unless_asked(tmp_path: Path) -> None:
-    claim_run_folder(tmp_path / "run", overwrite=False)
-    (tmp_path / "run" / "history.csv").write_text("x")
+@pytest.mark.usefixtures("quick_network")
+def test_weights_that_blow_up_in_an_epochs_last_step_are_not_saved_as_best(
+    labelled: tuple[Store, pd.DataFrame], tmp_path: Path
+) -> None:
+    with pytest.raises(TrainingDivergedError, match="gives no numbers after epoch 1"):
+        run(labelled, tmp_path / "run", replace(QUICK, learning_rate=1e38, batch_size=6))
+    assert not list((tmp_path / "run").glob("*.safetensors"))
+
+
+@pytest.mark.usefixtures("quick_network")
+def test_a_run_is_not_overwritten_unless_asked(labelled: tuple[Store, pd.DataFrame], tmp_path: Path) -> None:
+    run(labelled, tmp_path / "run")
     (tmp_path / "run" / "notes.txt").write_text("mine")
     with pytest.raises(OutputError, match="holds a run already"):
-        claim_run_folder(tmp_path / "run", overwrite=False)
-    claim_run_folder(tmp_path / "run", overwrite=True)
-    assert [path.name for path in (tmp_path / "run").iterdir()] == ["notes.txt"]
+        run(labelled, tmp_path / "run")
+    run(labelled, tmp_path / "run", replace(QUICK, seed=2), overwrite=True)
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["options"]["seed"] == 2
+    assert {path.name for path in (tmp_path / "run").iterdir()} - set(RUN_FILES) == {"notes.txt"}
+
+
+def test_a_damaged_volume_is_found_before_training(tmp_path: Path) -> None:
+    store, table = fill(tmp_path / "store", ["non-covid", "mild"], [0, 1])
+    file = store.folder / "volumes" / "train" / "x" / "scan_1.npy"
+    file.write_bytes(file.read_bytes()[:500])
+    with pytest.raises(StoreError, match=r"scan_1\.npy is damaged"):
+        run((store, table), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ import SimpleITK
 from numpy.typing import NDArray
 from PIL import Image
 
+from cov3d.datasets.cov19ctdb import SEVERITY_FILES
 from cov3d.datasets.phantom.plan import Planned, plan
 from cov3d.datasets.phantom.scan import make_scan
 from cov3d.errors import DatasetError, OutputError
@@ -32,10 +33,6 @@ NOTICE = (
 QUALITY = 90
 COMMENT = b"synthetic: made by cov3d phantom, not CT of any person"
 ASIDE = ".writing"
-SEVERITY_FILES = {
-    "train": "ICASSP_severity_train_partition.xlsx",
-    "validation": "ICASSP_severity_validation_partition.xlsx",
-}
 
 
 @dataclass(frozen=True)
