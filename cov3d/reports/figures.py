@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator, ScalarFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 from numpy.typing import NDArray
 
 from cov3d.files import replacing
@@ -42,7 +42,11 @@ def curves(history: pd.DataFrame) -> Figure:
     losses.plot(epochs, history["train_loss"], "o-", color=BLUE, markersize=4, label="training")
     losses.plot(epochs, history["valid_loss"], "s--", color=ORANGE, markersize=4, label="validation")
     losses.set(xlabel="epoch", ylabel="focal + earth mover's loss", title="Loss")
-    losses.set_ylim(bottom=0)
+    # An early epoch's validation loss may be a hundred times a late one's.
+    losses.set_yscale("log")
+    losses.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    losses.yaxis.set_major_formatter("{x:g}")
+    losses.yaxis.set_minor_formatter(NullFormatter())
     for task, colour, style in (("presence", BLUE, "o-"), ("severity", RED, "s--")):
         values = history[f"{task}_f1"].astype(float)
         if values.isna().all():
@@ -54,7 +58,7 @@ def curves(history: pd.DataFrame) -> Figure:
     for axes in (losses, scores):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
-        axes.legend()
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, frameon=False)
     return figure
 
 
