@@ -97,28 +97,10 @@ def train(
     claim_folder(folder, RUN_FILES, overwrite=overwrite, what="a run")
     write_text(folder / "config.json", json.dumps(description, indent=2, default=list) + "\n")
     seed_everything(options.seed)
-    arguments = {"dropout": options.dropout}
-    model = build(options.architecture, outputs=len(categories), kinetics=kinetics, **arguments)
+    model = build(options.architecture, outputs=len(categories), kinetics=kinetics, **_model_arguments(options))
 
     def save(file: Path, task: str, result: EpochResult) -> None:
-        score = result.scores[task].macro_f1
-        info = checkpoint.CheckpointInfo(
-            architecture=options.architecture,
-            model=arguments,
-            size=options.size,
-            preprocessing=settings(options.size),
-            categories=tuple(categories),
-            task=task,
-            fold=options.fold,
-            epoch=result.epoch,
-            score=float(score if score is not None else "nan"),
-            seed=options.seed,
-            trained_on=tuple(checkpoint.fingerprint(scan) for scan in sorted(fold.train["scan"])),
-            lung_share=description["lung_share"],
-            options=asdict(options),
-            versions=description["versions"],
-        )
-        checkpoint.save(file, model, info)
+        checkpoint.save(file, model, _checkpoint_info(options, fold, description, task, result))
 
     learn, validation = _learner(options, fold, store, model, device, workers, categories)
     stop = StopOnNaN()
@@ -199,6 +181,34 @@ def _describe(options: TrainingOptions, fold: Fold, store: Store, categories: Se
         "lung_share": (min(shares), max(shares)) if shares else None,
         "versions": checkpoint.versions(),
     }
+
+
+def _checkpoint_info(
+    options: TrainingOptions, fold: Fold, description: dict[str, Any], task: str, result: EpochResult
+) -> checkpoint.CheckpointInfo:
+    """What a checkpoint of this run says of itself; `description` is what `config.json` says."""
+    score = result.scores[task].macro_f1
+    return checkpoint.CheckpointInfo(
+        architecture=options.architecture,
+        model=_model_arguments(options),
+        size=options.size,
+        preprocessing=description["preprocessing"],
+        categories=tuple(description["categories"]),
+        task=task,
+        fold=options.fold,
+        epoch=result.epoch,
+        score=float("nan") if score is None else score,
+        seed=options.seed,
+        trained_on=tuple(checkpoint.fingerprint(scan) for scan in sorted(fold.train["scan"])),
+        lung_share=description["lung_share"],
+        options=description["options"],
+        versions=description["versions"],
+    )
+
+
+def _model_arguments(options: TrainingOptions) -> dict[str, Any]:
+    """The arguments of the network beside its outputs."""
+    return {"dropout": options.dropout}
 
 
 def _summarise(folder: Path, best: BestWeights, history: History) -> None:
