@@ -46,12 +46,14 @@ class Segmentation:
         body: bool, same shape; everything within the skin, lungs included.
         step: voxels of the volume that one grid voxel spans along (depth, height, width).
         opacity: share of the lungs, their surface left out, that is denser than aerated lung; 0 to 1.
+        left_share: the left lung's share of both lungs' volume, 0 to 1; 0.5 where there are none.
     """
 
     lungs: Mask
     body: Mask
     step: tuple[int, int, int]
     opacity: float
+    left_share: float
 
 
 def segment(voxels: NDArray[np.uint8]) -> Segmentation:
@@ -64,7 +66,16 @@ def segment(voxels: NDArray[np.uint8]) -> Segmentation:
     lungs = _lungs(grid, ~tissue & ~outside, _gas_level(grid, outside & ~tissue))
     inner = grid[ndimage.binary_erosion(lungs, _BALL)]
     opacity = float((inner > OPAQUE).mean()) if inner.size else 0.0
-    return Segmentation(lungs=lungs, body=~outside, step=step, opacity=opacity)
+    return Segmentation(lungs=lungs, body=~outside, step=step, opacity=opacity, left_share=_left_share(lungs))
+
+
+def _left_share(lungs: Mask) -> float:
+    columns = lungs.sum(axis=(0, 1))
+    if not columns.any():
+        return 0.5
+    hit = np.flatnonzero(columns)
+    middle = (hit[0] + hit[-1] + 1) // 2
+    return float(columns[middle:].sum() / columns.sum())
 
 
 def block_mean(voxels: NDArray[np.uint8], step: tuple[int, int, int]) -> NDArray[np.float32]:

@@ -24,7 +24,8 @@ NO_LUNGS = "no lungs found: the whole body is kept"
 
 RECORD_COLUMNS = (
     *("scan", "slices_found", "slices_used", "depth", "height", "width"),
-    *("z0", "z1", "y0", "y1", "x0", "x1", "crop", "lung_share", "lung_ml", "notes"),
+    *("z0", "z1", "y0", "y1", "x0", "x1", "crop", "lung_share", "lung_ml"),
+    *("spacing_z", "spacing_y", "spacing_x", "left_share", "opacity", "notes"),
 )
 
 
@@ -44,11 +45,12 @@ class Preprocessed:
 def preprocess(volume: Volume, sizes: Iterable[Size]) -> Preprocessed:
     """Crop a volume to its lungs and resize it to each of `sizes`."""
     shape = volume.voxels.shape
-    crop = cropping.find_crop(lungs.segment(volume.voxels), (shape[0], shape[1], shape[2]))
+    segmentation = lungs.segment(volume.voxels)
+    crop = cropping.find_crop(segmentation, (shape[0], shape[1], shape[2]))
     inside = volume.voxels[crop.box.slices]
     return Preprocessed(
         voxels={size: resize(inside, size.shape) for size in sizes},
-        record=_record(volume, crop),
+        record=_record(volume, segmentation, crop),
     )
 
 
@@ -61,7 +63,7 @@ def preprocess_scan(path: Path, sizes: Iterable[Size]) -> Preprocessed:
     return preprocess(read_volume(path), sizes)
 
 
-def _record(volume: Volume, crop: cropping.Crop) -> dict[str, Any]:
+def _record(volume: Volume, segmentation: lungs.Segmentation, crop: cropping.Crop) -> dict[str, Any]:
     depth, height, width = volume.voxels.shape
     notes = [*volume.notes, *([NO_LUNGS] if crop.kind == "fallback" else [])]
     millilitres = None
@@ -77,6 +79,9 @@ def _record(volume: Volume, crop: cropping.Crop) -> dict[str, Any]:
         "crop": crop.kind,
         "lung_share": round(crop.lung_share, 4),
         "lung_ml": millilitres,
+        **dict(zip(("spacing_z", "spacing_y", "spacing_x"), volume.spacing or (None, None, None), strict=True)),
+        "left_share": round(segmentation.left_share, 4),
+        "opacity": round(segmentation.opacity, 4),
         "notes": "; ".join(notes),
     }
 
