@@ -55,8 +55,12 @@ def build_chest(
     frame: Frame,
     softness: float,
     rng: np.random.Generator,
+    arms: bool = False,
 ) -> Chest:
-    """Evaluate the anatomy on the coarse grid and grow the vessels; `softness` is the width of edges, mm."""
+    """Evaluate the anatomy on the coarse grid and grow the vessels.
+
+    `softness` is the width of edges, mm; `arms`: whether they lie beside the chest.
+    """
     grid = Grid(frame)
     fields = np.empty((len(Field), *grid.shape), np.float32)
     places = np.empty((3, *grid.shape), np.float32)
@@ -64,6 +68,8 @@ def build_chest(
         x, y = grid.plane(index)
         places[0, index], places[1, index], places[2, index] = x, y, grid.z[index]
         _fill_plane(person, organs, findings, grid, index, x, y, fields)
+        if arms:
+            _add_arms(person, x, y, fields[:, index])
     fields[Field.TEXTURE] = lesions.noise(grid.shape, grid.rise, 5.0, rng)
     _fill_lungs(person, findings, grid, places, fields, rng)
     _add_nodules(findings, grid, places, fields, rng)
@@ -129,6 +135,16 @@ def _fill_plane(
     plane[Field.FISSURE] = (np.float32(z) - slant * np.float32(person.height)) * np.float32(0.75)
 
 
+def _add_arms(person: Person, x: Array, y: Array, plane: Array) -> None:
+    """Both upper arms, straight down beside the trunk."""
+    thick, scale = 38 * person.scale, person.scale
+    centre = 1.2 * person.width + person.fat + 0.8 * thick
+    away = np.sqrt((np.abs(x) - np.float32(centre)) ** 2 + (y - np.float32(0.2 * person.depth)) ** 2)
+    plane[Field.SKIN] = np.minimum(plane[Field.SKIN], away - np.float32(thick))
+    plane[Field.MUSCLE] = np.minimum(plane[Field.MUSCLE], away - np.float32(0.8 * thick))
+    plane[Field.BONES] = np.minimum(plane[Field.BONES], away - np.float32(11 * scale))
+
+
 def _fill_lungs(
     person: Person, findings: Findings, grid: Grid, places: Array, fields: Array, rng: np.random.Generator
 ) -> None:
@@ -146,13 +162,16 @@ def _fill_lungs(
     fields[Field.LUNG_HU] = np.maximum(hu, -995)
     fields[Field.FISSURE] += 2.0 * fields[Field.TEXTURE]
     fields[Field.LESION] = fields[Field.DENSE] = -10
-    if findings.involvement > 0:
-        near = surface < STEP
+    near = surface < STEP
+    if findings.involvement > 0 and near.any():
         spans = [np.flatnonzero(near.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
         box = tuple(slice(int(span[0]), int(span[-1]) + 1) for span in spans)
         weight = np.clip(0.5 - surface[box] / STEP, 0, 1)
         levels = lesions.lesion_levels(findings, -surface[box], weight, along[box], down[box], grid.rise, rng)
         fields[Field.LESION][box], fields[Field.DENSE][box] = levels
+    if findings.white:
+        side = places[0] < 0 if findings.white == "right" else places[0] > 0
+        fields[Field.LESION][side] = fields[Field.DENSE][side] = 2
 
 
 def _add_nodules(findings: Findings, grid: Grid, places: Array, fields: Array, rng: np.random.Generator) -> None:

@@ -7,6 +7,7 @@ come near it.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
@@ -47,6 +48,7 @@ class Findings:
         nodules: how many small round nodules.
         effusion: depth of fluid behind the right and left lung, as a share of the chest's half-depth.
         holes: how much emphysema darkens the upper lungs, HU.
+        white: the lung that holds no air at all, left or right; empty for none.
     """
 
     grade: str
@@ -62,6 +64,7 @@ class Findings:
     nodules: int
     effusion: tuple[float, float]
     holes: float
+    white: Literal["", "left", "right"] = ""
 
 
 def draw_findings(grade: str, rng: np.random.Generator) -> Findings:

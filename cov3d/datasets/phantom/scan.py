@@ -12,6 +12,7 @@ from cov3d.datasets.phantom.lesions import Findings, draw_findings
 from cov3d.datasets.phantom.organs import draw_organs
 from cov3d.datasets.phantom.plan import PARTITIONS, grade_of
 from cov3d.datasets.phantom.slices import cut
+from cov3d.datasets.phantom.variants import TURNED, VARIANTS, Drawn
 
 
 @dataclass(frozen=True)
@@ -45,20 +46,28 @@ def make_scan(
     resolution: int = 512,
     grade: str | None = None,
     slices: int | None = None,
+    variant: str | None = None,
 ) -> PhantomScan:
     """Scan `number` (from 0) of a partition: `train`, `validation`, `task1` or `task2`.
 
-    `grade` (non-covid or a severity) and `slices` override what the number would give.
+    `grade` (non-covid or a severity) and `slices` override what the number would give; `variant` makes it one of
+    the hard kinds of `variants.VARIANTS`.
     """
     shown = grade_of(partition, number) if grade is None else grade
-    streams = np.random.SeedSequence([seed, PARTITIONS.index(partition), number]).spawn(6)
-    for_person, for_organs, for_findings, for_acquisition, for_chest, for_noise = map(np.random.default_rng, streams)
+    streams = np.random.SeedSequence([seed, PARTITIONS.index(partition), number]).spawn(7)
+    for_person, for_organs, for_findings, for_acquisition, for_chest, for_noise, for_variant = map(
+        np.random.default_rng, streams
+    )
     person = draw_person(for_person)
-    organs = draw_organs(person, for_organs)
     findings = draw_findings(shown, for_findings)
     acquisition = draw_acquisition(person, resolution, for_acquisition, slices)
+    arms = False
+    if variant is not None:
+        drawn = VARIANTS[variant](Drawn(person, findings, acquisition), for_variant)
+        person, findings, acquisition, arms = drawn.person, drawn.findings, drawn.acquisition, drawn.arms
+    organs = draw_organs(person, for_organs)
     frame = acquisition.frame
-    chest = build_chest(person, organs, findings, frame, acquisition.softness, for_chest)
+    chest = build_chest(person, organs, findings, frame, acquisition.softness, for_chest, arms)
     scanner = Scanner(acquisition, _rearmost(person, acquisition), for_noise)
     voxels = np.empty((len(frame.z), resolution, resolution), np.uint8)
     mask = np.empty_like(voxels)
@@ -68,6 +77,9 @@ def make_scan(
         lung += int(np.count_nonzero(mask[index]))
         lesion += int(np.count_nonzero(mask[index] > 2))
         voxels[index] = scanner.grey(hu)
+    if variant in TURNED:
+        axis = TURNED[variant]
+        voxels, mask = np.ascontiguousarray(np.flip(voxels, axis)), np.ascontiguousarray(np.flip(mask, axis))
     return PhantomScan(
         voxels=voxels,
         mask=mask,

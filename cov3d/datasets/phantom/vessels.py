@@ -24,8 +24,10 @@ def grow(root: tuple[float, float, float], tips: Array, tip_radius: float, rng: 
     """A tree from `root` to every one of `tips` (n, 3), as beads.
 
     The tips are halved again and again along their widest extent; each half hangs on a branch that ends part
-    of the way to its middle, as bronchi and arteries share out a lung.
+    of the way to its middle, as bronchi and arteries share out a lung. Without tips (no lung in view) it is empty.
     """
+    if not len(tips):
+        return Beads(np.zeros((0, 3), np.float32), np.zeros(0, np.float32), np.zeros(0, np.float32))
     starts: list[Array] = []
     ends: list[Array] = []
     loads: list[int] = []
