@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from cov3d.preprocess.grid import Grid
 from cov3d.preprocess.lungs import Segmentation
 
 CropKind = Literal["lungs", "fallback"]
@@ -62,24 +63,24 @@ def find_crop(segmentation: Segmentation, shape: tuple[int, int, int]) -> Crop:
     """The bounding box of the lungs with its margin, clipped to the volume of `shape`."""
     lungs, body = int(segmentation.lungs.sum()), int(segmentation.body.sum())
     share = lungs / body if body else 0.0
-    lung_voxels = lungs * int(np.prod(segmentation.step))
+    lung_voxels = lungs * int(np.prod(segmentation.grid.step))
     if share >= LEAST_LUNG_SHARE:
-        sides = _bounding_box(segmentation.lungs, segmentation.step, shape, MARGIN)
+        sides = _bounding_box(segmentation.lungs, segmentation.grid, shape, MARGIN)
         below = (BASE_MARGIN + OPACITY_BASE_MARGIN * segmentation.opacity) * (sides.z1 - sides.z0)
         box = replace(sides, z1=min(sides.z1 + round(below), shape[0]))
         return Crop(box=box, kind="lungs", lung_share=share, lung_voxels=lung_voxels)
     if body:
-        box = _bounding_box(segmentation.body, segmentation.step, shape, 0)
+        box = _bounding_box(segmentation.body, segmentation.grid, shape, 0)
     else:
         box = Box(0, shape[0], 0, shape[1], 0, shape[2])
     return Crop(box=box, kind="fallback", lung_share=share, lung_voxels=lung_voxels)
 
 
-def _bounding_box(mask: NDArray[np.bool_], step: tuple[int, int, int], shape: tuple[int, int, int], margin: int) -> Box:
+def _bounding_box(mask: NDArray[np.bool_], grid: Grid, shape: tuple[int, int, int], margin: int) -> Box:
     bounds: list[int] = []
     for axis in range(3):
         others = tuple(other for other in range(3) if other != axis)
         hit = np.flatnonzero(mask.any(axis=others))
-        bounds.append(max(0, (int(hit[0]) - margin) * step[axis]))
-        bounds.append(min(shape[axis], (int(hit[-1]) + 1 + margin) * step[axis]))
+        bounds.append(max(0, grid.origin[axis] + (int(hit[0]) - margin) * grid.step[axis]))
+        bounds.append(min(shape[axis], grid.origin[axis] + (int(hit[-1]) + 1 + margin) * grid.step[axis]))
     return Box(*bounds)

@@ -1,27 +1,21 @@
-"""Canonical volume → masks of body and lungs, by 3-D morphology (section 3.1, after CT-ORG: Rister et al. 2020).
+"""Reduced grid → masks of body and lungs, by 3-D morphology (section 3.1, after CT-ORG: Rister et al. 2020).
 
-The masks live on a reduced grid of about 100 slices of 128 pixels across the body: morphology there costs little,
-and averaging takes off the noise. CT-ORG's rule is kept: lungs are the large pockets of air that no slice connects
-to the outside. What it leaves open is settled here by shape before density, because the density of lung and of gas
-lie close together in real scans (a median of 37 grey levels against 25 to 30): airways and bowel gas are too thin
-for the opening that finds the lungs' cores, and a wide pocket counts as gas only if it is both uniform and as dark
-as the air around the body.
+CT-ORG's rule is kept: lungs are the large pockets of air that no slice connects to the outside. What it leaves open
+is settled here by shape before density, because the density of lung and of gas lie close together in real scans (a
+median of 37 grey levels against 25 to 45): airways and bowel gas are too thin for the opening that finds the lungs'
+cores, and a wide pocket counts as gas only if it is both uniform and as dark as the air around the body. A pocket
+that the edge of the image cuts open is lung if its texture is.
 """
 
 from dataclasses import dataclass
 
+import cc3d
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from cov3d.preprocess.grid import TISSUE, Grid, Mask, in_plane, reduce, trunk
 from cov3d.volume import hounsfield_to_grey
-
-Mask = NDArray[np.bool_]
-
-GRID_DEPTH = 100
-GRID_WIDTH = 128
-TISSUE = hounsfield_to_grey(-300.0)
-"""Above: tissue. Even dense ground glass stays below it; consolidation does not."""
 
 OPAQUE = hounsfield_to_grey(-650.0)
 """Above: lung with less air than it should have. In healthy lungs 3 to 5 % is: vessels."""
@@ -29,136 +23,180 @@ OPAQUE = hounsfield_to_grey(-650.0)
 _PADDING = 4.0
 """At or below: no measurement (outside the round field of view), not air."""
 
-_DISC = ndimage.generate_binary_structure(2, 1)[np.newaxis]
-"""One pixel up, down, left and right within a slice; none across slices, whose distance a JPEG does not tell."""
-_BALL = ndimage.generate_binary_structure(3, 1)
+_CORE = 3
+"""Half-width of the square opening, in grid voxels of about 3 mm: wider than a trachea, narrower than a lung."""
 
-_CORE_RADIUS = 4
-"""In-plane radius of the opening, in grid pixels of about 3 mm: wider than a trachea, narrower than a lung."""
+_GAS = 5.0
+"""Grey levels above the level of gas that still count as gas."""
+
+_FOAM = 25.0
+"""Grey levels above the level of gas that foam and cushions reach: no texture, and so no lung."""
 
 
 @dataclass(frozen=True)
 class Segmentation:
-    """Masks on the reduced grid.
+    """Masks on the reduced grid, and what they say of the lungs.
 
     Attributes:
+        grid: the grid that the masks lie on.
         lungs: bool, shape (depth, height, width) of the grid; empty of True where no lungs were found.
         body: bool, same shape; everything within the skin, lungs included.
-        step: voxels of the volume that one grid voxel spans along (depth, height, width).
+        gas: grey level of gas in this scan.
         opacity: share of the lungs, their surface left out, that is denser than aerated lung; 0 to 1.
         left_share: the left lung's share of both lungs' volume, 0 to 1; 0.5 where there are none.
     """
 
+    grid: Grid
     lungs: Mask
     body: Mask
-    step: tuple[int, int, int]
+    gas: float
     opacity: float
     left_share: float
 
 
 def segment(voxels: NDArray[np.uint8]) -> Segmentation:
     """Find body and lungs in a canonical volume (`uint8`, (depth, height, width), grey levels of the CT window)."""
-    step = _step(voxels)
-    grid = block_mean(voxels, step)
-    tissue = grid > TISSUE
-    trunk = _trunk(tissue)
-    outside = _outside(trunk)
-    lungs = _lungs(grid, ~tissue & ~outside, _gas_level(grid, outside & ~tissue))
-    inner = grid[ndimage.binary_erosion(lungs, _BALL)]
-    opacity = float((inner > OPAQUE).mean()) if inner.size else 0.0
-    return Segmentation(lungs=lungs, body=~outside, step=step, opacity=opacity, left_share=_left_share(lungs))
+    grid = reduce(voxels)
+    values = grid.values
+    tissue = values > TISSUE
+    padding = _padding(values)
+    around = ~trunk(tissue, 2, padding) & ~padding
+    outside, gas, noise = _outside(values, around, padding)
+    body = ~(outside | padding)
+    lungs = _lungs(values, body & ~tissue, gas, noise)
+    inner = values[in_plane(ndimage.minimum_filter1d, lungs, 3, outside=1)]
+    return Segmentation(
+        grid=grid,
+        lungs=lungs,
+        body=body,
+        gas=gas,
+        opacity=float((inner > OPAQUE).mean()) if inner.size else 0.0,
+        left_share=_left_share(lungs, body),
+    )
 
 
-def _left_share(lungs: Mask) -> float:
+def _padding(values: NDArray[np.float32]) -> Mask:
+    """What lies outside a round field of view, with the mixed voxels at its rim; empty where there is next to none."""
+    padding = values <= _PADDING
+    if padding.mean() < 0.005:
+        return np.zeros_like(padding)
+    return in_plane(ndimage.maximum_filter1d, padding, 3, outside=0)
+
+
+def _outside(values: NDArray[np.float32], around: Mask, padding: Mask) -> tuple[Mask, float, float]:
+    """The air around the body, its grey level and the noise in it.
+
+    Pockets are taken slice by slice: within one slice nothing inside a whole chest wall is joined to the border.
+    Some places are surely outside; a pocket that meets the border elsewhere is outside if it is mostly gas, else it
+    is lung that the field of view cuts.
+    """
+    depth, height, width = values.shape
+    # An empty row between slices keeps them apart in one labelling of a tall plane.
+    tall = np.zeros((depth, height + 1, width), dtype=bool)
+    tall[:, :height] = around
+    labels = cc3d.connected_components(tall.reshape(-1, width), connectivity=4).reshape(tall.shape)[:, :height]
+    count = int(labels.max()) + 1
+    meets, sure = np.zeros(count, dtype=bool), np.zeros(count, dtype=bool)
+    for face in (labels[:, 0], labels[:, -1], labels[:, :, 0], labels[:, :, -1]):
+        meets[face] = True
+    if padding.any():
+        meets[labels[in_plane(ndimage.maximum_filter1d, padding, 3, outside=0)]] = True
+    for place in _surely_outside(labels, around, padding):
+        if (place > 0).any(axis=1).mean() > 0.6:  # else the field of view is within the chest, and it may be lung
+            sure[place] = True
+    meets[0] = sure[0] = False
+    gas, noise = _gas(values, sure[labels] & around, around)
+    sizes = np.bincount(labels.ravel(), minlength=count)
+    airy = np.bincount(labels[values < gas + _GAS + 1.5 * noise].ravel(), minlength=count)
+    lung_like = meets & ~sure & (airy < 0.5 * sizes) & (sizes >= 12)
+    return (meets & ~lung_like)[labels], gas, noise
+
+
+def _surely_outside(labels: NDArray[np.integer], around: Mask, padding: Mask) -> list[NDArray[np.integer]]:
+    """Labels, (slices, n), at places where no lung is: the image's corners, and, since a round field of view has
+    none, in front of and behind the middle of the trunk."""
+    trunk_columns = (~(around | padding)).sum(axis=(0, 1))
+    columns = np.arange(len(trunk_columns))
+    middle = round(float((trunk_columns * columns).sum() / max(trunk_columns.sum(), 1)))
+    room = len(columns) // 25
+    band = slice(max(0, middle - room), middle + room + 1)
+    seen = ~padding[:, :, band]
+    front, back = seen.argmax(axis=1), seen.shape[1] - 1 - seen[:, ::-1].argmax(axis=1)
+    ends = [np.take_along_axis(labels[:, :, band], row[:, np.newaxis], axis=1)[:, 0] for row in (front, back)]
+    corners = [labels[:, row, column, np.newaxis] for row in (0, -1) for column in (0, -1)]
+    return ends + corners
+
+
+def _gas(values: NDArray[np.float32], air: Mask, around: Mask) -> tuple[float, float]:
+    """Grey level of gas and its deviation, from the darker half of the air around the body (foam is in the other)."""
+    found = values[air]
+    if found.size >= 200:
+        low, level = np.percentile(found, (5, 30))
+        return float(level), float(max(level - low, 0.0) / 1.1)
+    inside = values[around]  # no air around the body is in view: the darkest in it is airway
+    return (float(np.percentile(inside, 2)), 1.0) if inside.size else (hounsfield_to_grey(-1000.0), 1.0)
+
+
+def _lungs(values: NDArray[np.float32], air: Mask, gas: float, noise: float) -> Mask:
+    """The lungs among the pockets of air within the body."""
+    core = in_plane(ndimage.minimum_filter1d, air, 2 * _CORE + 1, outside=1)
+    labels = cc3d.connected_components(core, connectivity=6)
+    index = np.flatnonzero(labels)
+    if not index.size:
+        return np.zeros_like(air)
+    which, grey = labels.ravel()[index], values.ravel()[index].astype(np.float64)
+    sizes = np.bincount(which)
+    with np.errstate(invalid="ignore"):
+        mean = np.bincount(which, grey) / sizes
+        spread = np.sqrt(np.maximum(np.bincount(which, grey**2) / sizes - mean**2, 0))
+    even = spread < max(4.0, 1.3 * noise)
+    nothing = even & (mean < gas + _FOAM) | (mean < gas + _GAS) & (spread < max(6.0, 1.6 * noise))
+    kept = (sizes >= max(0.02 * sizes[1:].max(), 20)) & ~nothing
+    kept[0] = False
+    if not kept.any():
+        return np.zeros_like(air)
+    # Back to the full width, and a little along the tapering ends, but not up the trachea.
+    reach = in_plane(ndimage.maximum_filter1d, kept[labels], 2 * (_CORE + 2) + 1, outside=0)
+    near = reach.copy()
+    for by in range(1, 4):
+        near[by:] |= reach[:-by]
+        near[:-by] |= reach[by:]
+    lungs = near & air
+    return _filled(_main_pieces(lungs | _tips(values, air & ~near, lungs, gas + _GAS + noise)))
+
+
+def _tips(values: NDArray[np.float32], rest: Mask, lungs: Mask, gas: float) -> Mask:
+    """What tapers off from the lungs too far to be reached: pockets that touch them and hold lung, not gas."""
+    labels = cc3d.connected_components(rest, connectivity=6)
+    sizes = np.bincount(labels.ravel())
+    airy = np.bincount(labels[values < gas].ravel(), minlength=len(sizes))
+    touches = np.zeros(len(sizes), dtype=bool)
+    touches[labels[in_plane(ndimage.maximum_filter1d, lungs, 3, outside=0)]] = True
+    kept = touches & (airy < 0.15 * sizes)
+    kept[0] = False
+    return kept[labels]
+
+
+def _main_pieces(mask: Mask) -> Mask:
+    """The two lungs, which may be one piece or two, and anything nearly as large as the smaller (a split lobe)."""
+    labels = cc3d.connected_components(mask, connectivity=6)
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    second = np.sort(sizes)[-2] if len(sizes) > 2 else sizes.max()
+    return (sizes >= max(0.25 * second, 0.01 * sizes.max(), 1))[labels] & mask
+
+
+def _filled(lungs: Mask) -> Mask:
+    """The lungs with their vessels: an in-plane closing."""
+    wide = in_plane(ndimage.maximum_filter1d, lungs, 5, outside=0)
+    return in_plane(ndimage.minimum_filter1d, wide, 5, outside=1)
+
+
+def _left_share(lungs: Mask, body: Mask) -> float:
+    """Column 0 is the patient's right; the body's middle in the lungs' slices parts the two sides."""
     columns = lungs.sum(axis=(0, 1))
     if not columns.any():
         return 0.5
-    hit = np.flatnonzero(columns)
-    middle = (hit[0] + hit[-1] + 1) // 2
+    across = np.flatnonzero(body[lungs.any(axis=(1, 2))].any(axis=(0, 1)))
+    middle = (int(across[0]) + int(across[-1]) + 1) // 2
     return float(columns[middle:].sum() / columns.sum())
-
-
-def block_mean(voxels: NDArray[np.uint8], step: tuple[int, int, int]) -> NDArray[np.float32]:
-    """Mean over blocks of `step` voxels, float32; a last, partial block is filled by repeating the edge."""
-    padding = [(0, -size % by) for size, by in zip(voxels.shape, step, strict=True)]
-    if any(after for _, after in padding):
-        voxels = np.pad(voxels, padding, mode="edge")
-    depth, height, width = (size // by for size, by in zip(voxels.shape, step, strict=True))
-    # In-plane first and in integers: no float copy of the whole volume is ever made.
-    rows = voxels.reshape(depth * step[0], height, step[1], width * step[2]).sum(axis=2, dtype=np.uint16)
-    cells = rows.reshape(depth, step[0], height, width, step[2]).sum(axis=(1, 4), dtype=np.uint32)
-    return cells.astype(np.float32) / np.float32(np.prod(step))
-
-
-def _step(voxels: NDArray[np.uint8]) -> tuple[int, int, int]:
-    """Voxels to a grid voxel, such that the body, however small in the field of view, spans the grid's width."""
-    depth, height, width = voxels.shape
-    coarse = tuple(max(1, round(size / by)) for size, by in ((depth, 25), (height, 64), (width, 64)))
-    trunk = _trunk(block_mean(voxels, (coarse[0], coarse[1], coarse[2])) > TISSUE)
-    extent = max(np.ptp(np.flatnonzero(trunk.any(axis=(0, 1)))) + 1, 1) if trunk.any() else trunk.shape[2]
-    in_plane = max(1, round(min(extent * coarse[2], width) / GRID_WIDTH))
-    return max(1, round(depth / GRID_DEPTH)), in_plane, in_plane
-
-
-def _trunk(tissue: Mask) -> Mask:
-    """The largest connected piece of tissue, after an opening that takes table, clothes and cables off it."""
-    opened = ndimage.binary_erosion(tissue, _DISC, iterations=2, border_value=1)
-    largest = _largest(opened)
-    return ndimage.binary_dilation(largest, _DISC, iterations=3) & tissue
-
-
-def _largest(mask: Mask) -> Mask:
-    components, count = ndimage.label(mask)
-    if not count:
-        return mask
-    sizes = np.bincount(components.ravel())
-    sizes[0] = 0
-    return components == sizes.argmax()
-
-
-def _outside(trunk: Mask) -> Mask:
-    """What a path within one slice joins to the image border without crossing the trunk."""
-    in_slice = np.zeros((3, 3, 3), dtype=bool)
-    in_slice[1] = _DISC[0]
-    components, count = ndimage.label(~trunk, structure=in_slice)
-    on_border = np.zeros(count + 1, dtype=bool)
-    for edge in (components[:, 0], components[:, -1], components[:, :, 0], components[:, :, -1]):
-        on_border[edge] = True
-    on_border[0] = False
-    return on_border[components]
-
-
-def _gas_level(grid: NDArray[np.float32], air_outside: Mask) -> float:
-    """Grey level of gas in this scan, from the darker half of the air around the body (foam is in the other half)."""
-    values = grid[air_outside & (grid > _PADDING)]
-    return float(np.percentile(values, 25)) if values.size else hounsfield_to_grey(-1000.0)
-
-
-def _lungs(grid: NDArray[np.float32], air: Mask, gas: float) -> Mask:
-    """The lungs among the pockets of air within the body."""
-    core = ndimage.binary_erosion(air, _DISC, iterations=_CORE_RADIUS, border_value=1)
-    components, count = ndimage.label(core, structure=_BALL)
-    if not count:
-        return np.zeros_like(air)
-    index = np.arange(1, count + 1)
-    sizes = ndimage.sum_labels(core, components, index)
-    dark = ndimage.median(grid, components, index) < gas + 5.0
-    spread = ndimage.standard_deviation(grid, components, index) < 4.0
-    kept = (sizes >= max(0.02 * sizes.max(), 20)) & ~(dark & spread)
-    cores = np.concatenate([[False], kept])[components]
-    # Back to the full width, and a little along the tapering ends, but not up the trachea.
-    reach = ndimage.binary_dilation(cores, _DISC, iterations=_CORE_RADIUS + 1)
-    reach = ndimage.binary_dilation(reach, _BALL, iterations=3)
-    lungs = _largest_two(reach & air)
-    return ndimage.binary_closing(lungs, _DISC, iterations=3) if lungs.any() else lungs
-
-
-def _largest_two(mask: Mask) -> Mask:
-    """The two lungs, which may be one piece or two, and anything nearly as large as the smaller (a split lobe)."""
-    components, count = ndimage.label(mask)
-    if not count:
-        return mask
-    sizes = np.bincount(components.ravel())
-    sizes[0] = 0
-    second = np.sort(sizes)[-2] if count > 1 else sizes.max()
-    return (sizes >= max(0.25 * second, 0.01 * sizes.max()))[components] & mask

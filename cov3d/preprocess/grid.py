@@ -1,0 +1,124 @@
+"""The reduced grid that lungs are looked for on: block means of the volume, cut to the body."""
+
+from dataclasses import dataclass
+
+import cc3d
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from cov3d.volume import hounsfield_to_grey
+
+Mask = NDArray[np.bool_]
+
+DEPTH = 100
+"""About so many grid voxels span the volume's depth."""
+
+WIDTH = 128
+"""About so many grid voxels span the body's width."""
+
+TISSUE = hounsfield_to_grey(-300.0)
+"""Above: tissue. Even dense ground glass stays below it; consolidation does not."""
+
+_ROOM = 0.04
+"""Share of the body's width that is kept around it: the air outside is measured there."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Block means of a part of a volume.
+
+    Attributes:
+        values: float32, shape (depth, height, width): mean grey levels.
+        step: voxels of the volume that one grid voxel spans along each axis.
+        origin: the volume's voxel at which the grid begins, along each axis.
+    """
+
+    values: NDArray[np.float32]
+    step: tuple[int, int, int]
+    origin: tuple[int, int, int]
+
+
+def reduce(voxels: NDArray[np.uint8]) -> Grid:
+    """The grid over a canonical volume (`uint8`, (depth, height, width)), cut to the body in the plane of a slice."""
+    depth, height, width = voxels.shape
+    rows, columns = _body_extent(voxels)
+    in_plane = max(1, round((columns.stop - columns.start) / WIDTH))
+    step = max(1, round(depth / DEPTH)), in_plane, in_plane
+    rows, columns = _widened(rows, in_plane, height), _widened(columns, in_plane, width)
+    values = block_mean(voxels[:, rows, columns], step)
+    return Grid(values=values, step=step, origin=(0, rows.start, columns.start))
+
+
+def block_mean(voxels: NDArray[np.uint8], step: tuple[int, int, int]) -> NDArray[np.float32]:
+    """Means over blocks of `step` voxels; a last, partial block is left out."""
+    deep, high, wide = step
+    depth, height, width = (max(size // by, 1) for size, by in zip(voxels.shape, step, strict=True))
+    means = np.empty((depth, height, width), dtype=np.float32)
+    scale = np.float32(1 / (deep * high * wide))
+    for index in range(depth):  # a slab at a time: what it needs stays in the cache
+        slab = voxels[index * deep : (index + 1) * deep, : height * high, : width * wide]
+        rows = np.add.reduce(slab, axis=0, dtype=np.uint16).reshape(height, high, width * wide)
+        cells = _added([rows[:, row] for row in range(high)], np.uint32).reshape(height, width, wide)
+        means[index] = _added([cells[..., column] for column in range(wide)], np.uint32)
+        means[index] *= scale
+    return means
+
+
+def _added(parts: list[NDArray[np.integer]], dtype: type[np.unsignedinteger]) -> NDArray[np.unsignedinteger]:
+    total = parts[0].astype(dtype)
+    for part in parts[1:]:
+        total += part
+    return total
+
+
+def trunk(tissue: Mask, opening: int, unseen: Mask | None = None) -> Mask:
+    """The largest connected piece of tissue after an in-plane opening that takes table, clothes and arms off it.
+
+    Args:
+        opening: half-width, in pixels, of the square that it is opened with.
+        unseen: what was not measured; a chest wall that it cuts down to a sliver is not opened away.
+    """
+    size = 2 * opening + 1
+    if unseen is None:
+        opened = in_plane(ndimage.minimum_filter1d, tissue, size, outside=1)
+    else:
+        opened = in_plane(ndimage.minimum_filter1d, tissue | unseen, size, outside=1) & ~unseen
+    if not opened.any():
+        return opened
+    largest = cc3d.largest_k(opened, k=1, connectivity=6).astype(bool)
+    return in_plane(ndimage.maximum_filter1d, largest, size + 2, outside=0) & tissue
+
+
+def in_plane(filter1d: object, mask: Mask, size: int, *, outside: int) -> Mask:
+    """A minimum (erosion) or maximum (dilation) filter over squares of `size` pixels within slices.
+
+    `outside` is what lies beyond the border, 0 or 1.
+    """
+    out = mask.view(np.uint8)
+    for axis in (1, 2):
+        out = filter1d(out, size, axis=axis, mode="constant", cval=outside)  # type: ignore[operator]
+    return out.view(np.bool_)
+
+
+def _body_extent(voxels: NDArray[np.uint8]) -> tuple[slice, slice]:
+    """Rows and columns that the body takes up, with a little air around it, found on a coarse look."""
+    depth, height, width = voxels.shape
+    by = max(1, min(height, width) // 64)
+    coarse = block_mean(voxels[:: max(1, depth // 24)], (1, by, by))
+    body = trunk(coarse > TISSUE, opening=1)
+    if not body.any():
+        return slice(0, height), slice(0, width)
+    rows, columns = (np.flatnonzero(body.any(axis=axes)) for axes in ((0, 2), (0, 1)))
+    room = by + round(_ROOM * by * len(columns))
+    return (
+        slice(max(0, int(rows[0]) * by - room), min(height, (int(rows[-1]) + 1) * by + room)),
+        slice(max(0, int(columns[0]) * by - room), min(width, (int(columns[-1]) + 1) * by + room)),
+    )
+
+
+def _widened(span: slice, by: int, size: int) -> slice:
+    """`span` grown to a whole number of steps where the image leaves room for it."""
+    short = -(span.stop - span.start) % by
+    stop = min(size, span.stop + short)
+    return slice(max(0, span.start - (short - (stop - span.stop))), stop)
