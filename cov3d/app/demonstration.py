@@ -133,14 +133,9 @@ def _close(directory: Path, run: Path, validated: Any, steps: list[str], seconds
 
 
 def _crop_figure(scan: Path) -> Any:
-    from cov3d.preprocess.crop import find_crop
-    from cov3d.preprocess.lungs import segment
+    from cov3d.preprocess.pipeline import locate
     from cov3d.readers import read_volume
     from cov3d.reports import figures
 
-    volume = read_volume(scan)
-    segmentation = segment(volume.voxels)
-    depth, height, width = volume.voxels.shape
-    box = find_crop(segmentation, (depth, height, width)).box
-    title = "Crop to the lungs (synthetic scan)"
-    return figures.crop(volume.voxels, box, segmentation.lungs, segmentation.step, title)
+    found = locate(read_volume(scan))
+    return figures.crop(found.volume.voxels, found.crop.box, found.segmentation, "Crop to the lungs (synthetic scan)")

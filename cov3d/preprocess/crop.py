@@ -1,13 +1,14 @@
 """Segmentation → the box that the volume is cropped to."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from math import ceil, floor
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cov3d.preprocess.grid import Grid
 from cov3d.preprocess.lungs import Segmentation
+from cov3d.preprocess.thorax import Extent, bounds, reach
 
 CropKind = Literal["lungs", "fallback"]
 
@@ -16,10 +17,6 @@ MARGIN = 1
 
 BASE_MARGIN = 0.02
 """Share of the lungs' depth added below them: the deepest recess is thinner than a grid voxel."""
-
-OPACITY_BASE_MARGIN = 0.05
-"""Share of the lungs' depth added below lungs that are opaque throughout, and less in proportion: where there is
-much ground glass there is consolidation too, first at the base, and it looks like the tissue under it."""
 
 LEAST_LUNG_SHARE = 0.02
 """Less lung than this share of the body is taken for a mistake: bowel gas, or a scan of something else."""
@@ -65,22 +62,23 @@ def find_crop(segmentation: Segmentation, shape: tuple[int, int, int]) -> Crop:
     share = lungs / body if body else 0.0
     lung_voxels = lungs * int(np.prod(segmentation.grid.step))
     if share >= LEAST_LUNG_SHARE:
-        sides = _bounding_box(segmentation.lungs, segmentation.grid, shape, MARGIN)
-        below = (BASE_MARGIN + OPACITY_BASE_MARGIN * segmentation.opacity) * (sides.z1 - sides.z0)
-        box = replace(sides, z1=min(sides.z1 + round(below), shape[0]))
-        return Crop(box=box, kind="lungs", lung_share=share, lung_voxels=lung_voxels)
+        extent = reach(segmentation)
+        return Crop(_box(extent, segmentation.grid, shape), kind="lungs", lung_share=share, lung_voxels=lung_voxels)
     if body:
-        box = _bounding_box(segmentation.body, segmentation.grid, shape, 0)
+        box = _box(bounds(segmentation.body), segmentation.grid, shape, margin=0)
     else:
         box = Box(0, shape[0], 0, shape[1], 0, shape[2])
     return Crop(box=box, kind="fallback", lung_share=share, lung_voxels=lung_voxels)
 
 
-def _bounding_box(mask: NDArray[np.bool_], grid: Grid, shape: tuple[int, int, int], margin: int) -> Box:
-    bounds: list[int] = []
-    for axis in range(3):
-        others = tuple(other for other in range(3) if other != axis)
-        hit = np.flatnonzero(mask.any(axis=others))
-        bounds.append(max(0, grid.origin[axis] + (int(hit[0]) - margin) * grid.step[axis]))
-        bounds.append(min(shape[axis], grid.origin[axis] + (int(hit[-1]) + 1 + margin) * grid.step[axis]))
-    return Box(*bounds)
+def _box(extent: Extent, grid: Grid, shape: tuple[int, int, int], margin: float = MARGIN) -> Box:
+    """An extent on the grid as a box in the volume, with `margin` grid voxels around it."""
+    edges: list[int] = []
+    for axis, (first, last) in enumerate(zip(extent.first, extent.last, strict=True)):
+        below = BASE_MARGIN * (last - first) if axis == 0 and margin else 0.0
+        start = grid.origin[axis] + floor((first - margin) * grid.step[axis])
+        stop = grid.origin[axis] + ceil((last + margin + below) * grid.step[axis])
+        if last == grid.values.shape[axis]:
+            stop += grid.step[axis] - 1  # a last, partial block is not on the grid
+        edges += [max(0, start), min(shape[axis], stop)]
+    return Box(*edges)

@@ -1,6 +1,6 @@
 """The reduced grid that lungs are looked for on: block means of the volume, cut to the body."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cc3d
 import numpy as np
@@ -32,11 +32,18 @@ class Grid:
         values: float32, shape (depth, height, width): mean grey levels.
         step: voxels of the volume that one grid voxel spans along each axis.
         origin: the volume's voxel at which the grid begins, along each axis.
+        slices: slices of the volume.
     """
 
     values: NDArray[np.float32]
     step: tuple[int, int, int]
     origin: tuple[int, int, int]
+    slices: int
+
+    def turned(self) -> "Grid":
+        """The grid over the same volume with its slices in the opposite order."""
+        first = self.slices - self.origin[0] - len(self.values) * self.step[0]
+        return replace(self, values=self.values[::-1], origin=(first, *self.origin[1:]))
 
 
 def reduce(voxels: NDArray[np.uint8]) -> Grid:
@@ -47,7 +54,7 @@ def reduce(voxels: NDArray[np.uint8]) -> Grid:
     step = max(1, round(depth / DEPTH)), in_plane, in_plane
     rows, columns = _widened(rows, in_plane, height), _widened(columns, in_plane, width)
     values = block_mean(voxels[:, rows, columns], step)
-    return Grid(values=values, step=step, origin=(0, rows.start, columns.start))
+    return Grid(values=values, step=step, origin=(0, rows.start, columns.start), slices=depth)
 
 
 def block_mean(voxels: NDArray[np.uint8], step: tuple[int, int, int]) -> NDArray[np.float32]:

@@ -7,7 +7,7 @@ cores, and a wide pocket counts as gas only if it is both uniform and as dark as
 that the edge of the image cuts open is lung if its texture is.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cc3d
 import numpy as np
@@ -42,6 +42,7 @@ class Segmentation:
         lungs: bool, shape (depth, height, width) of the grid; empty of True where no lungs were found.
         body: bool, same shape; everything within the skin, lungs included.
         gas: grey level of gas in this scan.
+        noise: standard deviation of the grid's values in air.
         opacity: share of the lungs, their surface left out, that is denser than aerated lung; 0 to 1.
         left_share: the left lung's share of both lungs' volume, 0 to 1; 0.5 where there are none.
     """
@@ -50,8 +51,13 @@ class Segmentation:
     lungs: Mask
     body: Mask
     gas: float
+    noise: float
     opacity: float
     left_share: float
+
+    def turned(self) -> "Segmentation":
+        """The same of a volume whose slices are in the opposite order."""
+        return replace(self, grid=self.grid.turned(), lungs=self.lungs[::-1], body=self.body[::-1])
 
 
 def segment(voxels: NDArray[np.uint8]) -> Segmentation:
@@ -70,6 +76,7 @@ def segment(voxels: NDArray[np.uint8]) -> Segmentation:
         lungs=lungs,
         body=body,
         gas=gas,
+        noise=noise,
         opacity=float((inner > OPAQUE).mean()) if inner.size else 0.0,
         left_share=_left_share(lungs, body),
     )
@@ -102,7 +109,7 @@ def _outside(values: NDArray[np.float32], around: Mask, padding: Mask) -> tuple[
     if padding.any():
         meets[labels[in_plane(ndimage.maximum_filter1d, padding, 3, outside=0)]] = True
     for place in _surely_outside(labels, around, padding):
-        if (place > 0).any(axis=1).mean() > 0.6:  # else the field of view is within the chest, and it may be lung
+        if (place > 0).any(axis=1).mean() > 0.85:  # else the field of view is within the chest, and it may be lung
             sure[place] = True
     meets[0] = sure[0] = False
     gas, noise = _gas(values, sure[labels] & around, around)
@@ -166,15 +173,17 @@ def _lungs(values: NDArray[np.float32], air: Mask, gas: float, noise: float) -> 
 
 
 def _tips(values: NDArray[np.float32], rest: Mask, lungs: Mask, gas: float) -> Mask:
-    """What tapers off from the lungs too far to be reached: pockets that touch them and hold lung, not gas."""
-    labels = cc3d.connected_components(rest, connectivity=6)
-    sizes = np.bincount(labels.ravel())
-    airy = np.bincount(labels[values < gas].ravel(), minlength=len(sizes))
-    touches = np.zeros(len(sizes), dtype=bool)
+    """What tapers off from the lungs too far to be reached: pockets that touch them, airways and bowel gas aside."""
+    pockets = rest & ~in_plane(ndimage.maximum_filter1d, values < gas, 3, outside=0)
+    slices, columns = (np.flatnonzero(lungs.any(axis=axes)) for axes in ((1, 2), (0, 1)))
+    middle, room = (int(columns[0]) + int(columns[-1])) // 2, len(columns) // 8
+    for beyond in (slice(0, int(slices[0])), slice(int(slices[-1]) + 1, None)):
+        pockets[beyond, :, middle - room : middle + room + 1] = False  # the windpipe leads on there, lungs do not
+    labels = cc3d.connected_components(pockets, connectivity=6)
+    touches = np.zeros(int(labels.max()) + 1, dtype=bool)
     touches[labels[in_plane(ndimage.maximum_filter1d, lungs, 3, outside=0)]] = True
-    kept = touches & (airy < 0.15 * sizes)
-    kept[0] = False
-    return kept[labels]
+    touches[0] = False
+    return touches[labels]
 
 
 def _main_pieces(mask: Mask) -> Mask:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cov3d.preprocess import crop as cropping
-from cov3d.preprocess import lungs
+from cov3d.preprocess import grid, lungs
+from cov3d.preprocess.order import is_feet_first
 from cov3d.preprocess.resize import resize
 from cov3d.preprocess.sizes import Size
 from cov3d.readers import read_volume
 from cov3d.volume import WINDOW_HU, Volume
 
-ALGORITHM = 1
+ALGORITHM = 2
 """Raised whenever the code changes what a voxel of the result is."""
 
+FEET_FIRST = "slices stored feet first: turned"
 NO_LUNGS = "no lungs found: the whole body is kept"
 
 RECORD_COLUMNS = (
@@ -42,15 +44,32 @@ class Preprocessed:
     record: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Located:
+    """Where the lungs of a scan are: the volume, its slices turned if they were stored feet first, masks and crop."""
+
+    volume: Volume
+    segmentation: lungs.Segmentation
+    crop: cropping.Crop
+
+
+def locate(volume: Volume) -> Located:
+    """Find the lungs of a volume and the box that it is cropped to."""
+    segmentation = lungs.segment(volume.voxels)
+    if is_feet_first(segmentation):
+        volume = replace(volume, voxels=volume.voxels[::-1], notes=(*volume.notes, FEET_FIRST))
+        segmentation = segmentation.turned()
+    depth, height, width = volume.voxels.shape
+    return Located(volume, segmentation, cropping.find_crop(segmentation, (depth, height, width)))
+
+
 def preprocess(volume: Volume, sizes: Iterable[Size]) -> Preprocessed:
     """Crop a volume to its lungs and resize it to each of `sizes`."""
-    shape = volume.voxels.shape
-    segmentation = lungs.segment(volume.voxels)
-    crop = cropping.find_crop(segmentation, (shape[0], shape[1], shape[2]))
-    inside = volume.voxels[crop.box.slices]
+    located = locate(volume)
+    inside = located.volume.voxels[located.crop.box.slices]
     return Preprocessed(
         voxels={size: resize(inside, size.shape) for size in sizes},
-        record=_record(volume, segmentation, crop),
+        record=_record(located),
     )
 
 
@@ -63,7 +82,8 @@ def preprocess_scan(path: Path, sizes: Iterable[Size]) -> Preprocessed:
     return preprocess(read_volume(path), sizes)
 
 
-def _record(volume: Volume, segmentation: lungs.Segmentation, crop: cropping.Crop) -> dict[str, Any]:
+def _record(located: Located) -> dict[str, Any]:
+    volume, segmentation, crop = located.volume, located.segmentation, located.crop
     depth, height, width = volume.voxels.shape
     notes = [*volume.notes, *([NO_LUNGS] if crop.kind == "fallback" else [])]
     millilitres = None
@@ -93,8 +113,8 @@ def settings(size: Size) -> dict[str, Any]:
         "shape": list(size.shape),
         "window_hu": list(WINDOW_HU),
         "algorithm": ALGORITHM,
-        "grid": [lungs.GRID_DEPTH, lungs.GRID_WIDTH],
-        "margins": [cropping.MARGIN, cropping.BASE_MARGIN, cropping.OPACITY_BASE_MARGIN],
+        "grid": [grid.DEPTH, grid.WIDTH],
+        "margins": [cropping.MARGIN, cropping.BASE_MARGIN],
         "least_lung_share": cropping.LEAST_LUNG_SHARE,
         "resize": "skimage order 3",
     }

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from cov3d.files import replacing
 from cov3d.labels import LABELS
 from cov3d.preprocess.crop import Box
+from cov3d.preprocess.lungs import Segmentation
 from cov3d.training.metrics import TaskScore
 
 # Okabe and Ito's palette, told apart by people with any colour vision.
@@ -89,22 +90,19 @@ def _in_words(label: str) -> str:
     return "COVID, severity unknown" if label == "covid" else label
 
 
-def crop(
-    voxels: NDArray[np.uint8], box: Box, lungs: NDArray[np.bool_], step: tuple[int, int, int], title: str
-) -> Figure:
+def crop(voxels: NDArray[np.uint8], box: Box, segmentation: Segmentation, title: str) -> Figure:
     """A volume in three planes, each where it cuts the most lung, with the crop box and the outline of the lungs.
 
     Args:
         voxels: the canonical volume.
         box: its crop box.
-        lungs: the lung mask on its reduced grid.
-        step: voxels that one grid voxel spans.
+        segmentation: its lungs.
         title: over the picture.
     """
     figure = Figure(figsize=(10.5, 4.0), layout="constrained")
     figure.suptitle(title)
     for axes, plane in zip(figure.subplots(1, 3), _PLANES, strict=True):
-        _crop_plane(axes, plane, voxels, box, lungs, step)
+        _crop_plane(axes, plane, voxels, box, segmentation)
     handles = [Line2D([], [], color=ORANGE, label="crop box"), Line2D([], [], color=SKY, label="lungs")]
     figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
     return figure
@@ -129,18 +127,18 @@ def _crop_plane(
     plane: _Plane,
     voxels: NDArray[np.uint8],
     box: Box,
-    lungs: NDArray[np.bool_],
-    step: tuple[int, int, int],
+    segmentation: Segmentation,
 ) -> None:
+    lungs, step, origin = segmentation.lungs, segmentation.grid.step, segmentation.grid.origin
     bounds = ((box.z0, box.z1), (box.y0, box.y1), (box.x0, box.x1))
     place = int(lungs.sum(axis=(plane.rows, plane.columns)).argmax()) if lungs.any() else lungs.shape[plane.across] // 2
-    image = voxels.take(min(place * step[plane.across], voxels.shape[plane.across] - 1), plane.across)
+    image = voxels.take(origin[plane.across] + place * step[plane.across], plane.across)
     mask = lungs.take(place, plane.across)
     rows, columns = voxels.shape[plane.rows], voxels.shape[plane.columns]
     axes.imshow(image, cmap="gray", vmin=0, vmax=255, aspect="auto")
     if mask.any() and not mask.all():
-        down = (np.arange(lungs.shape[plane.rows]) + 0.5) * step[plane.rows] - 0.5
-        along = (np.arange(lungs.shape[plane.columns]) + 0.5) * step[plane.columns] - 0.5
+        down = (np.arange(lungs.shape[plane.rows]) + 0.5) * step[plane.rows] + origin[plane.rows] - 0.5
+        along = (np.arange(lungs.shape[plane.columns]) + 0.5) * step[plane.columns] + origin[plane.columns] - 0.5
         axes.contour(along, down, mask, levels=[0.5], colors=[SKY], linewidths=1.0)
     (top, bottom), (left, right) = bounds[plane.rows], bounds[plane.columns]
     corner = (left - 0.5, top - 0.5)

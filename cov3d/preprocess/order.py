@@ -1,0 +1,54 @@
+"""Which end of a scan is the head: a scan stored feet first is recognised by its airway and the shape of its lungs.
+
+JPEG slices carry no positions, and some scans are numbered from the feet. Two signs that come about independently
+must agree: the windpipe stands in the middle of the slices at the top of the lungs, and the lungs' tops lie near the
+body's middle while their bases lie at its sides and back, around liver and stomach.
+"""
+
+import numpy as np
+
+from cov3d.preprocess.lungs import Segmentation
+from cov3d.preprocess.thorax import across, bounds
+
+_AIRWAY_END = 0.25
+"""Share of the lungs' depth at either end that is searched for the windpipe."""
+
+_AIRWAY_MORE = 0.3
+"""At least so much larger a share of the slices must show it at one end than at the other."""
+
+_AIRWAY_LEAST = 4
+"""Grid voxels of gas in the middle of a slice, at least, that count as an airway."""
+
+_SPREAD_END = 0.15
+"""Share of the lungs' depth at either end over which their distance from the middle is taken."""
+
+_SPREAD_MORE = 0.08
+"""The bases must lie this much further out than the tops, in half-widths of the body."""
+
+
+def is_feet_first(segmentation: Segmentation) -> bool:
+    """Whether slice 0 is at the feet; False also where the signs do not agree, or there are no lungs."""
+    lungs = segmentation.lungs
+    if not lungs.any():
+        return False
+    extent = bounds(lungs)
+    top, bottom = int(extent.first[0]), int(extent.last[0])
+    from_middle = np.abs(across(segmentation.body))
+    columns = lungs.sum(axis=1)
+
+    def spread(end: slice) -> float:
+        return float((columns[end] * from_middle[end]).sum() / columns[end].sum())
+
+    gas = segmentation.grid.values < segmentation.gas + 12 + 2 * segmentation.noise
+    airway = gas & segmentation.body & ~lungs & (from_middle < 0.2)[:, np.newaxis]
+    has_airway = airway.sum(axis=(1, 2)) >= _AIRWAY_LEAST
+    first, last = _ends(top, bottom, _SPREAD_END)
+    wider_above = spread(first) - spread(last)
+    first, last = _ends(top, bottom, _AIRWAY_END)
+    airway_below = has_airway[last].mean() - has_airway[first].mean()
+    return wider_above > _SPREAD_MORE and bool(airway_below > _AIRWAY_MORE)
+
+
+def _ends(top: int, bottom: int, share: float) -> tuple[slice, slice]:
+    deep = max(2, round(share * (bottom - top)))
+    return slice(top, top + deep), slice(max(top, bottom - deep), bottom)

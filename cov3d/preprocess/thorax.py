@@ -1,0 +1,135 @@
+"""How far the lungs reach, their consolidated parts included: what the rib cage tells beyond the aerated lung.
+
+Consolidated lung looks like the tissue around it, but the cage that holds it does not change. Where the aerated lung
+ends well short of the ribs, the box goes to the ribs; and where the lowest slices show lung in front only, the base
+is consolidated and the box goes further down, by as much as the lung falls short of the back.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cov3d.preprocess.grid import Mask
+from cov3d.preprocess.lungs import Segmentation
+from cov3d.volume import hounsfield_to_grey
+
+BONE = hounsfield_to_grey(115.0)
+"""Above: ribs, at the means of the grid; below: muscle, and most organs with contrast medium."""
+
+MUSCLE = hounsfield_to_grey(40.0)
+
+SHORT = 0.065
+"""Lung that ends further than this from the ribs, as a share of the lungs' extent, is consolidated there, if other
+signs say so too. Healthy lungs end within 0.02 to 0.065 of what is found of the ribs."""
+
+SHORT_FOR_SURE = 0.10
+"""Lung that ends further than this from the ribs is consolidated there whatever else is seen."""
+
+WALL = 0.03
+"""What is left between lung and the ribs as they are found, as a share of the lungs' extent: pleura, and half a rib."""
+
+BASE_HEALTHY = 0.10
+"""From lung to posterior ribs in the lowest slices, as a share of the lungs' extent: at most this in health."""
+
+BASE_GAIN = 0.30
+"""Depth added below, as a share of the lungs' depth, for each extent that the lowest lung falls short of the back."""
+
+BASE_MOST = 0.25
+
+ONE_SIDED = 0.30
+"""A lung of less than this share of both is collapsed, consolidated, drowned or gone."""
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Where something begins and ends, in voxels of the grid, half-open, along (depth, height, width)."""
+
+    first: tuple[float, float, float]
+    last: tuple[float, float, float]
+
+
+def bounds(mask: Mask) -> Extent:
+    """The extent of a mask, which must not be empty."""
+    z, y, x = (np.flatnonzero(mask.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1)))
+    return Extent((float(z[0]), float(y[0]), float(x[0])), (float(z[-1]) + 1, float(y[-1]) + 1, float(x[-1]) + 1))
+
+
+def reach(segmentation: Segmentation) -> Extent:
+    """The extent of the lungs with their consolidated parts. There must be lungs, and slice 0 must be at the head."""
+    lungs = segmentation.lungs
+    bone = (segmentation.grid.values > max(BONE, MUSCLE + 3.5 * segmentation.noise)) & segmentation.body
+    from_middle = across(segmentation.body)
+    prone = _spine_in_front(bone, from_middle, lungs)
+    if prone:
+        lungs, bone = lungs[:, ::-1], bone[:, ::-1]
+    aerated = bounds(lungs)
+    (top, front, right), (bottom, back, left) = aerated.first, aerated.last
+    lower = slice(int(top + bottom) // 2, int(bottom))  # the shoulder blades end above
+    cage, base_gap = _behind(lungs, bone, from_middle, lower, back - front)
+    consolidated = base_gap > BASE_HEALTHY
+    rows = slice(int(front + 0.3 * (back - front)), int(front + 0.75 * (back - front)) + 1)
+    back = _to_cage(back, cage, back - front, consolidated)
+    if consolidated or not ONE_SIDED < segmentation.left_share < 1 - ONE_SIDED:
+        width, flank = left - right, bone[lower, rows]
+        left = _to_cage(left, _beside(flank, from_middle[lower]), width, True)
+        right = -_to_cage(-right, _beside(flank[..., ::-1], -from_middle[lower, ::-1]) - flank.shape[2], width, True)
+    bottom += min(BASE_GAIN * max(base_gap - BASE_HEALTHY, 0.0), BASE_MOST) * (bottom - top)
+    if prone:
+        front, back = lungs.shape[1] - back, lungs.shape[1] - front
+    return Extent(first=(top, front, right), last=(bottom, back, left))
+
+
+def _to_cage(edge: float, cage: float, extent: float, consolidated: bool) -> float:
+    """The lungs' edge, moved to the rib cage if it falls short of it; a `cage` of NaN is not known."""
+    short = cage - edge > (SHORT if consolidated else SHORT_FOR_SURE) * extent
+    return cage - WALL * extent if short else edge
+
+
+def across(body: Mask) -> NDArray[np.float64]:
+    """Shape (depth, width): how far a column is from the body's middle, in half-widths of the body in that slice."""
+    inside: Mask = np.any(body, axis=1)
+    width = inside.shape[1]
+    first = np.where(inside.any(axis=1), inside.argmax(axis=1), 0)
+    last = np.where(inside.any(axis=1), width - inside[:, ::-1].argmax(axis=1), width)
+    half = np.maximum((last - first) / 2, 1.0)
+    return (np.arange(width) + 0.5 - ((first + last) / 2)[:, np.newaxis]) / half[:, np.newaxis]
+
+
+def _spine_in_front(bone: Mask, from_middle: NDArray[np.float64], lungs: Mask) -> bool:
+    """Whether the spine lies in front of the lungs' middle: the patient was prone, or the image is upside down."""
+    rows = (bone & (np.abs(from_middle) < 0.15)[:, np.newaxis]).sum(axis=(0, 2))
+    hit = np.flatnonzero(lungs.any(axis=(0, 2)))
+    middle = (int(hit[0]) + int(hit[-1])) // 2
+    return bool(rows[:middle].sum() > rows[middle:].sum())
+
+
+def _behind(
+    lungs: Mask, bone: Mask, from_middle: NDArray[np.float64], lower: slice, extent: float
+) -> tuple[float, float]:
+    """Where the ribs stand behind the lungs, and how far the lowest quarter of the lungs falls short of them.
+
+    Returns:
+        Row at which the ribs end behind, or NaN; distance as a share of `extent`, 0 where no ribs are found.
+    """
+    beside_spine = (np.abs(from_middle) > 0.15) & (np.abs(from_middle) < 0.75)
+    ribs: Mask = np.any((bone & beside_spine[:, np.newaxis])[lower], axis=2)
+    lung: Mask = np.any(lungs[lower], axis=2)
+    found: Mask = np.any(ribs, axis=1)
+    if found.sum() < 3:
+        return np.nan, 0.0
+    height = ribs.shape[1]
+    end, lung_end = (height - rows[:, ::-1].argmax(axis=1) for rows in (ribs, lung))
+    lowest = np.flatnonzero(found & lung.any(axis=1))
+    lowest = lowest[lowest >= len(found) // 2]  # of the lower half: the lowest quarter
+    gap = float(np.median(end[lowest] - 1 - lung_end[lowest]) / extent) if lowest.size else 0.0
+    return float(np.percentile(end[found], 80)) - 1, gap
+
+
+def _beside(bone: Mask, from_middle: NDArray[np.float64]) -> float:
+    """Column at which the ribs begin, going from the middle to higher columns, or NaN; an arm comes after them."""
+    ribs: Mask = bone & (from_middle > 0.45)[:, np.newaxis]
+    found: Mask = np.any(ribs, axis=2)
+    if found.any(axis=1).sum() < 3:
+        return np.nan
+    return float(np.percentile(ribs.argmax(axis=2)[found], 80))
