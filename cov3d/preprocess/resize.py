@@ -2,21 +2,52 @@
 
 That function is linear and separable: a Gaussian against aliasing, then a cubic spline, each along one axis at a
 time. So it is three small matrices, taken here from scikit-image itself by resizing a unit matrix, and three
-products in float32.
+products in float32. Their weights fall off within a dozen voxels, so the products are made band by band, each over
+the few voxels that matter to a run of new ones: a fifth of the arithmetic, still in large matrix products.
 """
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from skimage.transform import resize as skimage_resize
+
+_NEGLIGIBLE = 1e-5
+"""Weights below this share of a voxel are dropped: all of them together move no grey level by 0.05."""
+
+_AT_ONCE = 8
+"""Slices resized in the plane at once: enough for large products, little enough for the cache."""
+
+
+@dataclass(frozen=True)
+class Band:
+    """A run of new voxels along one axis, the old voxels that they depend on, and the weights (new, old), float32."""
+
+    new: slice
+    old: slice
+    weights: NDArray[np.float32]
 
 
 @lru_cache(maxsize=64)
 def axis_weights(size: int, new_size: int) -> NDArray[np.float32]:
     """The matrix (new_size, size) that resizes one axis of `size` voxels to `new_size`."""
+    from skimage.transform import resize as skimage_resize
+
     weights = skimage_resize(np.eye(size), (new_size, size), order=3, clip=False)
     return np.ascontiguousarray(weights, dtype=np.float32)
+
+
+@lru_cache(maxsize=64)
+def bands(size: int, new_size: int, run: int) -> tuple[Band, ...]:
+    """The matrix of `axis_weights` cut into runs of `run` new voxels, each without the columns that are nought."""
+    weights = axis_weights(size, new_size)
+    cut = []
+    for start in range(0, new_size, run):
+        rows = weights[start : start + run]
+        used = np.flatnonzero((np.abs(rows) > _NEGLIGIBLE).any(axis=0))
+        old = slice(int(used[0]), int(used[-1]) + 1)
+        cut.append(Band(slice(start, start + len(rows)), old, np.ascontiguousarray(rows[:, old])))
+    return tuple(cut)
 
 
 def resize(voxels: NDArray[np.uint8], shape: tuple[int, int, int]) -> NDArray[np.uint8]:
@@ -24,14 +55,29 @@ def resize(voxels: NDArray[np.uint8], shape: tuple[int, int, int]) -> NDArray[np
 
     Values are clipped to the range of the input, as scikit-image does, and rounded to the nearest grey level.
     """
-    depth, height, width = voxels.shape
-    along_depth = axis_weights(depth, shape[0])
-    along_height = axis_weights(height, shape[1])
-    along_width = axis_weights(width, shape[2]).T
-    planes = np.empty((depth, shape[1] * shape[2]), dtype=np.float32)
-    for plane, image in zip(planes, voxels, strict=True):
-        plane[:] = (along_height @ image.astype(np.float32) @ along_width).ravel()
-    out = along_depth @ planes
-    np.clip(out, voxels.min(), voxels.max(), out=out)
-    np.rint(out, out=out)
-    return out.astype(np.uint8).reshape(shape)
+    planes = _in_plane(voxels, shape[1], shape[2])
+    # A half is added before the clip, so that cutting off the fraction rounds.
+    low, high = np.float32(voxels.min()) + np.float32(0.5), np.float32(voxels.max()) + np.float32(0.5)
+    out = np.empty((shape[0], shape[1] * shape[2]), dtype=np.uint8)
+    for band in bands(len(voxels), shape[0], 16):
+        slab = band.weights @ planes[band.old]
+        slab += np.float32(0.5)
+        np.clip(slab, low, high, out=slab)
+        out[band.new] = slab.astype(np.uint8)
+    return out.reshape(shape)
+
+
+def _in_plane(voxels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.float32]:
+    """Every slice resized in its plane, float32, shape (depth, height * width)."""
+    depth, old_height, old_width = voxels.shape
+    planes = np.empty((depth, height, width), dtype=np.float32)
+    for start in range(0, depth, _AT_ONCE):
+        images = voxels[start : start + _AT_ONCE].astype(np.float32)
+        tall = images.reshape(-1, old_width)
+        narrow = np.empty((len(tall), width), dtype=np.float32)
+        for band in bands(old_width, width, 32):
+            narrow[:, band.new] = tall[:, band.old] @ band.weights.T
+        narrow = narrow.reshape(len(images), old_height, width)
+        for band in bands(old_height, height, 32):
+            np.matmul(band.weights, narrow[:, band.old], out=planes[start : start + _AT_ONCE, band.new])
+    return planes.reshape(depth, -1)
