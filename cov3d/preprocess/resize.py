@@ -77,7 +77,7 @@ def _in_plane(voxels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.
         narrow = np.empty((len(tall), width), dtype=np.float32)
         for band in bands(old_width, width, 32):
             narrow[:, band.new] = tall[:, band.old] @ band.weights.T
-        narrow = narrow.reshape(len(images), old_height, width)
+        stack = narrow.reshape(len(images), old_height, width)
         for band in bands(old_height, height, 32):
-            np.matmul(band.weights, narrow[:, band.old], out=planes[start : start + _AT_ONCE, band.new])
+            np.matmul(band.weights, stack[:, band.old], out=planes[start : start + _AT_ONCE, band.new])
     return planes.reshape(depth, -1)
