@@ -8,16 +8,13 @@ body's middle while their bases lie at its sides and back, around liver and stom
 import numpy as np
 
 from cov3d.preprocess.lungs import Segmentation
-from cov3d.preprocess.thorax import across, bounds
+from cov3d.preprocess.thorax import across, airway, bounds
 
 _AIRWAY_END = 0.25
 """Share of the lungs' depth at either end that is searched for the windpipe."""
 
 _AIRWAY_MORE = 0.3
 """At least so much larger a share of the slices must show it at one end than at the other."""
-
-_AIRWAY_LEAST = 4
-"""Grid voxels of gas in the middle of a slice, at least, that count as an airway."""
 
 _SPREAD_END = 0.15
 """Share of the lungs' depth at either end over which their distance from the middle is taken."""
@@ -39,9 +36,7 @@ def is_feet_first(segmentation: Segmentation) -> bool:
     def spread(end: slice) -> float:
         return float((columns[end] * from_middle[end]).sum() / columns[end].sum())
 
-    gas = segmentation.grid.values < segmentation.gas + 12 + 2 * segmentation.noise
-    airway = gas & segmentation.body & ~lungs & (from_middle < 0.2)[:, np.newaxis]
-    has_airway = airway.sum(axis=(1, 2)) >= _AIRWAY_LEAST
+    has_airway = airway(segmentation)
     first, last = _ends(top, bottom, _SPREAD_END)
     wider_above = spread(first) - spread(last)
     first, last = _ends(top, bottom, _AIRWAY_END)

@@ -19,6 +19,11 @@ BONE = hounsfield_to_grey(115.0)
 
 MUSCLE = hounsfield_to_grey(40.0)
 
+FILLED = 0.28
+"""Healthy lungs fill 0.3 to 0.45 of their box with air; less, and a part is consolidated, drowned or gone."""
+
+BARELY_FILLED = 0.20
+
 SHORT = 0.065
 """Lung that ends further than this from the ribs, as a share of the lungs' extent, is consolidated there, if other
 signs say so too. Healthy lungs end within 0.02 to 0.065 of what is found of the ribs."""
@@ -36,6 +41,14 @@ BASE_GAIN = 0.30
 """Depth added below, as a share of the lungs' depth, for each extent that the lowest lung falls short of the back."""
 
 BASE_MOST = 0.25
+
+AIRWAY = 0.47
+"""Windpipe and main bronchi are seen in the middle of the upper 0.47 to 0.55 of the slices of whole lungs."""
+
+AIRWAY_MOST = 0.45
+
+FRONT = 0.03
+"""Added in front of lungs that hold little air, as a share of their extent; the ribs there are cartilage, not bone."""
 
 ONE_SIDED = 0.30
 """A lung of less than this share of both is collapsed, consolidated, drowned or gone."""
@@ -65,25 +78,55 @@ def reach(segmentation: Segmentation) -> Extent:
         lungs, bone = lungs[:, ::-1], bone[:, ::-1]
     aerated = bounds(lungs)
     (top, front, right), (bottom, back, left) = aerated.first, aerated.last
+    height, width, depth = back - front, left - right, bottom - top
     lower = slice(int(top + bottom) // 2, int(bottom))  # the shoulder blades end above
-    cage, base_gap = _behind(lungs, bone, from_middle, lower, back - front)
-    consolidated = base_gap > BASE_HEALTHY
-    rows = slice(int(front + 0.3 * (back - front)), int(front + 0.75 * (back - front)) + 1)
-    back = _to_cage(back, cage, back - front, consolidated)
+    cage, base_gap = _behind(lungs, bone, from_middle, lower, height)
+    rows = slice(int(front + 0.3 * height), int(front + 0.75 * height) + 1)
+    flank = bone[lower, rows]
+    right_cage, left_cage = _beside(flank[..., ::-1], -from_middle[lower, ::-1]), _beside(flank, from_middle[lower])
+
+    filled = float(lungs.sum()) / (depth * height * width)
+    barely = filled < BARELY_FILLED
+    consolidated = filled < FILLED or base_gap > BASE_HEALTHY
+    short = 0.0 if barely else SHORT if consolidated else SHORT_FOR_SURE
+    back = _to_cage(back, cage, height, short)
     if consolidated or not ONE_SIDED < segmentation.left_share < 1 - ONE_SIDED:
-        width, flank = left - right, bone[lower, rows]
-        left = _to_cage(left, _beside(flank, from_middle[lower]), width, True)
-        right = -_to_cage(-right, _beside(flank[..., ::-1], -from_middle[lower, ::-1]) - flank.shape[2], width, True)
-    bottom += min(BASE_GAIN * max(base_gap - BASE_HEALTHY, 0.0), BASE_MOST) * (bottom - top)
+        left = _to_cage(left, left_cage, width, short)
+        right = flank.shape[2] - _to_cage(flank.shape[2] - right, right_cage, width, short)
+    if barely:
+        front -= FRONT * height
+    if consolidated:
+        bottom += depth * max(
+            min(BASE_GAIN * (base_gap - BASE_HEALTHY), BASE_MOST),
+            min(_airway_run(segmentation, int(top), int(bottom)) / AIRWAY - 1, AIRWAY_MOST),
+            0.0,
+        )
     if prone:
         front, back = lungs.shape[1] - back, lungs.shape[1] - front
     return Extent(first=(top, front, right), last=(bottom, back, left))
 
 
-def _to_cage(edge: float, cage: float, extent: float, consolidated: bool) -> float:
-    """The lungs' edge, moved to the rib cage if it falls short of it; a `cage` of NaN is not known."""
-    short = cage - edge > (SHORT if consolidated else SHORT_FOR_SURE) * extent
-    return cage - WALL * extent if short else edge
+def airway(segmentation: Segmentation) -> Mask:
+    """Shape (depth,): whether a slice shows gas outside the lungs in the body's middle, as the windpipe is."""
+    gas = segmentation.grid.values < segmentation.gas + 12 + 2 * segmentation.noise
+    middle = np.abs(across(segmentation.body)) < 0.2
+    return (gas & segmentation.body & ~segmentation.lungs & middle[:, np.newaxis]).sum(axis=(1, 2)) >= 4
+
+
+def _airway_run(segmentation: Segmentation, top: int, bottom: int) -> float:
+    """Share of the lungs' slices, from the top, through which the airway is followed, gaps of a few slices aside."""
+    seen = np.flatnonzero(airway(segmentation)[top:bottom])
+    if not seen.size:
+        return 0.0
+    gaps = np.diff(seen, prepend=-1) - 1
+    broken = np.flatnonzero(gaps > max(2, 0.04 * (bottom - top)))
+    followed = seen[: broken[0]] if broken.size else seen
+    return float(followed[-1]) / (bottom - top) if followed.size else 0.0
+
+
+def _to_cage(edge: float, cage: float, extent: float, short: float) -> float:
+    """The lungs' edge, moved to the rib cage if it falls `short` of it or more; a `cage` of NaN is not known."""
+    return max(edge, cage - WALL * extent) if cage - edge > short * extent else edge
 
 
 def across(body: Mask) -> NDArray[np.float64]:
