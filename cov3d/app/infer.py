@@ -50,7 +50,8 @@ def infer(
     names = ("predictions.csv", "manifest.csv", *submissions.FILES)
     claim_folder(output_dir, names, overwrite=overwrite, what="predictions")
     say(f"predicting {len(named)} scans with {len(members)} checkpoint{'s' * (len(members) > 1)}, on {target}")
-    processes = min(options.default_jobs(jobs), len(named))
+    processors = options.default_jobs(jobs)
+    processes = min(processors, len(named))
     with progress("predicting", len(named)) as advance:
         done: list[str] = []
 
@@ -63,6 +64,7 @@ def infer(
             members,
             device=target,
             jobs=0 if processes == 1 else processes,
+            threads=processors // processes,
             batch_size=batch_size,
             skip_errors=skip_errors,
             on_scan=on_scan,

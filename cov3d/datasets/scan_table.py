@@ -11,7 +11,7 @@ from cov3d.datasets.folds import FOLDS, deal
 from cov3d.errors import DatasetError
 from cov3d.files import write_text
 from cov3d.labels import LABELS
-from cov3d.readers import find_scans
+from cov3d.readers import A_SCAN, find_scans
 
 FILE_NAME = "scans.csv"
 COLUMNS = ("scan", "partition", "label", "fold")
@@ -48,7 +48,7 @@ def build(root: Path, seed: int) -> Built:
             raise DatasetError(f"{root} holds slices itself: give the folder above it, which holds the scans")
         scans, problems = {path.relative_to(root).as_posix(): ("test", "") for path in paths}, []
     if not scans:
-        raise DatasetError(f"no scan found under {root}: a scan is a folder of JPEG slices (1.jpg, 2.jpg, …)")
+        raise DatasetError(f"no scan found under {root}: {A_SCAN}")
     return Built(_fold(scans, seed, problems), problems)
 
 

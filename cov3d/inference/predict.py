@@ -95,6 +95,7 @@ def predict_scans(
     *,
     device: torch.device,
     jobs: int = 0,
+    threads: int = 1,
     batch_size: int = 2,
     skip_errors: bool = False,
     on_scan: Callable[[str], None] = lambda scan: None,
@@ -107,6 +108,7 @@ def predict_scans(
             severity for the severity.
         device: where the networks are.
         jobs: processes that preprocess while the network predicts; 0 for this one.
+        threads: threads that decode slices in each of them; no result depends on them.
         batch_size: scans to a forward pass.
         skip_errors: go on past scans that can't be read.
         on_scan: called with the name of each scan that is done.
@@ -120,7 +122,7 @@ def predict_scans(
     failed: dict[str, str] = {}
     found: list[NDArray[np.float32]] = []
     with torch.inference_mode():
-        for batch in _batches(scans, sizes, jobs=jobs, batch_size=batch_size):
+        for batch in _batches(_RawScans(scans, sizes, threads), jobs=jobs, batch_size=batch_size):
             readable = [item for item in batch if item.error is None]
             for item in batch:
                 if item.error is not None and not skip_errors:
@@ -198,8 +200,8 @@ class _Item:
 
 
 class _RawScans(Dataset[_Item]):
-    def __init__(self, scans: Mapping[str, Path], sizes: Sequence[Size]) -> None:
-        self.scans, self.sizes = list(scans.items()), list(sizes)
+    def __init__(self, scans: Mapping[str, Path], sizes: Sequence[Size], threads: int) -> None:
+        self.scans, self.sizes, self.threads = list(scans.items()), list(sizes), threads
 
     def __len__(self) -> int:
         return len(self.scans)
@@ -207,16 +209,16 @@ class _RawScans(Dataset[_Item]):
     def __getitem__(self, index: int) -> _Item:
         scan, path = self.scans[index]
         try:
-            preprocessed = preprocess_scan(path, self.sizes)
+            preprocessed = preprocess_scan(path, self.sizes, threads=self.threads)
         except ScanError as error:
             return _Item(scan, error=str(error))
         voxels = {size: torch.from_numpy(array)[None] for size, array in preprocessed.voxels.items()}
         return _Item(scan, voxels, preprocessed.record)
 
 
-def _batches(scans: Mapping[str, Path], sizes: Sequence[Size], *, jobs: int, batch_size: int) -> Iterator[list[_Item]]:
+def _batches(scans: _RawScans, *, jobs: int, batch_size: int) -> Iterator[list[_Item]]:
     batches = DataLoader(
-        _RawScans(scans, sizes),
+        scans,
         batch_size=batch_size,
         num_workers=jobs,
         collate_fn=list,

@@ -73,13 +73,18 @@ def preprocess(volume: Volume, sizes: Iterable[Size]) -> Preprocessed:
     )
 
 
-def preprocess_scan(path: Path, sizes: Iterable[Size]) -> Preprocessed:
+def preprocess_scan(path: Path, sizes: Iterable[Size], *, threads: int = 1) -> Preprocessed:
     """Read a scan and preprocess it.
+
+    Args:
+        path: the scan's folder or file.
+        sizes: sizes to resize to.
+        threads: threads that decode slices; the result does not depend on them.
 
     Raises:
         ScanError: the scan can't be read.
     """
-    return preprocess(read_volume(path), sizes)
+    return preprocess(read_volume(path, threads), sizes)
 
 
 def _record(located: Located) -> dict[str, Any]:

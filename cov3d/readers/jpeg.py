@@ -4,6 +4,7 @@ Slices sort by the number in their name, never by text. What can't be decoded is
 never made up from its neighbours, so every voxel of a volume was measured.
 """
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -11,13 +12,15 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from numpy.typing import NDArray
 
 from cov3d.errors import ScanError
+from cov3d.readers.decode import Picture, decode_into, size_of_first
+from cov3d.readers.threads import each
 from cov3d.volume import Volume
 
 _SUFFIXES = (".jpg", ".jpeg")
-_DECODE_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises
+_DIGITS = re.compile(r"\d+")
 
 
 def is_slice(name: str) -> bool:
@@ -25,31 +28,28 @@ def is_slice(name: str) -> bool:
     return name.lower().endswith(_SUFFIXES) and not name.startswith(".")
 
 
-def read_jpeg_folder(folder: Path) -> Volume:
+def read_jpeg_folder(folder: Path, threads: int = 1) -> Volume:
     """Read a folder of JPEG slices.
 
-    Colour is reduced to grey. Slices of another size than most are resized to it. Both the slices that can't be
-    decoded and the numbers that are missing are left out and stand in the volume's notes.
+    Colour is reduced to grey, more than 8 bits a pixel to 8. Slices of another size than most are resized to it.
+    Both the slices that can't be decoded and the numbers that are missing are left out and stand in the volume's
+    notes.
+
+    Args:
+        folder: the scan.
+        threads: threads that decode; the volume does not depend on them.
 
     Raises:
         ScanError: no slices, no numbers in their names, two slices of one number, or more than half unreadable.
     """
     numbered, notes = _numbered_slices(folder)
-    sizes, unreadable = _sizes(numbered)
-    if not sizes:
+    found = _decode_all(list(numbered.values()), threads)
+    if found is None:
         raise ScanError(f"none of the {len(numbered)} slices in {folder} can be read as JPEG: copy the scan again")
-    size = Counter(sizes.values()).most_common(1)[0][0]
-
-    voxels = np.empty((len(sizes), size[1], size[0]), dtype=np.uint8)
-    used: list[int] = []
-    for number in sizes:
-        try:
-            voxels[len(used)] = _decode(numbered[number], size)
-        except _DECODE_ERRORS:
-            unreadable.append(number)
-        else:
-            used.append(number)
-    if len(used) * 2 < len(numbered):
+    voxels, pictures = found
+    decoded = {number: picture for number, picture in zip(numbered, pictures, strict=True) if picture is not None}
+    unreadable = [number for number in numbered if number not in decoded]
+    if len(decoded) * 2 < len(numbered):
         raise ScanError(
             f"{len(unreadable)} of the {len(numbered)} slices in {folder} can't be read as JPEG: copy the scan again"
         )
@@ -61,57 +61,68 @@ def read_jpeg_folder(folder: Path) -> Volume:
         notes.append(f"slice numbers are far apart ({min(numbered)} to {max(numbered)}): are they one series?")
     elif missing:
         notes.append(f"{_count(missing, 'slice')} missing ({_in_words(runs)})")
-    if odd := [number for number in used if sizes[number] != size]:
-        notes.append(f"{_count(len(odd), 'slice')} resized to {size[0]}x{size[1]} ({_in_words(_runs(odd))})")
-    return Volume(voxels=voxels[: len(used)], path=folder, slices_found=len(numbered), notes=tuple(notes))
+    height, width = voxels.shape[1:]
+    if odd := [number for number, picture in decoded.items() if picture[:2] != (height, width)]:
+        notes.append(f"{_count(len(odd), 'slice')} resized to {width}x{height} ({_in_words(_runs(odd))})")
+    for bits in sorted({picture.bits for picture in decoded.values()} - {8}):
+        deep = [number for number, picture in decoded.items() if picture.bits == bits]
+        notes.append(
+            f"{_count(len(deep), 'slice')} of {bits} bits, their full range taken as the window "
+            f"({_in_words(_runs(deep))})"
+        )
+    return Volume(voxels=voxels, path=folder, slices_found=len(numbered), notes=tuple(notes))
 
 
-def _numbered_slices(folder: Path) -> tuple[dict[int, Path], list[str]]:
-    """The slices by number, in ascending order, and what was noted on the way."""
+def _decode_all(files: list[str], threads: int) -> tuple[NDArray[np.uint8], list[Picture | None]] | None:
+    """The voxels of the pictures that can be decoded, at the commonest size, and what each file was.
+
+    The first picture's size is tried first: it is the commonest in nearly every scan, and to look at every header
+    beforehand would be to read every file twice.
+    """
+    size = size_of_first(files)
+    for _ in range(2):
+        if size is None:
+            break
+        voxels = np.empty((len(files), *size), dtype=np.uint8)
+        pictures = each(lambda index: decode_into(files[index], voxels[index]), len(files), threads)  # noqa: B023
+        sizes = Counter(picture[:2] for picture in pictures if picture is not None)
+        commonest = sizes.most_common(1)[0][0] if sizes else None
+        if commonest == size:
+            used = [index for index, picture in enumerate(pictures) if picture is not None]
+            for place, index in enumerate(used):
+                if place != index:
+                    voxels[place] = voxels[index]
+            return voxels[: len(used)], pictures
+        size = commonest
+    return None
+
+
+def _numbered_slices(folder: Path) -> tuple[dict[int, str], list[str]]:
+    """The slices' files by number, in ascending order, and what was noted on the way."""
     try:
-        files = sorted(path for path in folder.iterdir() if is_slice(path.name) and path.is_file())
+        with os.scandir(folder) as entries:
+            files = sorted(entry.name for entry in entries if is_slice(entry.name) and entry.is_file())
     except OSError as error:
         raise ScanError(f"the scan folder {folder} can't be listed: {error.strerror}") from error
     if not files:
         raise ScanError(f"no JPEG slices (1.jpg, 2.jpg, …) in {folder}")
-    numbered: dict[int, Path] = {}
+    numbered: dict[int, str] = {}
     for file in files:
         # The last run of digits is the slice number: 7.jpg, slice_007.jpg, CT12_slice7.jpg.
-        digits = re.findall(r"\d+", file.stem)
+        digits = _DIGITS.findall(file.rpartition(".")[0])
         if not digits:
             continue
         other = numbered.setdefault(int(digits[-1]), file)
         if other != file:
             raise ScanError(
-                f"{folder} holds two slices numbered {int(digits[-1])} ({other.name}, {file.name}): "
+                f"{folder} holds two slices numbered {int(digits[-1])} ({other}, {file}): "
                 "put each series into a folder of its own"
             )
     if not numbered:
-        raise ScanError(f"no slice in {folder} has a number in its name ({files[0].name}): their order is not known")
+        raise ScanError(f"no slice in {folder} has a number in its name ({files[0]}): their order is not known")
     ignored = len(files) - len(numbered)
     notes = [f"{_count(ignored, 'image')} without a number ignored"] if ignored else []
-    return dict(sorted(numbered.items())), notes
-
-
-def _sizes(numbered: dict[int, Path]) -> tuple[dict[int, tuple[int, int]], list[int]]:
-    """Width and height by slice number, from the headers alone, and the slices without a readable one."""
-    sizes: dict[int, tuple[int, int]] = {}
-    unreadable: list[int] = []
-    for number, file in numbered.items():
-        try:
-            with Image.open(file) as image:
-                sizes[number] = image.size
-        except _DECODE_ERRORS:
-            unreadable.append(number)
-    return sizes, unreadable
-
-
-def _decode(file: Path, size: tuple[int, int]) -> np.ndarray:
-    with Image.open(file) as image:
-        grey = image.convert("L")
-    if grey.size != size:
-        grey = grey.resize(size, Image.Resampling.BILINEAR)
-    return np.asarray(grey)
+    return {number: os.path.join(folder, file) for number, file in sorted(numbered.items())}, notes  # noqa: PTH118
 
 
 def _missing(numbers: Sequence[int]) -> tuple[int, list[tuple[int, int]]]:

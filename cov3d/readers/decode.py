@@ -1,0 +1,141 @@
+"""One picture → grey pixels, by libjpeg-turbo.
+
+simplejpeg decodes the ordinary 8-bit JPEG, straight into the volume: as fast as any, and it raises on damage, where
+OpenCV and imagecodecs fill the rest of the picture with grey. What it can't do (12 and 16 bits a pixel, a PNG with a
+JPEG's name) comes seldom, so the libraries for it are imported when it does.
+"""
+
+from collections.abc import Iterable
+from io import BytesIO
+from typing import NamedTuple
+
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+
+_JPEG = b"\xff\xd8"
+_END = b"\xff\xd9"
+_LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+_MOST_PIXELS = 8192 * 8192
+"""More than any CT slice has: a header that says more is damaged, and memory is not given to it."""
+
+# What the libraries raise on a file that they can't decode, OSError for the file itself among it.
+_DECODE_ERRORS = (OSError, ValueError, RuntimeError, SyntaxError, EOFError)
+
+
+class Picture(NamedTuple):
+    """A picture as its file has it: pixels high and wide, and bits a pixel."""
+
+    height: int
+    width: int
+    bits: int
+
+
+def decode_into(file: str, target: NDArray[np.uint8]) -> Picture | None:
+    """Decode a picture into `target`, a contiguous `uint8` array (height, width).
+
+    Colour becomes grey, more than 8 bits become 8 (their full range is 0 to 255), and a picture of another size is
+    resized.
+
+    Returns:
+        The picture as it was; None if it is damaged or of no known format, and then `target` is not to be used.
+    """
+    try:
+        data = _read(file)
+        try:
+            grey, bits = simplejpeg.decode_jpeg(data, colorspace="GRAY", buffer=target)[..., 0], 8
+        except ValueError:  # damaged, larger than the target, or not an 8-bit JPEG
+            grey, bits = _decode(data)
+        if grey.shape != target.shape:
+            target[:] = _resized(grey.copy(), target.shape)
+        elif not np.may_share_memory(grey, target):
+            target[:] = grey
+    except _DECODE_ERRORS:
+        return None
+    return Picture(grey.shape[0], grey.shape[1], bits)
+
+
+def size_of_first(files: Iterable[str]) -> tuple[int, int] | None:
+    """Height and width of the first picture that can be read; None if none can."""
+    for file in files:
+        try:
+            data = _read(file)
+            if data.startswith(_JPEG):
+                frame = _frame(data)
+                return frame.height, frame.width
+            height, width = _decode(data)[0].shape
+        except _DECODE_ERRORS:
+            continue
+        return height, width
+    return None
+
+
+def _read(file: str) -> bytes:
+    with open(file, "rb", buffering=0) as stream:  # noqa: PTH123 (a Path costs more than the reading)
+        return stream.read()
+
+
+def _decode(data: bytes) -> tuple[NDArray[np.uint8], int]:
+    """Any picture, in an array of its own, and its bits a pixel."""
+    if not data.startswith(_JPEG):
+        return _decode_png(data)
+    frame = _frame(data)
+    if frame.bits == 8:
+        return simplejpeg.decode_jpeg(data, colorspace="GRAY")[..., 0], 8
+    if data.find(_END, frame.scan) < 0:  # imagecodecs would fill what is missing
+        raise ValueError("the picture is truncated")
+    import imagecodecs
+
+    return _to_8_bits(imagecodecs.jpeg8_decode(data), frame.bits), frame.bits
+
+
+def _decode_png(data: bytes) -> tuple[NDArray[np.uint8], int]:
+    from PIL import Image
+
+    with Image.open(BytesIO(data), formats=["PNG"]) as image:
+        if image.width * image.height > _MOST_PIXELS:
+            raise ValueError("the header is damaged")
+        if image.mode.startswith("I"):
+            return _to_8_bits(np.asarray(image), 16), 16
+        return np.asarray(image.convert("L")), 8
+
+
+def _to_8_bits(pixels: NDArray[np.integer], bits: int) -> NDArray[np.uint8]:
+    """`pixels` (height, width) or (height, width, red-green-blue) as grey, their full range as 0 to 255."""
+    values = pixels @ _LUMA if pixels.ndim == 3 else pixels
+    return np.rint(values * np.float32(255 / (2**bits - 1))).clip(0, 255).astype(np.uint8)
+
+
+def _resized(grey: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(grey).resize((shape[1], shape[0]), Image.Resampling.BILINEAR))
+
+
+class _Frame(NamedTuple):
+    """What a JPEG's header says; `scan` is where the compressed pixels begin."""
+
+    bits: int
+    height: int
+    width: int
+    scan: int
+
+
+def _frame(data: bytes) -> _Frame:
+    """Walk the segments of a JPEG up to its pixels.
+
+    Raises:
+        ValueError: the header is damaged.
+    """
+    at, frame = 2, None
+    while at + 4 <= len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker == 0xFF:  # padding
+            at += 1
+            continue
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) and at + 9 <= len(data):
+            frame = data[at + 4], int.from_bytes(data[at + 5 : at + 7]), int.from_bytes(data[at + 7 : at + 9])
+        at += 2 + int.from_bytes(data[at + 2 : at + 4])
+        if marker == 0xDA and frame is not None and 0 < frame[1] * frame[2] <= _MOST_PIXELS:
+            return _Frame(*frame, scan=at)
+    raise ValueError("the header is damaged")

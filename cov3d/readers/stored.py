@@ -1,0 +1,166 @@
+"""What the header of a single-file scan says, whatever the format, and the voxels behind it, plane by plane.
+
+The voxels are read here and not by SimpleITK, which hands out a truncated or damaged NIfTI or compressed MHA as if it
+were whole, ends the process on some damaged headers, and holds up to four bytes a voxel at once. Read as a stream,
+every checksum is checked and no more than a plane is held.
+"""
+
+import gzip
+import io
+import math
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cov3d.errors import ScanError
+
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A volume as its file stores it.
+
+    Attributes:
+        file: the scan.
+        data: the file of the voxels, the same one but for `.mhd`.
+        offset: bytes before the first voxel in `data`, once decompressed.
+        compression: `gzip` (the whole file), `zlib` (the voxels alone) or empty.
+        shape: voxels along each axis, the one that changes slowest first.
+        dtype: of a voxel, with its byte order.
+        steps: millimetres from a voxel to the next along each axis of `shape`, a row an axis, as
+            (left, posterior, superior) of the patient.
+        slope: Hounsfield units = slope x stored value + intercept.
+        intercept: see `slope`.
+        notes: what the header lacks.
+    """
+
+    file: Path
+    data: Path
+    offset: int
+    compression: str
+    shape: tuple[int, int, int]
+    dtype: np.dtype
+    steps: NDArray[np.float64]
+    slope: float = 1.0
+    intercept: float = 0.0
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self._has_geometry():
+            raise damaged(self.file, "the distance or direction of its voxels is zero or not a number")
+        # Known before any memory is taken for what a damaged header says. Deflate shrinks to 1 in 1032 at most.
+        most = file_size(self.data) * (1032 if self.compression else 1)
+        if self.offset + math.prod(self.shape) * self.dtype.itemsize > most:
+            raise truncated(self.data)
+
+    def _has_geometry(self) -> bool:
+        lengths = np.linalg.norm(self.steps, axis=1)
+        if not (np.isfinite(self.steps).all() and (lengths > 0).all()):
+            return False
+        return abs(float(np.linalg.det(self.steps / lengths[:, None]))) > 0.1
+
+    @property
+    def spacing(self) -> NDArray[np.float64]:
+        """Millimetres between voxels along each axis of `shape`."""
+        return np.linalg.norm(self.steps, axis=1)
+
+    def planes(self) -> Iterator[NDArray]:
+        """The voxels, a plane of the slowest axis at a time, in an array that the next plane overwrites.
+
+        Raises:
+            ScanError: the file is shorter than its header says, damaged, or can't be opened.
+        """
+        plane = np.empty(self.shape[1:], dtype=self.dtype)
+        window = memoryview(plane.view(np.uint8).reshape(-1).data)
+        try:
+            with self._open() as stream:
+                for _ in range(self.shape[0]):
+                    _fill(window, stream)
+                    yield plane
+                if self.compression:  # the checksum comes last
+                    while stream.read(_CHUNK):
+                        pass
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise truncated(self.data) from error
+        except OSError as error:
+            raise ScanError(f"{self.data} can't be read: {error.strerror}") from error
+
+    @contextmanager
+    def _open(self) -> Iterator[io.BufferedIOBase | io.RawIOBase]:
+        with gzip.open(self.data) if self.compression == "gzip" else self.data.open("rb") as stream:
+            stream.seek(self.offset)
+            yield _Inflated(stream) if self.compression == "zlib" else stream
+
+
+def damaged(file: Path, what: str) -> ScanError:
+    """The error of a header that can't be."""
+    return ScanError(f"the header of {file} is damaged ({what}): copy the scan again, or export it anew")
+
+
+def truncated(file: Path) -> ScanError:
+    """The error of a file that ends early or fails its checksum."""
+    return ScanError(f"{file} is truncated or damaged: copy the scan again")
+
+
+def file_size(file: Path) -> int:
+    """Bytes in a file.
+
+    Raises:
+        ScanError: it can't be read.
+    """
+    try:
+        return file.stat().st_size
+    except OSError as error:
+        raise ScanError(f"{file} can't be read: {error.strerror}") from error
+
+
+def volume_shape(file: Path, axes: tuple[int, ...]) -> tuple[int, int, int]:
+    """Voxels along the three axes of a volume, slowest first, from those of a header, fastest first.
+
+    Raises:
+        ScanError: it is not one volume.
+    """
+    if any(voxels < 1 for voxels in axes):
+        raise damaged(file, f"it has {' x '.join(map(str, axes))} voxels")
+    if len(axes) < 3:
+        raise ScanError(f"{file} is a picture of two dimensions: a scan is one volume of three")
+    if any(voxels > 1 for voxels in axes[3:]):
+        raise ScanError(f"{file} holds {math.prod(axes[3:])} volumes: give each in a file of its own")
+    return axes[2], axes[1], axes[0]
+
+
+def _fill(window: memoryview, stream: io.BufferedIOBase | io.RawIOBase) -> None:
+    filled = 0
+    while filled < len(window):
+        got = stream.readinto(window[filled:])
+        if not got:
+            raise EOFError
+        filled += got
+
+
+class _Inflated(io.RawIOBase):
+    """A zlib stream, read as a file; a wrong checksum raises zlib.error, an early end EOFError."""
+
+    def __init__(self, stream: io.BufferedIOBase) -> None:
+        self._stream = stream
+        self._inflate = zlib.decompressobj(wbits=47)  # with the header of zlib or of gzip
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, window: memoryview) -> int:  # type: ignore[override]
+        while not self._inflate.eof:
+            data = self._inflate.unconsumed_tail or self._stream.read(_CHUNK)
+            found = self._inflate.decompress(data, len(window))
+            if found:
+                window[: len(found)] = found
+                return len(found)
+            if not data and not self._inflate.eof:
+                raise EOFError
+        return 0
