@@ -1,6 +1,5 @@
 """Reading folders of JPEG slices: order, damage, gaps, sizes."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,7 @@ import pytest
 from PIL import Image
 
 from cov3d.errors import ScanError
-from cov3d.readers import find_scans, read_volume
+from cov3d.readers import read_volume
 from tests.conftest import write_slices
 
 
@@ -51,6 +50,76 @@ def test_a_truncated_slice_is_left_out_and_noted(tmp_path: Path) -> None:
     assert volume.notes == ("1 unreadable slice left out (3)",)
 
 
+@pytest.mark.parametrize("progressive", [False, True])
+def test_damage_within_a_slice_is_seen_too_not_filled_with_grey(tmp_path: Path, progressive: bool) -> None:
+    write_slices(tmp_path, flat([10, 20]))
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "3.jpg", progressive=progressive)
+    Image.fromarray(noise).save(tmp_path / "4.jpg", progressive=progressive)
+    whole = (tmp_path / "3.jpg").read_bytes()
+    (tmp_path / "3.jpg").write_bytes(whole[: len(whole) // 2] + whole[-2:])  # ends as a JPEG must
+    (tmp_path / "4.jpg").write_bytes(whole[:-2])  # only the end mark is gone
+    assert read_volume(tmp_path).notes == ("2 unreadable slices left out (3-4)",)
+
+
+def test_the_volume_does_not_depend_on_the_threads(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (37, 24, 40), dtype=np.uint8)
+    write_slices(tmp_path, noise)
+    (tmp_path / "9.jpg").write_bytes(b"x")
+    Image.fromarray(noise[0, :12]).save(tmp_path / "20.jpg")
+    one = read_volume(tmp_path, threads=1)
+    assert one.voxels.shape == (36, 24, 40)
+    for threads in (2, 3, 16, None):
+        other = read_volume(tmp_path, threads=threads)
+        assert np.array_equal(one.voxels, other.voxels)
+        assert one.notes == other.notes
+
+
+def test_grey_levels_are_libjpegs_own(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (3, 40, 24), dtype=np.uint8)
+    write_slices(tmp_path, noise)
+    voxels = read_volume(tmp_path).voxels
+    for number, found in enumerate(voxels, start=1):
+        with Image.open(tmp_path / f"{number}.jpg") as image:
+            assert np.array_equal(found, np.asarray(image))
+
+
+@pytest.mark.parametrize(("bits", "lossless"), [(12, False), (12, True), (16, True)])
+def test_the_full_range_of_deeper_pixels_is_the_window(tmp_path: Path, bits: int, lossless: bool) -> None:
+    import imagecodecs
+
+    most = 2**bits - 1
+    levels = [0, most // 5, most // 2, most]  # by hand: 0, 51, 127 and a half less a little, 255
+    for number, level in enumerate(levels, start=1):
+        pixels = np.full((16, 16), level, dtype=np.uint16)
+        coded = imagecodecs.jpeg8_encode(pixels, bitspersample=bits, lossless=lossless)
+        (tmp_path / f"{number}.jpg").write_bytes(coded)
+    volume = read_volume(tmp_path)
+    assert volume.voxels[:, 0, 0].tolist() == [0, 51, 127, 255]
+    assert volume.notes == (f"4 slices of {bits} bits, their full range taken as the window (1-4)",)
+    (tmp_path / "2.jpg").write_bytes((tmp_path / "2.jpg").read_bytes()[:-10])
+    assert read_volume(tmp_path).notes[0] == "1 unreadable slice left out (2)"
+
+
+def test_deep_slices_among_others_are_noted(tmp_path: Path) -> None:
+    import imagecodecs
+
+    write_slices(tmp_path, flat([10, 20, 30]))
+    colour = np.full((16, 16, 3), 4095, dtype=np.uint16)
+    (tmp_path / "2.jpg").write_bytes(imagecodecs.jpeg8_encode(colour, bitspersample=12))
+    volume = read_volume(tmp_path)
+    assert volume.voxels[:, 0, 0].tolist() == [10, 255, 30]
+    assert volume.notes == ("1 slice of 12 bits, their full range taken as the window (2)",)
+
+
+def test_a_png_with_the_name_of_a_jpeg_is_read(tmp_path: Path) -> None:
+    Image.fromarray(flat([70])[0]).save(tmp_path / "1.jpg", format="png")
+    Image.fromarray(np.full((16, 16), 65535 // 5, dtype=np.uint16)).save(tmp_path / "2.jpg", format="png")
+    volume = read_volume(tmp_path)
+    assert volume.voxels[:, 0, 0].tolist() == [70, 51]
+    assert volume.notes == ("1 slice of 16 bits, their full range taken as the window (2)",)
+
+
 def test_gaps_in_the_numbers_are_noted(tmp_path: Path) -> None:
     write_slices(tmp_path, flat([10] * 12))
     for number in (4, 5, 6, 9):
@@ -75,9 +144,30 @@ def test_slices_of_another_size_are_resized_to_the_commonest(tmp_path: Path) -> 
     assert volume.notes == ("2 slices resized to 16x16 (4-5)",)
 
 
+def test_the_first_slice_may_be_the_odd_one(tmp_path: Path) -> None:
+    write_slices(tmp_path, flat([40], side=32))
+    write_slices(tmp_path, flat([10, 20, 30], side=16), first=2)
+    (tmp_path / "4.jpg").write_bytes(b"x")
+    volume = read_volume(tmp_path)
+    assert volume.voxels.shape == (3, 16, 16)
+    assert volume.voxels[:, 0, 0].tolist() == [40, 10, 20]
+    assert volume.notes == ("1 unreadable slice left out (4)", "1 slice resized to 16x16 (1)")
+
+
+def test_slices_need_not_be_square_or_512(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (3, 30, 50), dtype=np.uint8)
+    write_slices(tmp_path, noise)
+    assert read_volume(tmp_path).voxels.shape == (3, 30, 50)
+
+
 def test_colour_becomes_grey(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8), (90, 90, 90)).save(tmp_path / "1.jpg")
-    assert read_volume(tmp_path).voxels.tolist() == [[[90] * 8] * 8]
+    Image.new("RGB", (8, 8), (200, 30, 60)).save(tmp_path / "2.jpg", quality=100, subsampling=0)
+    Image.new("RGB", (8, 8), (200, 30, 60)).save(tmp_path / "3.jpg", quality=100, keep_rgb=True)
+    voxels = read_volume(tmp_path).voxels
+    assert voxels[0].tolist() == [[90] * 8] * 8
+    luma = 0.299 * 200 + 0.587 * 30 + 0.114 * 60
+    assert np.abs(voxels[1:] - luma).max() <= 1.5
 
 
 def test_a_macs_shadow_files_are_not_slices(tmp_path: Path) -> None:
@@ -114,61 +204,11 @@ def test_a_missing_scan_and_a_file_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ScanError, match="there is no scan"):
         read_volume(tmp_path / "nowhere")
     (tmp_path / "file").write_text("x")
-    with pytest.raises(ScanError, match="not a folder of JPEG slices"):
+    with pytest.raises(ScanError, match="is no scan: a scan is a folder of JPEG slices"):
         read_volume(tmp_path / "file")
-
-
-def test_scans_are_found_at_any_depth_once_and_in_order(tmp_path: Path) -> None:
-    for name in ("b/deep/scan", "a", "b/other"):
-        write_slices(tmp_path / name, flat([10]))
-    (tmp_path / "c" / "reports").mkdir(parents=True)
-    (tmp_path / "c" / "reports" / "readme.txt").write_text("x")
-    found = find_scans([tmp_path, tmp_path / "a"])
-    assert [scan.relative_to(tmp_path).as_posix() for scan in found] == ["a", "b/deep/scan", "b/other"]
-
-
-@pytest.mark.parametrize("content", [None, ".DS_Store", "1.dcm", "1.png"])
-def test_a_folder_without_slices_among_scans_counts_as_one_so_that_its_loss_is_seen(
-    tmp_path: Path, content: str | None
-) -> None:
-    write_slices(tmp_path / "scan1", flat([10]))
-    (tmp_path / "scan2").mkdir()
-    if content:
-        (tmp_path / "scan2" / content).write_bytes(b"x")
-    assert find_scans([tmp_path]) == [tmp_path / "scan1", tmp_path / "scan2"]
-    with pytest.raises(ScanError, match="no JPEG slices"):
-        read_volume(tmp_path / "scan2")
-
-
-def test_two_links_to_one_scan_are_two_scans(tmp_path: Path) -> None:
-    write_slices(tmp_path / "elsewhere" / "scan", flat([10]))
-    (tmp_path / "root").mkdir()
-    for name in ("a", "b"):
-        (tmp_path / "root" / name).symlink_to(tmp_path / "elsewhere" / "scan")
-    assert find_scans([tmp_path / "root"]) == [tmp_path / "root" / "a", tmp_path / "root" / "b"]
-
-
-def test_a_name_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
-    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/M\xfcller"))
-    write_slices(folder, flat([10]))
-    with pytest.raises(ScanError, match="not UTF-8: rename it"):
-        find_scans([tmp_path])
 
 
 def test_numbers_far_apart_are_said_and_not_listed(tmp_path: Path) -> None:
     for number in (1, 2, 3, 4, 20231123101500):
         write_slices(tmp_path, flat([10]), first=number)
     assert read_volume(tmp_path).notes == ("slice numbers are far apart (1 to 20231123101500): are they one series?",)
-
-
-def test_a_link_back_to_a_folder_above_does_not_loop(tmp_path: Path) -> None:
-    write_slices(tmp_path / "scan", flat([10]))
-    (tmp_path / "again").symlink_to(tmp_path)
-    assert find_scans([tmp_path]) == [tmp_path / "scan"]
-
-
-@pytest.mark.parametrize("make", [lambda path: None, lambda path: path.mkdir()])
-def test_no_scan_at_all_is_an_error(tmp_path: Path, make: object) -> None:
-    make(tmp_path / "here")  # type: ignore[operator]
-    with pytest.raises(ScanError, match="no scan"):
-        find_scans([tmp_path / "here"])
