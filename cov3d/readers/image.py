@@ -53,7 +53,7 @@ def read_image(file: Path) -> Volume:
     notes = [*stored.notes, *_read_voxels(stored, as_stored)]
     if degrees > _NOTED_DEGREES:
         notes.append(f"axes {degrees:.0f} degrees off the patient's: the nearest taken")
-    depth, height, width = (float(stored.spacing[axis]) for axis in order)
+    depth, height, width = (round(float(stored.spacing[axis]), 6) for axis in order)  # float32 in NIfTI
     spacing = None if metaimage.NO_SPACING in stored.notes else (depth, height, width)
     if spacing and not (_SPACING_MM[0] <= min(spacing) and max(spacing) <= _SPACING_MM[1]):
         spacing = None
@@ -89,9 +89,9 @@ def _read_voxels(stored: Stored, target: NDArray[np.uint8]) -> list[str]:
         grey[...] = scratch
     if min(gas, tissue) < _LEAST_SHARE * target.size:
         raise ScanError(
-            f"{stored.file} is not in Hounsfield units: its values, {lowest:g} to {highest:g}, have "
-            f"{'no gas' if gas < tissue else 'no tissue'} among them. Give the CT itself as it came from the scanner, "
-            "not windowed or rescaled; label maps belong into a folder called masks"
+            f"{stored.file} is not in Hounsfield units (values from {lowest:g} to {highest:g}, "
+            f"{'no gas' if gas < tissue else 'no tissue'} among them): give the CT as it came from the scanner, not "
+            "windowed or rescaled, and keep label maps in a folder called masks"
         )
     return [f"{no_number} voxels without a number taken as air"] if no_number else []
 

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import SimpleITK
 
 from cov3d.app.app import COMMANDS, Cov3d
 from cov3d.datasets.phantom import write_phantom
-from tests.conftest import Ended, write_slices
+from tests.conftest import Ended, sphere_chest, write_slices
 
 Command = Callable[..., Ended]
 SCANS = 12
@@ -208,6 +209,33 @@ def test_preprocess_makes_a_missing_table_and_says_so(cov3d: Command, tmp_path: 
     assert "made the scan table" in ended.out
     assert (tmp_path / "scans.csv").exists()
     assert (tmp_path / "s" / "manifest.csv").exists()
+
+
+def test_files_in_hounsfield_units_go_the_same_way_as_slices(cov3d: Command, trained: Path, tmp_path: Path) -> None:
+    grey = sphere_chest()
+    grey[6:10, 36:60, 20:36] = 200  # head and feet, right and left differ
+    write_slices(tmp_path / "d" / "slices", grey)
+    hounsfield = np.rint(grey * (1500 / 255) - 1150).astype(np.int16)
+    image = SimpleITK.GetImageFromArray(hounsfield[::-1])  # as scanners number them, from the feet
+    image.SetSpacing((1.5, 1.25, 5.0))
+    for name in ("patient/ct.nii.gz", "masks/ct.nii.gz"):
+        (tmp_path / "d" / name).parent.mkdir()
+        SimpleITK.WriteImage(image, str(tmp_path / "d" / name))
+    ended = cov3d("preprocess", "--data", tmp_path / "d", "--size", "tiny", "--jobs", 1)
+    assert ended.code == 0, ended.err
+    manifest = pd.read_csv(tmp_path / "d" / "preprocessed" / "tiny" / "manifest.csv").set_index("scan")
+    assert manifest.index.tolist() == ["patient/ct.nii.gz", "slices"]
+    assert manifest.loc["patient/ct.nii.gz", ["spacing_z", "spacing_y", "spacing_x"]].tolist() == [5.0, 1.25, 1.5]
+    volumes = tmp_path / "d" / "preprocessed" / "tiny" / "volumes"
+    one, other = (np.load(volumes / f"{scan}.npy").astype(int) for scan in manifest.index)
+    assert np.abs(one - other).mean() < 2
+    assert all(np.abs(np.flip(one, axis) - other).mean() > 4 for axis in (0, 2))
+    ended = cov3d(
+        *("infer", "--checkpoint", trained / "presence.safetensors", "--output-dir", tmp_path / "out"),
+        *("--scans", tmp_path / "d" / "patient" / "ct.nii.gz", "--scans", tmp_path / "d" / "slices", "--jobs", 1),
+    )
+    assert ended.code == 0, ended.err
+    assert pd.read_csv(tmp_path / "out" / "predictions.csv")["scan"].tolist() == manifest.index.tolist()
 
 
 def refusals(data: Path, trained: Path, tmp: Path) -> dict[str, tuple[list[object], str]]:

@@ -204,12 +204,12 @@ def test_pictures_colours_and_vectors_are_refused(tmp_path: Path, suffix: str) -
 @pytest.mark.parametrize(
     ("values", "lacking"),
     [
-        (np.random.default_rng(0).integers(0, 2, (5, 6, 7)).astype(np.uint8), "0 to 1, have no gas"),  # a mask
+        (np.random.default_rng(0).integers(0, 2, (5, 6, 7)).astype(np.uint8), "0 to 1, no gas"),  # a mask
         (np.random.default_rng(0).integers(0, 256, (5, 6, 7)).astype(np.uint8), "no gas"),  # windowed already
         (hounsfield() + np.int16(1124), "no gas"),  # an intercept left out
         (hounsfield(dtype="float32") / 1500, "no gas"),  # normalised
         (hounsfield() - np.int16(1500), "no tissue"),  # an intercept applied twice
-        (np.zeros((5, 6, 7), np.int16), "0 to 0, have no gas"),
+        (np.zeros((5, 6, 7), np.int16), "0 to 0, no gas"),
         (np.full((5, 6, 7), np.nan, np.float32), "no gas|no tissue"),
     ],
 )
@@ -353,7 +353,7 @@ def test_a_real_scan_equals_its_own_jpegs(real_ct: Path, name: str) -> None:
 
 
 def test_a_real_label_map_is_refused(real_ct: Path) -> None:
-    with pytest.raises(ScanError, match=r"0 to 1, have no gas.*label maps"):
+    with pytest.raises(ScanError, match=r"0 to 1, no gas.*label maps"):
         read_volume(real_ct / "chest_lungs.nii.gz")
 
 
