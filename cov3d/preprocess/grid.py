@@ -5,11 +5,9 @@ from dataclasses import dataclass, replace
 import cc3d
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
+from cov3d.preprocess.morphology import Mask, dilated, eroded
 from cov3d.volume import hounsfield_to_grey
-
-Mask = NDArray[np.bool_]
 
 DEPTH = 100
 """About so many grid voxels span the volume's depth."""
@@ -86,33 +84,18 @@ def trunk(tissue: Mask, opening: int, unseen: Mask | None = None) -> Mask:
         opening: half-width, in pixels, of the square that it is opened with.
         unseen: what was not measured; a chest wall that it cuts down to a sliver is not opened away.
     """
-    size = 2 * opening + 1
-    if unseen is None:
-        opened = in_plane(ndimage.minimum_filter1d, tissue, size, outside=1)
-    else:
-        opened = in_plane(ndimage.minimum_filter1d, tissue | unseen, size, outside=1) & ~unseen
+    opened = eroded(tissue, opening) if unseen is None else eroded(tissue | unseen, opening) & ~unseen
     if not opened.any():
         return opened
     largest = cc3d.largest_k(opened, k=1, connectivity=6).astype(bool)
-    return in_plane(ndimage.maximum_filter1d, largest, size + 2, outside=0) & tissue
-
-
-def in_plane(filter1d: object, mask: Mask, size: int, *, outside: int) -> Mask:
-    """A minimum (erosion) or maximum (dilation) filter over squares of `size` pixels within slices.
-
-    `outside` is what lies beyond the border, 0 or 1.
-    """
-    out = mask.view(np.uint8)
-    for axis in (1, 2):
-        out = filter1d(out, size, axis=axis, mode="constant", cval=outside)  # type: ignore[operator]
-    return out.view(np.bool_)
+    return dilated(largest, opening + 1) & tissue
 
 
 def _body_extent(voxels: NDArray[np.uint8]) -> tuple[slice, slice]:
     """Rows and columns that the body takes up, with a little air around it, found on a coarse look."""
     depth, height, width = voxels.shape
     by = max(1, min(height, width) // 64)
-    coarse = block_mean(voxels[:: max(1, depth // 24)], (1, by, by))
+    coarse = block_mean(voxels[:: -(-depth // 20)], (1, by, by))
     body = trunk(coarse > TISSUE, opening=1)
     if not body.any():
         return slice(0, height), slice(0, width)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cov3d.preprocess.grid import Mask
 from cov3d.preprocess.lungs import Segmentation
+from cov3d.preprocess.morphology import Mask
 from cov3d.volume import hounsfield_to_grey
 
 BONE = hounsfield_to_grey(115.0)
