@@ -86,8 +86,9 @@ def test_phantoms_lungs_are_held_and_boxed_tightly(grade: str | None, slices: in
     box, kind, _ = crop_of(scan.voxels)
     held, tight = held_and_tight(scan.mask > 0, box)
     assert kind == "lungs"
-    assert held >= 0.995
-    assert tight <= 1.3
+    assert held >= 0.999
+    # Where fluid has taken the lung's place, the box holds it too.
+    assert tight <= (1.3 if max(scan.findings.effusion) == 0 else 1.5)
 
 
 def test_real_lungs_are_held_and_boxed_tightly(real_ct: Path) -> None:
@@ -98,5 +99,5 @@ def test_real_lungs_are_held_and_boxed_tightly(real_ct: Path) -> None:
     box, kind, _ = crop_of(volume.voxels)
     held, tight = held_and_tight(lungs, box)
     assert kind == "lungs"
-    assert held >= 0.995
-    assert tight <= 1.3
+    assert held >= 0.999
+    assert tight <= 1.2

@@ -84,7 +84,7 @@ def draw_acquisition(
     thin = thickness < 2.5
     return Acquisition(
         frame=frame,
-        noise=float(rng.uniform(12, 38)) if thin else float(rng.uniform(6, 18)),
+        noise=float(rng.uniform(12, 50)) if thin else float(rng.uniform(7, 26)),
         grain=float(rng.uniform(0.5, 1.3)),
         softness=float(rng.uniform(0.8, 2.0)),
         gas=float(np.clip(rng.normal(25, 25), 0, 100)),

@@ -51,6 +51,7 @@ class Person:
         rib_pitch, rib_drop: distance between ribs; how far a rib falls from back to front.
         lung: density of healthy lung at the middle of the chest.
         gradient: how much denser the back of the lungs is than their front.
+        twigs: radius of the finest vessels drawn, mm.
         blood, organ: density of blood (contrast medium raises it) and of liver and muscle.
         bone: scale of the bones' density.
         septum: half-width of the tissue between the lungs at the front.
@@ -75,6 +76,7 @@ class Person:
     rib_drop: float
     lung: float
     gradient: float
+    twigs: float
     blood: float
     organ: float
     bone: float
@@ -134,8 +136,9 @@ def draw_person(rng: np.random.Generator) -> Person:
         flat=float(rng.uniform(2, 12)),
         rib_pitch=float(rng.uniform(22, 27)) * width / 130,
         rib_drop=float(rng.uniform(75, 120)),
-        lung=-790 - 120 * inspiration + float(rng.normal(0, 15)),
-        gradient=float(rng.uniform(15, 80)),
+        lung=-775 - 165 * inspiration + float(rng.normal(0, 22)),
+        gradient=float(rng.uniform(10, 80)),
+        twigs=float(rng.uniform(0.36, 0.72)),
         blood=float(rng.uniform(120, 280)) if rng.random() < 0.12 else float(rng.uniform(32, 52)),
         organ=float(rng.uniform(40, 62)),
         bone=float(rng.uniform(0.7, 1.15)),

@@ -75,9 +75,9 @@ def build_chest(
     _add_nodules(findings, grid, places, fields, rng)
     beads = vessels.join(
         [
-            vessels.grow(root, vessels.tips_in(fields[side], places, count, rng), radius, rng)
+            vessels.grow(root, vessels.tips_in(fields[side], places, count, rng), person.twigs, rng)
             for side, roots in zip((Field.RIGHT, Field.LEFT), organs.roots, strict=True)
-            for root, count, radius in zip(roots, (330, 230), (0.72, 0.7), strict=True)
+            for root, count in zip(roots, (330, 230), strict=True)
         ]
     )
     edge = max(1.2 * frame.pixel, softness)

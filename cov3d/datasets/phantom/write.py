@@ -23,7 +23,7 @@ from cov3d.datasets.phantom.scan import make_scan
 from cov3d.errors import DatasetError, OutputError
 from cov3d.labels import NON_COVID, SEVERITIES
 
-VERSION = 1
+VERSION = 2
 """Changes whenever the same seed no longer gives the same voxels."""
 
 NOTICE = (
