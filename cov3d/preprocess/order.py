@@ -8,13 +8,22 @@ body's middle while their bases lie at its sides and back, around liver and stom
 import numpy as np
 
 from cov3d.preprocess.lungs import Segmentation
-from cov3d.preprocess.thorax import across, airway, bounds
+from cov3d.preprocess.thorax import across, bounds
 
 _AIRWAY_END = 0.25
 """Share of the lungs' depth at either end that is searched for the windpipe."""
 
 _AIRWAY_MORE = 0.3
 """At least so much larger a share of the slices must show it at one end than at the other."""
+
+_AIRWAY_WITHIN = 0.1
+"""Half-widths of the body from its middle within which the windpipe is looked for."""
+
+_AIRWAY_LEAST = 4
+"""Grid voxels of gas there, at least, that count as a windpipe."""
+
+_GAS = 8
+"""Grey levels above the level of gas that still count as gas."""
 
 _SPREAD_END = 0.15
 """Share of the lungs' depth at either end over which their distance from the middle is taken."""
@@ -36,7 +45,10 @@ def is_feet_first(segmentation: Segmentation) -> bool:
     def spread(end: slice) -> float:
         return float((columns[end] * from_middle[end]).sum() / columns[end].sum())
 
-    has_airway = airway(segmentation)
+    # The windpipe is looked for in the lungs' mask too, which at coarse resolution swallows it.
+    gas = segmentation.grid.values < segmentation.gas + _GAS + 2 * segmentation.noise
+    narrow = (gas & segmentation.body & (from_middle < _AIRWAY_WITHIN)[:, np.newaxis]).sum(axis=(1, 2))
+    has_airway = narrow >= _AIRWAY_LEAST
     first, last = _ends(top, bottom, _SPREAD_END)
     wider_above = spread(first) - spread(last)
     first, last = _ends(top, bottom, _AIRWAY_END)
