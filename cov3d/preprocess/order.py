@@ -25,6 +25,9 @@ _AIRWAY_LEAST = 4
 _GAS = 8
 """Grey levels above the level of gas that still count as gas."""
 
+_CUT = 0.3
+"""Share of the largest slice of lung that the scan's first slice holds at least, where lungs are cut off."""
+
 _SPREAD_END = 0.15
 """Share of the lungs' depth at either end over which their distance from the middle is taken."""
 
@@ -39,6 +42,9 @@ def is_feet_first(segmentation: Segmentation) -> bool:
         return False
     extent = bounds(lungs)
     top, bottom = int(extent.first[0]), int(extent.last[0])
+    areas = lungs.sum(axis=(1, 2))
+    if areas[0] > _CUT * areas.max():
+        return False  # what would be the bases is cut off: bowel gas may pass for a windpipe at the other end
     from_middle = np.abs(across(segmentation.body))
     columns = lungs.sum(axis=1)
 
