@@ -18,6 +18,12 @@ WIDTH = 128
 TISSUE = hounsfield_to_grey(-300.0)
 """Above: tissue. Even dense ground glass stays below it; consolidation does not."""
 
+_OPENING = 2
+"""Half-width of the square opening that parts the body from what touches it, in grid voxels of about 3 mm."""
+
+_THIN_WALL = 9
+"""Grid voxels beyond the opened trunk within which tissue may still be the body's."""
+
 _ROOM = 0.04
 """Share of the body's width that is kept around it: the air outside is measured there."""
 
@@ -77,18 +83,24 @@ def _added(parts: list[NDArray[np.integer]], dtype: type[np.unsignedinteger]) ->
     return total
 
 
-def trunk(tissue: Mask, opening: int, unseen: Mask | None = None) -> Mask:
+def trunk(tissue: Mask, unseen: Mask | None = None) -> Mask:
     """The largest connected piece of tissue after an in-plane opening that takes table, clothes and arms off it.
 
+    It lacks chest walls that are thinner than the opening; `with_thin_walls` brings them back.
+
     Args:
-        opening: half-width, in pixels, of the square that it is opened with.
         unseen: what was not measured; a chest wall that it cuts down to a sliver is not opened away.
     """
-    opened = eroded(tissue, opening) if unseen is None else eroded(tissue | unseen, opening) & ~unseen
+    opened = eroded(tissue, _OPENING) if unseen is None else eroded(tissue | unseen, _OPENING) & ~unseen
     if not opened.any():
         return opened
     largest = cc3d.largest_k(opened, k=1, connectivity=6).astype(bool)
-    return dilated(largest, opening + 1) & tissue
+    return dilated(largest, _OPENING + 1) & tissue
+
+
+def with_thin_walls(core: Mask, tissue: Mask) -> Mask:
+    """The trunk with the tissue near it: the chest wall of a child, and at times a part of the table."""
+    return dilated(core, _THIN_WALL) & tissue
 
 
 def _body_extent(voxels: NDArray[np.uint8]) -> tuple[slice, slice]:
@@ -96,7 +108,7 @@ def _body_extent(voxels: NDArray[np.uint8]) -> tuple[slice, slice]:
     depth, height, width = voxels.shape
     by = max(1, min(height, width) // 64)
     coarse = block_mean(voxels[:: -(-depth // 20)], (1, by, by))
-    body = trunk(coarse > TISSUE, opening=1)
+    body = trunk(coarse > TISSUE)
     if not body.any():
         return slice(0, height), slice(0, width)
     rows, columns = (np.flatnonzero(body.any(axis=axes)) for axes in ((0, 2), (0, 1)))

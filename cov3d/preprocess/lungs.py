@@ -13,12 +13,15 @@ import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
-from cov3d.preprocess.grid import TISSUE, Grid, reduce, trunk
+from cov3d.preprocess.grid import TISSUE, Grid, reduce, trunk, with_thin_walls
 from cov3d.preprocess.morphology import Mask, dilated, eroded
 from cov3d.volume import hounsfield_to_grey
 
 OPAQUE = hounsfield_to_grey(-650.0)
 """Above: lung with less air than it should have. In healthy lungs 3 to 5 % is: vessels."""
+
+_OFF_THE_SKIN = (3, 5)
+"""Grid voxels in front of and behind the trunk at which the air around it is looked for."""
 
 _PADDING = 4.0
 """At or below: no measurement (outside the round field of view), not air."""
@@ -69,8 +72,9 @@ def segment(voxels: NDArray[np.uint8]) -> Segmentation:
     values = grid.values
     tissue = values > TISSUE
     padding = _padding(values)
-    around = ~trunk(tissue, 2, padding) & ~padding
-    outside, gas, noise = _outside(values, around, padding)
+    core = trunk(tissue, padding)
+    around = ~(with_thin_walls(core, tissue) | padding)
+    outside, gas, noise = _outside(values, around, padding, core)
     body = ~(outside | padding)
     lungs = _lungs(values, body & ~tissue, gas, noise)
     inner = values[eroded(lungs, 1)]
@@ -93,7 +97,7 @@ def _padding(values: NDArray[np.float32]) -> Mask:
     return dilated(padding, 1)
 
 
-def _outside(values: NDArray[np.float32], around: Mask, padding: Mask) -> tuple[Mask, float, float]:
+def _outside(values: NDArray[np.float32], around: Mask, padding: Mask, core: Mask) -> tuple[Mask, float, float]:
     """The air around the body, its grey level and the noise in it.
 
     Pockets are taken slice by slice: within one slice nothing inside a whole chest wall is joined to the border.
@@ -111,7 +115,7 @@ def _outside(values: NDArray[np.float32], around: Mask, padding: Mask) -> tuple[
         meets[face] = True
     if padding.any():
         meets[labels[dilated(padding, 1)]] = True
-    for place in _surely_outside(labels, around, padding):
+    for place in _surely_outside(labels, padding, core):
         if (place > 0).any(axis=1).mean() > 0.85:  # else the field of view is within the chest, and it may be lung
             sure[place] = True
     meets[0] = sure[0] = False
@@ -122,19 +126,21 @@ def _outside(values: NDArray[np.float32], around: Mask, padding: Mask) -> tuple[
     return (meets & ~lung_like)[labels], gas, noise
 
 
-def _surely_outside(labels: NDArray[np.integer], around: Mask, padding: Mask) -> list[NDArray[np.integer]]:
-    """Labels, (slices, n), at places where no lung is: the image's corners, and, since a round field of view has
-    none, in front of and behind the middle of the trunk."""
-    trunk_columns = (~(around | padding)).sum(axis=(0, 1))
-    columns = np.arange(len(trunk_columns))
-    middle = round(float((trunk_columns * columns).sum() / max(trunk_columns.sum(), 1)))
-    room = len(columns) // 25
-    band = slice(max(0, middle - room), middle + room + 1)
-    seen = ~padding[:, :, band]
-    front, back = seen.argmax(axis=1), seen.shape[1] - 1 - seen[:, ::-1].argmax(axis=1)
-    ends = [np.take_along_axis(labels[:, :, band], row[:, np.newaxis], axis=1)[:, 0] for row in (front, back)]
-    corners = [labels[:, row, column, np.newaxis] for row in (0, -1) for column in (0, -1)]
-    return ends + corners
+def _surely_outside(labels: NDArray[np.integer], padding: Mask, core: Mask) -> list[NDArray[np.integer]]:
+    """Labels, (slices, n), at places where no lung is: the image's corners, and in front of and behind the middle of
+    the trunk, both at its skin (a table may hide the rest) and at the border (a round field of view has no corners)."""
+    _, height, width = core.shape
+    columns = core.sum(axis=(0, 1))
+    middle = round(float((columns * np.arange(width)).sum() / max(columns.sum(), 1)))
+    band = slice(max(0, middle - width // 25), middle + width // 25 + 1)
+    seen, trunk_here = ~padding[:, :, band], core[:, :, band]
+    ends = [seen.argmax(axis=1), height - 1 - seen[:, ::-1].argmax(axis=1)]
+    for off in _OFF_THE_SKIN:
+        front = np.where(trunk_here.any(axis=1), trunk_here.argmax(axis=1) - off, 0)
+        back = np.where(trunk_here.any(axis=1), height - 1 - trunk_here[:, ::-1].argmax(axis=1) + off, height - 1)
+        ends += [np.maximum(front, ends[0]), np.minimum(back, ends[1])]
+    places = [np.take_along_axis(labels[:, :, band], row[:, np.newaxis], axis=1)[:, 0] for row in ends]
+    return places + [labels[:, row, column, np.newaxis] for row in (0, -1) for column in (0, -1)]
 
 
 def _gas(values: NDArray[np.float32], air: Mask, around: Mask) -> tuple[float, float]:
@@ -159,8 +165,8 @@ def _lungs(values: NDArray[np.float32], air: Mask, gas: float, noise: float) -> 
     with np.errstate(invalid="ignore"):
         mean = np.bincount(which, grey) / sizes
         spread = np.sqrt(np.maximum(np.bincount(which, grey**2) / sizes - mean**2, 0))
-    even = spread < max(4.0, 1.3 * noise)
-    nothing = even & (mean < gas + _FOAM) | (mean < gas + _GAS) & (spread < max(6.0, 1.6 * noise))
+    foam = (spread < 4.0) & (mean < gas + _FOAM)
+    nothing = foam | (mean < gas + _GAS) & (spread < max(6.0, 1.6 * noise))
     kept = (sizes >= max(0.02 * sizes[1:].max(), 20)) & ~nothing
     kept[0] = False
     if not kept.any():
