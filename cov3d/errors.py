@@ -2,7 +2,7 @@
 
 Cov3dError                     bad input or usage: the command line prints the sentence and exits 2
 ├── ScanError                  one scan can't be read or used; `--skip-errors` goes on past it
-├── DatasetError               a dataset's folders, scan table or severity files are not as they should be
+├── DatasetError               a dataset's folders, scan table, severity files or overrides are not as they should be
 ├── StoreError                 the store of preprocessed volumes is missing, incomplete or of other settings
 ├── CheckpointError            a file is not a checkpoint of ours, or does not fit what is asked of it
 ├── WeightsError               pretrained weights can't be fetched or don't fit
@@ -20,7 +20,7 @@ class ScanError(Cov3dError):
 
 
 class DatasetError(Cov3dError):
-    """A dataset's folders, scan table or severity files are not as they should be."""
+    """A dataset's folders, scan table, severity files or overrides are not as they should be."""
 
 
 class StoreError(Cov3dError):

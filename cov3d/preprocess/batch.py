@@ -8,12 +8,22 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 
 from threadpoolctl import threadpool_limits
 
 from cov3d.errors import ScanError
+from cov3d.preprocess.overrides import Override, in_force
 from cov3d.preprocess.pipeline import preprocess_scan
 from cov3d.preprocess.store import Store
+
+
+@dataclass(frozen=True)
+class Task:
+    """One scan to preprocess: where it is, and a person's box for it."""
+
+    path: Path
+    override: Override | None = None
 
 
 @dataclass
@@ -29,6 +39,7 @@ def preprocess_scans(
     scans: Mapping[str, Path],
     store: Store,
     *,
+    overrides: Mapping[str, Override] = MappingProxyType({}),
     jobs: int = 1,
     skip_errors: bool = False,
     on_scan: Callable[[Outcome], None] = lambda outcome: None,
@@ -36,6 +47,7 @@ def preprocess_scans(
     """Preprocess `scans` (path by name) into the store; what is there already stays as it is.
 
     Args:
+        overrides: boxes given by a person, by scan. A scan in the store whose box was another then is done again.
         jobs: processes; each works on one scan at a time with one thread.
         skip_errors: go on past scans that can't be read; their errors are in the outcome.
         on_scan: called after each scan with the outcome so far.
@@ -43,9 +55,9 @@ def preprocess_scans(
     Raises:
         ScanError: a scan can't be read, or a worker was killed. What was done by then is in the store.
     """
-    outcome = Outcome(present=[scan for scan in scans if store.has(scan)])
+    outcome = Outcome(present=[scan for scan in scans if _is_done(scan, store, overrides.get(scan))])
     here = set(outcome.present)
-    todo = {scan: path for scan, path in scans.items() if scan not in here}
+    todo = {scan: Task(path, overrides.get(scan)) for scan, path in scans.items() if scan not in here}
     on_scan(outcome)
     for scan, error in _run(todo, store, jobs):
         if error is None:
@@ -58,11 +70,15 @@ def preprocess_scans(
     return outcome
 
 
-def _run(todo: Mapping[str, Path], store: Store, jobs: int) -> Iterator[tuple[str, str | None]]:
+def _is_done(scan: str, store: Store, override: Override | None) -> bool:
+    return store.has(scan) and in_force(store.record(scan), override)
+
+
+def _run(todo: Mapping[str, Task], store: Store, jobs: int) -> Iterator[tuple[str, str | None]]:
     if jobs == 1 or len(todo) < 2:
         with threadpool_limits(1):
-            for scan, path in todo.items():
-                yield scan, _work(scan, path, store)
+            for scan, task in todo.items():
+                yield scan, _work(scan, task, store)
         return
     # Spawned, not forked: a fork of a process with threads may hang.
     context = multiprocessing.get_context("spawn")
@@ -78,14 +94,14 @@ def _run(todo: Mapping[str, Path], store: Store, jobs: int) -> Iterator[tuple[st
 
 
 def _bounded(
-    pool: ProcessPoolExecutor, todo: Iterable[tuple[str, Path]], store: Store, ahead: int
+    pool: ProcessPoolExecutor, todo: Iterable[tuple[str, Task]], store: Store, ahead: int
 ) -> Iterator[tuple[str, str | None]]:
     """Results as they come, with never more than `ahead` scans handed out."""
     waiting: dict[Future[str | None], str] = {}
     scans = iter(todo)
     while True:
-        for scan, path in islice(scans, ahead - len(waiting)):
-            waiting[pool.submit(_work, scan, path, store)] = scan
+        for scan, task in islice(scans, ahead - len(waiting)):
+            waiting[pool.submit(_work, scan, task, store)] = scan
         if not waiting:
             return
         finished, _ = wait(waiting, return_when=FIRST_COMPLETED)
@@ -98,10 +114,10 @@ def _start_worker() -> None:
     threadpool_limits(1)
 
 
-def _work(scan: str, path: Path, store: Store) -> str | None:
+def _work(scan: str, task: Task, store: Store) -> str | None:
     """Preprocess one scan; the sentence that says what is wrong with it, or None."""
     try:
-        store.write(scan, preprocess_scan(path, [store.size]))
+        store.write(scan, preprocess_scan(task.path, [store.size], override=task.override, draw=True))
     except ScanError as error:
         return str(error)
     return None

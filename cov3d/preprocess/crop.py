@@ -10,7 +10,7 @@ from cov3d.preprocess.grid import Grid
 from cov3d.preprocess.lungs import Segmentation
 from cov3d.preprocess.thorax import Extent, bounds, reach
 
-CropKind = Literal["lungs", "fallback"]
+CropKind = Literal["lungs", "fallback", "override"]
 
 MARGIN = 1
 """Grid voxels added around the lungs: what the reduced grid can't resolve."""
@@ -34,9 +34,17 @@ class Box:
     x1: int
 
     @property
+    def bounds(self) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
+        """First voxel and the one past the last, along (depth, height, width)."""
+        return (self.z0, self.z1), (self.y0, self.y1), (self.x0, self.x1)
+
+    @property
     def slices(self) -> tuple[slice, slice, slice]:
         """Indices that cut the box out of an array (depth, height, width)."""
         return slice(self.z0, self.z1), slice(self.y0, self.y1), slice(self.x0, self.x1)
+
+    def __str__(self) -> str:
+        return f"z {self.z0}–{self.z1}, y {self.y0}–{self.y1}, x {self.x0}–{self.x1}"
 
 
 @dataclass(frozen=True)
@@ -45,7 +53,8 @@ class Crop:
 
     Attributes:
         box: what is kept.
-        kind: `lungs`, or `fallback` where none were found and the whole body is kept.
+        kind: `lungs`, `fallback` where none were found and the whole body is kept, or `override` where a person gave
+            the box.
         lung_share: lung over body, both by volume, 0 to 1.
         lung_voxels: lung volume in voxels of the canonical volume.
     """

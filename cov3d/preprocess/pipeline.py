@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 
 from cov3d.preprocess import crop as cropping
 from cov3d.preprocess import grid, lungs
+from cov3d.preprocess.crop import Box
 from cov3d.preprocess.order import is_feet_first
+from cov3d.preprocess.overrides import Override
+from cov3d.preprocess.preview import preview
 from cov3d.preprocess.resize import resize
 from cov3d.preprocess.sizes import Size
 from cov3d.readers import read_volume
@@ -23,6 +26,7 @@ ALGORITHM = 2
 
 FEET_FIRST = "slices stored feet first: turned"
 NO_LUNGS = "no lungs found: the whole body is kept"
+OVERRIDDEN = "box given by a person"
 
 RECORD_COLUMNS = (
     *("scan", "slices_found", "slices_used", "depth", "height", "width"),
@@ -38,10 +42,12 @@ class Preprocessed:
     Attributes:
         voxels: `uint8` arrays of (depth, height, width), by size.
         record: the scan's row of the manifest, by column, without its name.
+        preview: a small picture of the scan and its crop (WebP), where one was asked for.
     """
 
     voxels: dict[Size, NDArray[np.uint8]]
     record: dict[str, Any]
+    preview: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -63,34 +69,61 @@ def locate(volume: Volume) -> Located:
     return Located(volume, segmentation, cropping.find_crop(segmentation, (depth, height, width)))
 
 
-def preprocess(volume: Volume, sizes: Iterable[Size]) -> Preprocessed:
-    """Crop a volume to its lungs and resize it to each of `sizes`."""
+def preprocess(
+    volume: Volume, sizes: Iterable[Size], *, override: Box | None = None, draw: bool = False
+) -> Preprocessed:
+    """Crop a volume to its lungs and resize it to each of `sizes`.
+
+    Args:
+        volume: the scan.
+        sizes: sizes to resize to.
+        override: a person's box within the volume, to crop to instead.
+        draw: also draw the preview.
+    """
     located = locate(volume)
-    inside = located.volume.voxels[located.crop.box.slices]
+    if override is not None:
+        located = _overridden(located, override)
+    voxels, box = located.volume.voxels, located.crop.box
+    inside = voxels[box.slices]
     return Preprocessed(
         voxels={size: resize(inside, size.shape) for size in sizes},
         record=_record(located),
+        preview=preview(voxels, located.segmentation, box, volume.spacing) if draw else None,
     )
 
 
-def preprocess_scan(path: Path, sizes: Iterable[Size], *, threads: int = 1) -> Preprocessed:
+def preprocess_scan(
+    path: Path, sizes: Iterable[Size], *, threads: int = 1, override: Override | None = None, draw: bool = False
+) -> Preprocessed:
     """Read a scan and preprocess it.
 
     Args:
         path: the scan's folder or file.
         sizes: sizes to resize to.
         threads: threads that decode slices; the result does not depend on them.
+        override: a person's box for this scan.
+        draw: also draw the preview.
 
     Raises:
-        ScanError: the scan can't be read.
+        ScanError: the scan can't be read, or the person's box does not fit it.
     """
-    return preprocess(read_volume(path, threads), sizes)
+    volume = read_volume(path, threads)
+    if override is None:
+        return preprocess(volume, sizes, draw=draw)
+    override.check_fits(volume)
+    return preprocess(volume, sizes, override=override.box, draw=draw)
+
+
+def _overridden(located: Located, box: Box) -> Located:
+    note = f"{OVERRIDDEN}, in place of {located.crop.box} ({located.crop.kind})"
+    volume = replace(located.volume, notes=(*located.volume.notes, note))
+    return replace(located, volume=volume, crop=replace(located.crop, box=box, kind="override"))
 
 
 def _record(located: Located) -> dict[str, Any]:
     volume, segmentation, crop = located.volume, located.segmentation, located.crop
-    depth, height, width = volume.voxels.shape
     notes = [*volume.notes, *([NO_LUNGS] if crop.kind == "fallback" else [])]
+    depth, height, width = volume.voxels.shape
     millilitres = None
     if volume.spacing is not None:
         millilitres = round(crop.lung_voxels * float(np.prod(volume.spacing)) / 1000.0)

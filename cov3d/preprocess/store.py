@@ -1,8 +1,9 @@
 """The store of preprocessed volumes: `<data>/preprocessed/<size>/`.
 
-`volumes/<scan>.npy` holds a volume, `records/<scan>.json` its row of the manifest, `settings.json` what they were
-made with. A volume is plain .npy so that training maps it into memory. The record is written last: a scan that has
-one is whole, whatever was killed when.
+`volumes/<scan>.npy` holds a volume, `previews/<scan>.webp` a small picture of its crop, `records/<scan>.json` its row
+of the manifest, `settings.json` what they were made with. A volume is plain .npy so that training maps it into memory.
+The record is written last, and removed first where a scan is done again: a scan that has one is whole, whatever was
+killed when.
 """
 
 import json
@@ -13,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cov3d.errors import StoreError
+from cov3d.errors import OutputError, StoreError
 from cov3d.files import replacing, write_text
 from cov3d.preprocess.pipeline import RECORD_COLUMNS, Preprocessed, settings
 from cov3d.preprocess.sizes import Size
@@ -81,6 +82,9 @@ class Store:
     def _record_file(self, scan: str) -> Path:
         return self.folder / "records" / f"{scan}.json"
 
+    def _preview_file(self, scan: str) -> Path:
+        return self.folder / "previews" / f"{scan}.webp"
+
     def has(self, scan: str) -> bool:
         """Whether the scan is in the store, whole."""
         return self._record_file(scan).exists() and self._volume_file(scan).exists()
@@ -91,10 +95,27 @@ class Store:
         Raises:
             OutputError: the folder can't be written.
         """
+        self._drop_record(scan)
         with replacing(self._volume_file(scan)) as aside, aside.open("wb") as stream:
             np.save(stream, preprocessed.voxels[self.size], allow_pickle=False)
+        if preprocessed.preview is not None:
+            with replacing(self._preview_file(scan)) as aside:
+                aside.write_bytes(preprocessed.preview)
         record = {"scan": scan, **preprocessed.record}
         write_text(self._record_file(scan), json.dumps(record, ensure_ascii=False) + "\n")
+
+    def _drop_record(self, scan: str) -> None:
+        try:
+            self._record_file(scan).unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(f"{self._record_file(scan)} can't be replaced: {error.strerror}") from error
+
+    def preview(self, scan: str) -> bytes | None:
+        """The picture of the scan's crop (WebP), or None where there is none."""
+        try:
+            return self._preview_file(scan).read_bytes()
+        except OSError:
+            return None
 
     def read(self, scan: str) -> NDArray[np.uint8]:
         """The scan's volume, `uint8` (depth, height, width), mapped from the file.
