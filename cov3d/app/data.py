@@ -1,6 +1,8 @@
 """Commands on data: `phantom`, `folds`, `preprocess`."""
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import typer
@@ -85,7 +87,19 @@ def store_folder(data: Path, store: Path | None, size: Size) -> Path:
 def preprocess(
     self: Any,
     size: Size = Param(Size.MEDIUM, help="Size that the crops are resized to.", rich_help_panel="Preprocessing"),
+    overrides: Path = Param(
+        None,
+        help="Crop boxes given by a person: a CSV file with the columns scan,z0,z1,y0,y1,x0,x1.",
+        show_default="DATA/overrides.csv, if there",
+        rich_help_panel=options.INPUT,
+    ),
     store: Path = options.store(),
+    report: bool = Param(
+        True, help="End with pictures of every crop, to check by eye.", rich_help_panel=options.OUTPUT
+    ),
+    only_report: bool = Param(
+        False, help="Only make the pictures again, from the store; no scan is read.", rich_help_panel=options.OUTPUT
+    ),
     jobs: int = options.jobs(),
     skip_errors: bool = options.skip_errors(),
     **kwargs: Any,
@@ -95,8 +109,13 @@ def preprocess(
     from cov3d.preprocess.store import MANIFEST, Store
 
     data: Path = kwargs["data"]
+    folder = store_folder(data, store, size)
+    if only_report:
+        crop_report(Store.open(folder, size), _scans_known(**kwargs))
+        return
     table = self.scan_table(**kwargs)
-    opened = Store.create(store_folder(data, store, size), size)
+    boxes = load_overrides(data, overrides, set(table["scan"]))
+    opened = Store.create(folder, size)
     scans = {scan: data / scan for scan in table["scan"]}
     with progress(f"preprocessing, {size}", len(scans)) as advance:
 
@@ -106,13 +125,58 @@ def preprocess(
 
         try:
             outcome = preprocess_scans(
-                scans, opened, jobs=options.default_jobs(jobs), skip_errors=skip_errors, on_scan=on_scan
+                scans,
+                opened,
+                overrides=boxes,
+                jobs=options.default_jobs(jobs),
+                skip_errors=skip_errors,
+                on_scan=on_scan,
             )
         finally:
             manifest = opened.write_manifest()
     _say_crops(manifest[manifest["scan"].isin(scans)])
     say(f"{len(outcome.done)} scans preprocessed, {len(outcome.present)} were there: {opened.folder / MANIFEST}")
+    if report:
+        crop_report(opened, scans, outcome.failed)
     say_failed(outcome.failed)
+
+
+def load_overrides(data: Path, file: Path | None, scans: set[str]) -> Any:
+    """The boxes given by a person, by scan: of `file`, or of the dataset's own overrides file where there is one."""
+    from cov3d.preprocess import overrides
+
+    default = data / overrides.FILE_NAME
+    if file is None and not default.exists():
+        return {}
+    found = overrides.load(file or default, scans)
+    if found:
+        say(f"{len(found)} crop box{'es' * (len(found) > 1)} given by a person: {file or default}")
+    return found
+
+
+def _scans_known(data: Path, table: Path | None) -> list[str]:
+    """The dataset's scans by its scan table, if it has one; a report needs none."""
+    from cov3d.datasets import scan_table as tables
+
+    file = table or data / tables.FILE_NAME
+    return list(tables.load(file)["scan"]) if table or file.exists() else []
+
+
+def crop_report(store: Any, scans: Iterable[str], failed: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Make the pictures of all crops in `store`, and say how many to look at and where.
+
+    Args:
+        scans: the dataset's scans; those that are not in the store are listed.
+        failed: what was wrong with some of them, by scan.
+    """
+    from cov3d.reports.crops import write_report
+
+    absent = {scan: "not preprocessed yet" for scan in scans if not store.has(scan)}
+    made = write_report(store, {**absent, **failed})
+    if made.doubtful:
+        say(f"{made.doubtful} of {made.scans} crops are doubtful, look at these: {made.page}")
+    else:
+        say(f"none of {made.scans} crops is doubtful: {made.page}")
 
 
 def _say_crops(manifest: Any) -> None:

@@ -20,6 +20,9 @@ CELL = 160
 GAP = 4
 """Pixels between the planes."""
 
+SIZE = (3 * CELL + 2 * GAP, CELL)
+"""Width and height of a picture, in pixels: the same for every scan."""
+
 MOST_BYTES = 10_000
 """A picture larger than this is encoded again, coarser: thousands of them go into one page."""
 
@@ -82,8 +85,8 @@ def preview(
         spacing: millimetres between voxels, where known.
     """
     depth, height, width = voxels.shape
-    grey = Image.new("L", (3 * CELL + 2 * GAP, CELL))
-    outlines = Image.new("L", grey.size)
+    grey = Image.new("L", SIZE)
+    outlines = Image.new("L", SIZE)
     laid = panels((depth, height, width), spacing)
     for panel in laid:
         place = _fullest(segmentation, box, panel.across)

@@ -1,0 +1,121 @@
+"""Manifest → which crops a person should look at, and why.
+
+A doubt is not a fault: most doubtful crops are right. Two kinds are raised: what is odd in itself, and what is out of
+the others' range. The range is drawn from the median and the median deviation, which a few bad scans can't move.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from cov3d.preprocess.pipeline import NO_LUNGS
+
+ENOUGH = 20
+"""So many scans at least make a range to be out of."""
+
+REACH = 3.5
+"""Standard deviations, estimated from the median deviation, to which the range reaches (Iglewicz and Hoaglin 1993)."""
+
+FEW_SLICES = 30
+"""Fewer: too little to tell lungs by their shape; the scans of COV19-CT-DB start at a few dozen."""
+
+LEFT_SHARE = (0.35, 0.6)
+"""The left lung's share of both. The heart takes some of its room: in healthy people it is 0.45 or so."""
+
+OPAQUE = 0.5
+"""From this share of opaque lung on, consolidation may hide where the lungs end."""
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """Why a crop may be wrong, in a few words, and how much that weighs beside other doubts."""
+
+    phrase: str
+    weight: int
+
+
+def find_doubts(manifest: pd.DataFrame) -> dict[str, list[Doubt]]:
+    """The doubts about every scan of a manifest, by scan, gravest first; an empty list where there are none.
+
+    A scan whose box a person gave is settled: no doubts.
+    """
+    open_cases = manifest[manifest["crop"] != "override"]
+    doubts: dict[str, list[Doubt]] = {scan: [] for scan in manifest["scan"]}
+    for row in open_cases.to_dict("records"):
+        doubts[row["scan"]] += [*_odd(row), *_noted(row["notes"])]
+    for scan, doubt in _out_of_range(open_cases[open_cases["crop"] == "lungs"]):
+        doubts[scan].append(doubt)
+    return {scan: sorted(found, key=lambda doubt: -doubt.weight) for scan, found in doubts.items()}
+
+
+def score(doubts: Iterable[Doubt]) -> int:
+    """How doubtful a scan is, all its doubts together; 0 where there are none."""
+    return sum(doubt.weight for doubt in doubts)
+
+
+def _odd(row: Mapping[Any, Any]) -> Iterator[Doubt]:
+    """What is odd about a scan in itself."""
+    if row["crop"] == "fallback":
+        yield Doubt("no lungs found", 10)
+        return
+    yield from _at_border(row)
+    low, high = LEFT_SHARE
+    if not low <= row["left_share"] <= high:
+        yield Doubt(f"left lung {row['left_share']:.0%} of both", 2)
+    if row["slices_used"] < FEW_SLICES:
+        yield Doubt(f"only {row['slices_used']} slices", 2)
+    if row["opacity"] >= OPAQUE:
+        yield Doubt(f"{row['opacity']:.0%} of the lungs opaque", 1)
+
+
+def _at_border(row: Mapping[Any, Any]) -> Iterator[Doubt]:
+    # Scans are often cut at the lungs' ends; at the sides the lungs end well before the picture does.
+    ends = [name for name, hit in (("first", row["z0"] == 0), ("last", row["z1"] == row["depth"])) if hit]
+    if ends:
+        yield Doubt(f"box at the {' and '.join(ends)} slice", 1)
+    sides = {
+        "front": row["y0"] == 0,
+        "back": row["y1"] == row["height"],
+        "right": row["x0"] == 0,
+        "left": row["x1"] == row["width"],
+    }
+    hit = [name for name, touched in sides.items() if touched]
+    if hit:
+        yield Doubt(f"box at the image's edge: {', '.join(hit)}", 3)
+
+
+def _noted(notes: str) -> Iterator[Doubt]:
+    """What was found wrong on reading the scan."""
+    for note in notes.split("; "):
+        if note and note != NO_LUNGS:
+            yield Doubt(note, 1)
+
+
+def _out_of_range(manifest: pd.DataFrame) -> Iterator[tuple[str, Doubt]]:
+    for name, values in _measures(manifest).items():
+        known = values.dropna()
+        if len(known) < ENOUGH:
+            continue
+        middle = known.median()
+        # Where most values are equal the deviation is 0: a hundredth of the value is no doubt in any case.
+        reach = REACH * max(1.4826 * (known - middle).abs().median(), 0.01 * abs(middle))
+        low, high = max(middle - reach, 0.0), middle + reach
+        digits = 0 if middle > 10 else 2
+        for index, value in known[(known < low) | (known > high)].items():
+            phrase = f"{name} {value:.{digits}f}, others {low:.{digits}f} to {high:.{digits}f}"
+            yield str(manifest.at[index, "scan"]), Doubt(phrase, 2)
+
+
+def _measures(manifest: pd.DataFrame) -> dict[str, pd.Series]:
+    """What is alike in all chests, by name; depth in mm, or as a share of the slices where there are none."""
+    deep, high, wide = (manifest[f"{axis}1"] - manifest[f"{axis}0"] for axis in "zyx")
+    apart, _, across = (pd.to_numeric(manifest[f"spacing_{axis}"]) for axis in "zyx")
+    return {
+        "lung share": manifest["lung_share"],
+        "lung ml": pd.to_numeric(manifest["lung_ml"]),
+        "box height/width": high / wide,
+        "box depth/width": deep * apart / (wide * across),
+        "share of slices kept": (deep / manifest["depth"]).where(apart.isna()),
+    }

@@ -1,0 +1,128 @@
+"""Crops → contact sheets: PNG pages of previews with names and doubts, for paper and where no browser is."""
+
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from textwrap import wrap
+
+import matplotlib
+from PIL import Image, ImageDraw, ImageFont
+
+from cov3d.files import replacing
+from cov3d.preprocess.preview import BOX_COLOUR, LUNG_COLOUR, SIZE
+from cov3d.reports.crop_cases import Case, Missing
+
+COLUMNS, ROWS = 4, 12
+"""Of previews on a page: the page then has the proportions of a sheet of paper."""
+
+_MARGIN, _HEAD, _LINE, _BETWEEN = 16, 44, 17, 10
+_LINES = 3
+"""Of text under a picture: the name and two of doubts."""
+
+_TILE = (SIZE[0] + _BETWEEN, SIZE[1] + _LINES * _LINE + _BETWEEN)
+_CHARACTERS = SIZE[0] // 8
+_PAPER, _INK, _NO_PICTURE = "#ffffff", "#000000", "#e8e8e8"
+_NAME = re.compile(r"crops-\d+\.png")
+
+
+def write_sheets(
+    folder: Path,
+    title: str,
+    cases: Sequence[Case],
+    missing: Sequence[Missing],
+    pictures: Mapping[str, bytes],
+) -> list[Path]:
+    """Write `crops-1.png`, `crops-2.png`, … into `folder`, and remove the further pages of an earlier report.
+
+    Args:
+        title: at the head of each page.
+        cases: scans with a crop, in the order in which they are shown.
+        missing: scans without; they come first.
+        pictures: the previews that there are (WebP), by scan.
+
+    Raises:
+        OutputError: the folder can't be written.
+    """
+    shown: list[Case | Missing] = [*missing, *cases]
+    per_page = COLUMNS * ROWS
+    pages = max(1, -(-len(shown) // per_page))
+    written = []
+    for number in range(1, pages + 1):
+        file = folder / f"crops-{number}.png"
+        page = _page(f"{title}: page {number} of {pages}", shown[(number - 1) * per_page : number * per_page], pictures)
+        with replacing(file) as aside:
+            page.save(aside, format="PNG")
+        written.append(file)
+    for file in folder.glob("crops-*.png"):
+        if _NAME.fullmatch(file.name) and file not in written:
+            file.unlink()
+    return written
+
+
+def _page(title: str, shown: Sequence[Case | Missing], pictures: Mapping[str, bytes]) -> Image.Image:
+    rows = max(1, -(-len(shown) // COLUMNS))
+    size = (2 * _MARGIN + COLUMNS * _TILE[0] - _BETWEEN, _MARGIN + _HEAD + rows * _TILE[1])
+    page = Image.new("RGB", size, _PAPER)
+    draw = ImageDraw.Draw(page)
+    draw.text((_MARGIN, _MARGIN), title, _INK, _font(18, bold=True))
+    legend = "orange: crop box. blue: lungs. Axial, coronal and sagittal plane; the patient's right is on the left."
+    draw.text((page.width - _MARGIN, _MARGIN + 3), legend, _INK, _font(13), anchor="ra")
+    for index, item in enumerate(shown):
+        corner = (_MARGIN + index % COLUMNS * _TILE[0], _MARGIN + _HEAD + index // COLUMNS * _TILE[1])
+        _tile(page, draw, corner, item, pictures)
+    return page.quantize(palette=_palette(), dither=Image.Dither.NONE)
+
+
+def _tile(
+    page: Image.Image,
+    draw: ImageDraw.ImageDraw,
+    corner: tuple[int, int],
+    item: Case | Missing,
+    pictures: Mapping[str, bytes],
+) -> None:
+    left, top = corner
+    picture = pictures.get(item.scan) if isinstance(item, Case) else None
+    if picture is None:
+        draw.rectangle((left, top, left + SIZE[0] - 1, top + SIZE[1] - 1), fill=_NO_PICTURE)
+        said = "no picture" if isinstance(item, Case) else "not in the store"
+        draw.text((left + SIZE[0] // 2, top + SIZE[1] // 2), said, _INK, _font(13), anchor="mm")
+    else:
+        page.paste(Image.open(io.BytesIO(picture)), corner)
+    draw.text((left, top + SIZE[1] + 2), _end(item.scan, _CHARACTERS), _INK, _font(13, bold=True))
+    for line, text in enumerate(_lines(item.why, _CHARACTERS, _LINES - 1), start=1):
+        draw.text((left, top + SIZE[1] + 2 + line * _LINE), text, _INK, _font(13))
+
+
+def _end(text: str, most: int) -> str:
+    """The end of a name that is too long: that is where its number stands."""
+    return text if len(text) <= most else "…" + text[1 - most :]
+
+
+def _lines(text: str, width: int, most: int) -> Iterator[str]:
+    lines = wrap(text, width)
+    yield from lines[: most - 1]
+    if len(lines) >= most:
+        yield lines[most - 1] if len(lines) == most else lines[most - 1][: width - 1] + "…"
+
+
+@cache
+def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+    # matplotlib brings a font that writes most alphabets; a machine in a rack may have none.
+    file = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"DejaVuSans{'-Bold' if bold else ''}.ttf"
+    return ImageFont.truetype(str(file), size)
+
+
+@cache
+def _palette() -> Image.Image:
+    """112 greys, and the colours of box and lungs in nine strengths on eight greys: a third of the bytes of RGB."""
+    colours = [(grey, grey, grey) for grey in (round(index * 255 / 111) for index in range(112))]
+    for colour in (BOX_COLOUR, LUNG_COLOUR):
+        for grey in (0, 36, 72, 108, 144, 180, 215, 255):
+            for strength in range(1, 10):
+                red, green, blue = (round(grey + (part - grey) * strength / 9) for part in colour)
+                colours.append((red, green, blue))
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([part for colour in colours for part in colour])
+    return palette

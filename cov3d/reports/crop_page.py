@@ -1,0 +1,123 @@
+"""Crops → one HTML page that holds all it needs, pictures too, and opens from disk without a network.
+
+The rows are plain HTML, so that a browser's search, print and reading aloud work; the script sorts, filters and
+enlarges. Two things keep thousands of rows quick: the style sheet has rows laid out only when they come into sight,
+and pictures stand as text at the end of the page, from where the script takes those that come into sight. As sources of
+their images they took twice as long to open, and were missing in print.
+"""
+
+import base64
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from cov3d.files import replacing
+from cov3d.preprocess.overrides import COLUMNS as OVERRIDE_COLUMNS
+from cov3d.preprocess.pipeline import RECORD_COLUMNS
+from cov3d.preprocess.preview import SIZE, panels
+from cov3d.reports.crop_cases import Case, Missing
+
+_TEMPLATES = Path(__file__).with_name("templates")
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A scan as the template shows it; `panels` says where in the picture its planes are, for drawing a box."""
+
+    case: Case
+    name: Markup
+    pictured: bool
+    numbers: list[str]
+    note: str
+    panels: str
+    shape: str
+    box: str
+
+
+def write_page(
+    file: Path,
+    title: str,
+    cases: Sequence[Case],
+    missing: Sequence[Missing],
+    pictures: Mapping[str, bytes],
+) -> Path:
+    """Write the page.
+
+    Args:
+        title: of the page.
+        cases: scans with a crop, in the order in which they are shown.
+        missing: scans without.
+        pictures: the previews that there are (WebP), by scan.
+
+    Raises:
+        OutputError: the file can't be written.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    columns = _columns(cases)
+    page = environment.get_template("crops.html").stream(
+        title=title,
+        columns=columns,
+        rows=[_row(case, columns, pictured=case.scan in pictures) for case in cases],
+        pictures=((scan, base64.b64encode(picture).decode()) for scan, picture in pictures.items()),
+        missing=missing,
+        scans=len(cases),
+        doubtful=sum(case.score > 0 for case in cases),
+        settled=sum(case.settled for case in cases),
+        size=SIZE,
+        override_columns=",".join(OVERRIDE_COLUMNS),
+        style=(_TEMPLATES / "crops.css").read_text(encoding="utf-8"),
+        script=(_TEMPLATES / "crops.js").read_text(encoding="utf-8"),
+    )
+    page.enable_buffering(100)
+    with replacing(file) as aside, aside.open("w", encoding="utf-8", newline="\n") as stream:
+        stream.writelines(page)
+    return file
+
+
+def _columns(cases: Sequence[Case]) -> list[str]:
+    """The manifest's numbers that at least one scan has: JPEG scans have no spacing and no millilitres."""
+    numbers = [column for column in RECORD_COLUMNS if column not in ("scan", "notes")]
+    return [column for column in numbers if any(_text(case.record[column]) for case in cases)]
+
+
+def _row(case: Case, columns: list[str], *, pictured: bool) -> _Row:
+    record = case.record
+    shape = (record["depth"], record["height"], record["width"])
+    spacing = (record["spacing_z"], record["spacing_y"], record["spacing_x"])
+    laid = panels(shape, None if pd.isna(spacing[0]) else spacing)
+    return _Row(
+        case=case,
+        name=_name(case.scan),
+        pictured=pictured,
+        numbers=[_text(record[column]) for column in columns],
+        note=record["notes"] if case.settled else "",
+        panels=json.dumps([astuple(panel) for panel in laid], separators=(",", ":")),
+        shape=" ".join(map(str, shape)),
+        box=" ".join(str(record[column]) for column in OVERRIDE_COLUMNS[1:]),
+    )
+
+
+def _name(scan: str) -> Markup:
+    """A name that may be broken after its slashes and underscores; what is HTML in it is shown as it stands."""
+    return Markup(re.sub("([/_])", r"\1<wbr>", str(escape(scan))))
+
+
+def _text(value: Any) -> str:
+    """A value of the manifest as it is read by people: no 3512.0 millilitres, nothing for what is unknown."""
+    if pd.isna(value):
+        return ""
+    return np.format_float_positional(value, trim="-") if isinstance(value, float) else str(value)
