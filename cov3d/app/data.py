@@ -10,6 +10,7 @@ from torchapp import Param
 
 from cov3d.app import options
 from cov3d.app.console import out, progress, say, say_error, say_some
+from cov3d.errors import Cov3dError
 from cov3d.preprocess.sizes import Size
 
 
@@ -110,6 +111,8 @@ def preprocess(
 
     data: Path = kwargs["data"]
     folder = store_folder(data, store, size)
+    if only_report and not report:
+        raise Cov3dError("--only-report and --no-report contradict each other: give one of them")
     if only_report:
         crop_report(Store.open(folder, size), _scans_known(**kwargs))
         return
@@ -171,17 +174,15 @@ def crop_report(store: Any, scans: Iterable[str], failed: Mapping[str, str] = Ma
     """
     from cov3d.reports.crops import write_report
 
-    absent = {scan: "not preprocessed yet" for scan in scans if not store.has(scan)}
+    absent = {scan: "it is not in the store yet" for scan in scans if not store.has(scan)}
     made = write_report(store, {**absent, **failed})
-    if made.doubtful:
-        say(f"{made.doubtful} of {made.scans} crops are doubtful, look at these: {made.page}")
-    else:
-        say(f"none of {made.scans} crops is doubtful: {made.page}")
+    doubtful = f"{made.doubtful} of {made.scans} crops {'is' if made.doubtful == 1 else 'are'} doubtful"
+    say(f"{doubtful if made.doubtful else 'no crop is doubtful'}: look at {made.page}")
 
 
 def _say_crops(manifest: Any) -> None:
     """Say which scans have notes, and count those without lungs."""
-    noted = manifest[manifest["notes"] != ""]
+    noted = manifest[(manifest["notes"] != "") & (manifest["crop"] != "override")]
     say_some([f"{row.scan}: {row.notes}" for row in noted.itertuples()])
     fallback = int((manifest["crop"] == "fallback").sum())
     if len(noted):

@@ -29,7 +29,7 @@ MOST_BYTES = 10_000
 BOX_COLOUR, LUNG_COLOUR = (230, 159, 0), (86, 180, 233)
 """Orange and sky blue of Okabe and Ito: told apart by people with any colour vision, and from every grey."""
 
-_QUALITIES = (60, 35, 10)
+_QUALITIES = (60, 35, 10, 0)
 
 
 @dataclass(frozen=True)

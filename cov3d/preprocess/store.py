@@ -111,11 +111,18 @@ class Store:
             raise OutputError(f"{self._record_file(scan)} can't be replaced: {error.strerror}") from error
 
     def preview(self, scan: str) -> bytes | None:
-        """The picture of the scan's crop (WebP), or None where there is none."""
+        """The picture of the scan's crop (WebP), or None where there is none.
+
+        Raises:
+            StoreError: it can't be read.
+        """
+        file = self._preview_file(scan)
         try:
-            return self._preview_file(scan).read_bytes()
-        except OSError:
+            return file.read_bytes()
+        except FileNotFoundError:
             return None
+        except OSError as error:
+            raise StoreError(f"{file} can't be read: {error.strerror}") from error
 
     def read(self, scan: str) -> NDArray[np.uint8]:
         """The scan's volume, `uint8` (depth, height, width), mapped from the file.

@@ -83,16 +83,28 @@ def _tile(
     pictures: Mapping[str, bytes],
 ) -> None:
     left, top = corner
-    picture = pictures.get(item.scan) if isinstance(item, Case) else None
+    picture = _opened(pictures.get(item.scan))
     if picture is None:
         draw.rectangle((left, top, left + SIZE[0] - 1, top + SIZE[1] - 1), fill=_NO_PICTURE)
-        said = "no picture" if isinstance(item, Case) else "not in the store"
+        said = "no picture" if isinstance(item, Case) else "not preprocessed"
         draw.text((left + SIZE[0] // 2, top + SIZE[1] // 2), said, _INK, _font(13), anchor="mm")
     else:
-        page.paste(Image.open(io.BytesIO(picture)), corner)
+        page.paste(picture, corner)
     draw.text((left, top + SIZE[1] + 2), _end(item.scan, _CHARACTERS), _INK, _font(13, bold=True))
     for line, text in enumerate(_lines(item.why, _CHARACTERS, _LINES - 1), start=1):
         draw.text((left, top + SIZE[1] + 2 + line * _LINE), text, _INK, _font(13))
+
+
+def _opened(picture: bytes | None) -> Image.Image | None:
+    """The picture; None where there is none, or it is damaged: one bad file must not cost the whole report."""
+    if picture is None:
+        return None
+    try:
+        opened = Image.open(io.BytesIO(picture))
+        opened.load()
+    except (OSError, ValueError):
+        return None
+    return opened
 
 
 def _end(text: str, most: int) -> str:

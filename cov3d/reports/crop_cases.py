@@ -34,7 +34,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Missing:
-    """A scan of the dataset that is not in the store, and why."""
+    """A scan of the dataset that is not preprocessed, and why."""
 
     scan: str
     why: str

@@ -37,7 +37,7 @@ def write_report(store: Store, missing: Mapping[str, str]) -> CropReport:
     `crops-2.png`, …
 
     Args:
-        missing: scans of the dataset that are not in the store, and why.
+        missing: scans of the dataset that are not preprocessed, and why.
 
     Raises:
         OutputError: the folder can't be written.

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -202,6 +203,77 @@ def test_folds_makes_the_table_once_and_again_where_asked(cov3d: Command, data: 
     assert others - {before}
 
 
+def chests(root: Path, count: int) -> list[str]:
+    """Scans of a plain chest; the names of `count` of them."""
+    names = [f"scan_{number}" for number in range(count)]
+    for name in names:
+        write_slices(root / name, sphere_chest(depth=40))
+    return names
+
+
+def test_preprocess_ends_with_a_report_unless_told_not_to(cov3d: Command, tmp_path: Path) -> None:
+    names = chests(tmp_path, 2)
+    write_slices(tmp_path / "blank", np.full((40, 32, 32), 90, np.uint8))
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "1.jpg").write_bytes(b"not an image")
+    words = ["preprocess", "--data", tmp_path, "--size", "tiny", "--jobs", 1, "--skip-errors"]
+    ended = cov3d(*words, "--no-report")
+    assert ended.code == 3
+    folder = tmp_path / "preprocessed" / "tiny" / "report"
+    assert not folder.exists()
+    ended = cov3d(*words)
+    assert ended.code == 3
+    assert f"1 of 3 crops is doubtful: look at {folder / 'crops.html'}" in ended.out
+    assert {file.name for file in folder.iterdir()} == {"crops.html", "crops-1.png"}
+    page = (folder / "crops.html").read_text()
+    assert page.index(">1 scan is not preprocessed<") < page.index("<tbody>")
+    assert "<b>bad</b>: none of the 1 slices in" in page
+    assert page.index('<tr data-scan="blank"') < page.index(f'<tr data-scan="{names[0]}"')
+
+
+def test_the_report_is_made_again_from_the_store_alone(cov3d: Command, tmp_path: Path) -> None:
+    names = chests(tmp_path, 3)
+    words = ["preprocess", "--data", tmp_path, "--size", "tiny", "--jobs", 1]
+    assert cov3d(*words, "--only-report").code == 2
+    assert cov3d(*words).code == 0
+    store = tmp_path / "preprocessed" / "tiny"
+    before = {file.name: file.read_bytes() for file in (store / "report").iterdir()}
+    for name in names:
+        shutil.rmtree(tmp_path / name)
+    shutil.rmtree(store / "report")
+    ended = cov3d(*words, "--only-report")
+    assert ended.code == 0, ended.err
+    assert f"no crop is doubtful: look at {store / 'report' / 'crops.html'}" in ended.out
+    assert {file.name: file.read_bytes() for file in (store / "report").iterdir()} == before
+    # The scan table is not needed, but where it is there the scans that are missing are named.
+    (store / "records" / f"{names[1]}.json").unlink()
+    assert cov3d(*words, "--only-report").code == 0
+    assert f"<b>{names[1]}</b>: it is not in the store yet" in (store / "report" / "crops.html").read_text()
+    (tmp_path / "scans.csv").unlink()
+    assert cov3d(*words, "--only-report").code == 0
+    assert names[1] not in (store / "report" / "crops.html").read_text()
+
+
+def test_a_person_looks_writes_a_line_and_runs_again(cov3d: Command, tmp_path: Path) -> None:
+    names = chests(tmp_path, 2)
+    words = ["preprocess", "--data", tmp_path, "--size", "tiny", "--jobs", 1]
+    assert cov3d(*words).code == 0
+    (tmp_path / "overrides.csv").write_text(f"scan,z0,z1,y0,y1,x0,x1\n{names[1]},2,38,10,80,5,90\n")
+    ended = cov3d(*words)
+    assert ended.code == 0, ended.err
+    assert "1 crop box given by a person" in ended.out
+    assert "1 scans preprocessed, 1 were there" in ended.out
+    assert "warning" not in ended.err
+    manifest = pd.read_csv(tmp_path / "preprocessed" / "tiny" / "manifest.csv").set_index("scan")
+    assert manifest["crop"].tolist() == ["lungs", "override"]
+    assert manifest.loc[names[1], ["z0", "z1", "y0", "y1", "x0", "x1"]].tolist() == [2, 38, 10, 80, 5, 90]
+    assert "0 scans preprocessed, 2 were there" in cov3d(*words).out
+    (tmp_path / "overrides.csv").write_text(f"scan,z0,z1,y0,y1,x0,x1\n{names[1]},2,41,10,80,5,90\n")
+    ended = cov3d(*words)
+    assert ended.code == 2
+    assert "overrides.csv line 2: the box" in ended.err
+
+
 def test_preprocess_makes_a_missing_table_and_says_so(cov3d: Command, tmp_path: Path) -> None:
     write_slices(tmp_path / "scan", np.full((4, 32, 32), 90, np.uint8))
     ended = cov3d("preprocess", "--data", tmp_path, "--size", "tiny", "--jobs", 1, "--store", tmp_path / "s")
@@ -257,6 +329,11 @@ def refusals(data: Path, trained: Path, tmp: Path) -> dict[str, tuple[list[objec
         "dataset without scans": (["preprocess", "--data", tmp / "scanless"], "no scan found"),
         "table that is none": (["folds", *on, "--table", tmp / "file" / "t.csv"], "can't be written"),
         "preprocess into a file": (["preprocess", *on, "--store", tmp / "file" / "s"], "can't be written"),
+        "overrides missing": (["preprocess", *on, "--overrides", tmp / "no.csv"], "no overrides file"),
+        "overrides that are none": (["preprocess", *on, "--overrides", tmp / "file"], "line 1: the columns .* missing"),
+        "overrides in a folder": (["preprocess", *on, "--overrides", tmp / "empty"], "can't be read"),
+        "report and none": (["preprocess", *on, "--only-report", "--no-report"], "contradict"),
+        "report without a store": (["preprocess", *on, "--only-report", "--size", "small"], "no preprocessed scans"),
         "train without a store": (["train", *on, "--size", "small"], "run cov3d preprocess --size small first"),
         "store of another size": (
             ["train", *on, "--size", "small", "--store", data / "preprocessed" / "tiny"],

@@ -17,6 +17,7 @@ from cov3d.inference import validate as validation
 from cov3d.inference.predict import Member
 from cov3d.models import weights
 from cov3d.preprocess import batch
+from cov3d.preprocess.crop import Box
 from cov3d.preprocess.sizes import Size
 from cov3d.preprocess.store import Store
 from cov3d.training import learner
@@ -66,6 +67,9 @@ ELSEWHERE = {
         "table": "test_a_table_elsewhere_is_read",
         "size": "test_every_failure_is_one_sentence_and_exit_code_2",
         "store": "test_preprocess_makes_a_missing_table_and_says_so",
+        "overrides": "test_overrides_elsewhere_are_read",
+        "report": "test_preprocess_ends_with_a_report_unless_told_not_to",
+        "only_report": "test_the_report_is_made_again_from_the_store_alone",
         "jobs": "test_jobs_reach_the_pool",
         "skip_errors": "test_preprocess_goes_on_past_bad_scans_where_asked",
     },
@@ -270,6 +274,16 @@ def test_a_table_elsewhere_is_read(reached: Callable[..., ReachedError], data: P
     )
     assert list(call.arguments[0]) == ["only/this"]
     assert isinstance(call.arguments[1], Store)
+
+
+def test_overrides_elsewhere_are_read(reached: Callable[..., ReachedError], data: Path, tmp_path: Path) -> None:
+    base = ["preprocess", "--data", data, "--size", "tiny"]
+    assert reached(batch, "preprocess_scans", *base).options["overrides"] == {}
+    (tmp_path / "mine.csv").write_text("scan,z0,z1,y0,y1,x0,x1\ntrain/x/scan_1,1,2,3,4,5,6\n")
+    call = reached(batch, "preprocess_scans", *base, "--overrides", tmp_path / "mine.csv")
+    assert {scan: override.box for scan, override in call.options["overrides"].items()} == {
+        "train/x/scan_1": Box(1, 2, 3, 4, 5, 6)
+    }
 
 
 def test_a_runs_default_name_says_what_differs_from_the_paper() -> None:
