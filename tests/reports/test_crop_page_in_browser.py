@@ -26,8 +26,9 @@ A_PERSON = """<script>
   const names = () => rows.filter((row) => !row.hidden).map((row) => row.dataset.scan);
   const type = (input, value) => { input.value = value; input.dispatchEvent(new Event("input", { bubbles: true })); };
   const seen = { start: names() };
-  await frame();
-  seen.pictures = [...document.images].filter((image) => image.naturalWidth === 488).length;
+  const pictures = () => [...document.images].filter((image) => image.naturalWidth === 488).length;
+  for (let tries = 0; tries < 100 && pictures() < 5; tries++) await frame();  // a busy machine decodes late
+  seen.pictures = pictures();
 
   const head = (column) => find(`th[data-column=${column}] button`);
   head("lung_share").click(); seen.ascending = names();
@@ -80,7 +81,7 @@ def opened(page: Path) -> str:
     """The document of a page once its scripts have run; empty if the browser fails."""
     words = [
         *(str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--window-size=1440,900", "--dump-dom"),
-        *("--virtual-time-budget=5000", f"--user-data-dir={page.parent / 'browser'}", page.as_uri()),
+        *("--virtual-time-budget=30000", f"--user-data-dir={page.parent / 'browser'}", page.as_uri()),
     ]
     try:
         return subprocess.run(words, capture_output=True, text=True, check=False, timeout=120).stdout
