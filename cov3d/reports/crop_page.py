@@ -117,7 +117,7 @@ def _name(scan: str) -> Markup:
 
 
 def _text(value: Any) -> str:
-    """A value of the manifest as it is read by people: no 3512.0 millilitres, nothing for what is unknown."""
+    """A value of the manifest as people read it: no 3512.0 millilitres, four decimals, nothing for what is unknown."""
     if pd.isna(value):
         return ""
-    return np.format_float_positional(value, trim="-") if isinstance(value, float) else str(value)
+    return np.format_float_positional(value, precision=4, trim="-") if isinstance(value, float) else str(value)
