@@ -15,10 +15,12 @@ sizes = st.integers(2, 40)
 @given(st.tuples(sizes, sizes, sizes), st.tuples(sizes, sizes, sizes), st.integers(0, 2**32 - 1))
 def test_equals_scikit_image(shape: tuple[int, int, int], new: tuple[int, int, int], seed: int) -> None:
     voxels = np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
-    wanted = np.rint(skimage_resize(voxels, new, order=3, preserve_range=True))
+    exact = skimage_resize(voxels, new, order=3, preserve_range=True)
     found = resize(voxels, new).astype(float)
-    assert np.abs(found - wanted).mean() < 0.1
-    assert np.abs(found - wanted).max() <= 1
+    # Rounded to the nearest grey level, but for what float32 and dropped weights may tip over the half.
+    assert np.abs(found - exact).max() <= 0.55
+    if found.size > 500:  # in a few voxels the mean is that of a few halves
+        assert np.abs(found - np.rint(exact)).mean() < 0.1
 
 
 def test_the_same_size_is_the_same_volume() -> None:

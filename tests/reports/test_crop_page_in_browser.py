@@ -22,12 +22,15 @@ ERRORS = "<script>var errors = []; addEventListener('error', (event) => errors.p
 
 A_PERSON = """<script>
 (async () => {
-  const frame = () => new Promise((resolve) => setTimeout(resolve, 100));
+  // The browser's clock runs ahead whenever nothing is to do, so what it does beside is waited for in many small steps.
+  const until = async (done) => {
+    for (let left = 20000; left > 0 && !done(); left--) await new Promise((resolve) => setTimeout(resolve, 10));
+  };
   const names = () => rows.filter((row) => !row.hidden).map((row) => row.dataset.scan);
   const type = (input, value) => { input.value = value; input.dispatchEvent(new Event("input", { bubbles: true })); };
   const seen = { start: names() };
   const pictures = () => [...document.images].filter((image) => image.naturalWidth === 488).length;
-  for (let tries = 0; tries < 100 && pictures() < 5; tries++) await frame();  // a busy machine decodes late
+  await until(() => pictures() === 5);
   seen.pictures = pictures();
 
   const head = (column) => find(`th[data-column=${column}] button`);
@@ -48,7 +51,7 @@ A_PERSON = """<script>
   seen.line = line.value;
   type(find("[name=z0]", dialog), "99"); seen.wrong = [line.value, find(".copy").disabled];
   type(find("[name=z0]", dialog), "7"); seen.typed = [line.value, find(".copy").disabled];
-  await frame();
+  await until(() => find("img", canvas).naturalWidth === 488);
   // Drag over the left half of the axial plane, top quarter to the middle.
   const box = canvas.getBoundingClientRect();
   const at = (type, x, y) => canvas.dispatchEvent(new PointerEvent(type, {
@@ -81,7 +84,7 @@ def opened(page: Path) -> str:
     """The document of a page once its scripts have run; empty if the browser fails."""
     words = [
         *(str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--window-size=1440,900", "--dump-dom"),
-        *("--virtual-time-budget=30000", f"--user-data-dir={page.parent / 'browser'}", page.as_uri()),
+        *("--virtual-time-budget=1000000", f"--user-data-dir={page.parent / 'browser'}", page.as_uri()),
     ]
     try:
         return subprocess.run(words, capture_output=True, text=True, check=False, timeout=120).stdout
