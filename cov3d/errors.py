@@ -6,13 +6,17 @@ Cov3dError                     bad input or usage: the command line prints the s
 ├── StoreError                 the store of preprocessed volumes is missing, incomplete or of other settings
 ├── CheckpointError            a file is not a checkpoint of ours, or does not fit what is asked of it
 ├── WeightsError               pretrained weights can't be fetched or don't fit
+├── ClusterError               the Dask cluster can't be reached, or its workers are not fit for the work
 ├── TrainingDivergedError      the loss is no longer a number
-└── OutputError                an output folder can't be written, or would be overwritten
+├── OutputError                an output folder can't be written, or would be overwritten
+└── StoppedError               the work was interrupted (Ctrl-C, exit code 130) or told to stop (SIGTERM, 143)
 """
 
 
 class Cov3dError(Exception):
     """Bad input or usage; `str(error)` is one sentence for the user."""
+
+    exit_code = 2
 
 
 class ScanError(Cov3dError):
@@ -35,9 +39,21 @@ class WeightsError(Cov3dError):
     """Pretrained weights can't be fetched or don't fit the network."""
 
 
+class ClusterError(Cov3dError):
+    """The Dask cluster can't be reached, or its workers are not fit for the work."""
+
+
 class TrainingDivergedError(Cov3dError):
     """The loss is no longer a number."""
 
 
 class OutputError(Cov3dError):
     """An output folder can't be written, or would be overwritten."""
+
+
+class StoppedError(Cov3dError):
+    """The work was interrupted or told to stop; the sentence says what becomes of what was done."""
+
+    def __init__(self, sentence: str, exit_code: int) -> None:
+        super().__init__(sentence)
+        self.exit_code = exit_code

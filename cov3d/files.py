@@ -1,5 +1,6 @@
 """Writing files whole or not at all, and claiming the folders that they go to."""
 
+import os
 import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -9,20 +10,27 @@ from cov3d.errors import OutputError
 
 
 @contextmanager
-def replacing(file: Path) -> Iterator[Path]:
+def replacing(file: Path, aside_in: Path | None = None) -> Iterator[Path]:
     """A path to write to; when the block ends without an error, it takes the place of `file` in one step.
 
     Its name is drawn at random, so that several processes, on several machines, may write one file at once and the
-    last one wins whole.
+    last one wins whole. It lies beside `file`, or in the folder `aside_in`, which must be on the same file system.
 
     Raises:
-        OutputError: the folder can't be made or written.
+        OutputError: a folder can't be made or written.
     """
-    aside = file.with_name(f".{secrets.token_hex(8)}.part")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+    with _aside(file, aside_in) as aside:
         yield aside
         aside.replace(file)
+
+
+@contextmanager
+def _aside(file: Path, folder: Path | None) -> Iterator[Path]:
+    aside = (folder or file.parent) / f".{secrets.token_hex(8)}.part"
+    try:
+        _make_folder(file.parent)
+        _make_folder(aside.parent)
+        yield aside
     except OSError as error:
         raise OutputError(f"{file} can't be written: {error.strerror or error}") from error
     finally:
@@ -30,10 +38,34 @@ def replacing(file: Path) -> Iterator[Path]:
             aside.unlink()
 
 
-def write_text(file: Path, text: str) -> None:
-    """Write a UTF-8 text file whole."""
-    with replacing(file) as aside:
+def _make_folder(folder: Path, tries: int = 5) -> None:
+    """Make a folder, though another process may be removing an empty one above it."""
+    for left in reversed(range(tries)):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileNotFoundError:
+            if not left:
+                raise
+        else:
+            return
+
+
+def write_text(file: Path, text: str, aside_in: Path | None = None) -> None:
+    """Write a UTF-8 text file whole; `aside_in` as in `replacing`."""
+    with replacing(file, aside_in) as aside:
         aside.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_text_once(file: Path, text: str, aside_in: Path | None = None) -> None:
+    """Write a UTF-8 text file whole, unless there is one: of several processes at once, the first wins."""
+    with _aside(file, aside_in) as aside:
+        aside.write_text(text, encoding="utf-8", newline="\n")
+        try:
+            os.link(aside, file)
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without hard links: there, the last one wins
+            aside.replace(file)
 
 
 def claim_folder(folder: Path, names: Iterable[str], *, overwrite: bool, what: str) -> None:

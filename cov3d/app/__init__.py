@@ -21,7 +21,7 @@ def main() -> None:
         say_error(
             str(error).strip().rpartition("\n")[2].removeprefix(f"{type(error).__module__}.{type(error).__name__}: ")
         )
-        sys.exit(2)
+        sys.exit(error.exit_code)
     except OSError as error:
         if error.filename is None:
             raise

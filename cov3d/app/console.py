@@ -1,10 +1,14 @@
 """What the commands say, and how: results on stdout, warnings and errors on stderr."""
 
+import signal
 import sys
+import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from datetime import timedelta
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.markup import escape
@@ -14,10 +18,12 @@ from rich.progress import (
     Progress,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 
+from cov3d.errors import StoppedError
+
 _SECONDS_BETWEEN_LINES = 60
+_SECONDS_OF_PACE = 300
 RESEARCH_ONLY = "Research use only: not for clinical decisions."
 
 
@@ -55,27 +61,80 @@ class Advance(Protocol):
     def __call__(self, done: int, note: str = "") -> None: ...
 
 
+class Pace:
+    """How fast the work goes, over the last minutes, and when it will be done at that rate."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._seen: deque[tuple[float, int]] = deque()
+
+    def add(self, now: float, done: int) -> None:
+        """Take note that `done` are done at `now`, in seconds; what was done at first was there before."""
+        self._seen.append((now, done))
+        while now - self._seen[0][0] > _SECONDS_OF_PACE and len(self._seen) > 2:
+            self._seen.popleft()
+
+    def __str__(self) -> str:
+        (since, before), (now, done) = self._seen[0], self._seen[-1]
+        if done == before or now == since:
+            return ""
+        rate = (done - before) / (now - since)
+        left = timedelta(seconds=round((self._total - done) / rate))
+        return f"{rate:.1f} a second, {left} left" if rate >= 1 else f"{60 * rate:.1f} a minute, {left} left"
+
+
 @contextmanager
 def progress(what: str, total: int) -> Iterator[Advance]:
-    """A bar with count, time gone and time left; a plain line a minute where stderr is no terminal."""
+    """A bar with count, time gone, rate and time left; a plain line a minute where stderr is no terminal."""
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[beside]}"),
     )
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        row = bar.add_task(what, total=total, note="")
+        row = bar.add_task(what, total=total, beside="")
+        pace = Pace(total)
         said = time.monotonic()
 
         def advance(done: int, note: str = "") -> None:
             nonlocal said
-            bar.update(row, completed=done, note=note)
-            if not console.is_terminal and time.monotonic() - said > _SECONDS_BETWEEN_LINES:
-                said = time.monotonic()
-                console.print(f"{what}: {done} of {total} {note}", highlight=False)
+            now = time.monotonic()
+            pace.add(now, done)
+            beside = ", ".join(part for part in (str(pace), note) if part)
+            bar.update(row, completed=done, beside=beside)
+            if not console.is_terminal and now - said > _SECONDS_BETWEEN_LINES:
+                said = now
+                console.print(", ".join([f"{what}: {done} of {total}", beside]), highlight=False, soft_wrap=True)
 
         yield advance
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM: a batch system sends it some time before it kills."""
+
+
+@contextmanager
+def stoppable(what_then: str) -> Iterator[None]:
+    """Turn Ctrl-C and SIGTERM into an error with one sentence, which ends with `what_then`, and its exit code.
+
+    Raises:
+        StoppedError: one of them came.
+    """
+
+    def terminate(number: int, frame: Any) -> None:
+        raise _Terminated
+
+    in_main_thread = threading.current_thread() is threading.main_thread()  # the only one that gets signals
+    before = signal.signal(signal.SIGTERM, terminate) if in_main_thread else None
+    try:
+        yield
+    except _Terminated:
+        raise StoppedError(f"told to stop (SIGTERM): {what_then}", 128 + signal.SIGTERM) from None
+    except KeyboardInterrupt:
+        raise StoppedError(f"interrupted: {what_then}", 128 + signal.SIGINT) from None
+    finally:
+        if in_main_thread:
+            signal.signal(signal.SIGTERM, before)

@@ -9,7 +9,7 @@ import typer
 from torchapp import Param
 
 from cov3d.app import options
-from cov3d.app.console import out, progress, say, say_error, say_some
+from cov3d.app.console import out, progress, say, say_error, say_some, say_warning, stoppable
 from cov3d.errors import Cov3dError
 from cov3d.preprocess.sizes import Size
 
@@ -102,46 +102,86 @@ def preprocess(
         False, help="Only make the pictures again, from the store; no scan is read.", rich_help_panel=options.OUTPUT
     ),
     jobs: int = options.jobs(),
+    shard: str = options.shard(),
+    dask: str = options.dask(),
     skip_errors: bool = options.skip_errors(),
     **kwargs: Any,
 ) -> None:
     """Crop every scan of the dataset to its lungs, resize it and store it; what is stored already stays."""
-    from cov3d.preprocess.batch import Outcome, preprocess_scans
+    from cov3d.preprocess.batch import deal
     from cov3d.preprocess.store import MANIFEST, Store
 
+    _refuse_contradictions(
+        {
+            "--only-report and --no-report": only_report and not report,
+            "--only-report and --shard": only_report and shard is not None,
+            "--only-report and --dask": only_report and dask is not None,
+            "--dask and --jobs": dask is not None and jobs is not None,
+        }
+    )
+    number, of = (1, 1) if shard is None else options.parse_shard(shard)
     data: Path = kwargs["data"]
     folder = store_folder(data, store, size)
-    if only_report and not report:
-        raise Cov3dError("--only-report and --no-report contradict each other: give one of them")
     if only_report:
-        crop_report(Store.open(folder, size), _scans_known(**kwargs))
+        opened = Store.open(folder, size)
+        opened.write_manifest()
+        crop_report(opened, _scans_known(**kwargs))
         return
     table = self.scan_table(**kwargs)
     boxes = load_overrides(data, overrides, set(table["scan"]))
     opened = Store.create(folder, size)
-    scans = {scan: data / scan for scan in table["scan"]}
-    with progress(f"preprocessing, {size}", len(scans)) as advance:
+    scans = {scan: data / scan for scan in deal(table["scan"], number, of)}
+    outcome = fill_store(
+        opened, scans, overrides=boxes, jobs=options.default_jobs(jobs), dask=dask, skip_errors=skip_errors
+    )
+    share = "" if shard is None else f"share {number} of {of}: "
+    say(f"{share}{len(outcome.done)} scans preprocessed, {len(outcome.present)} were there: {opened.folder / MANIFEST}")
+    if report and shard is None:
+        crop_report(opened, scans, outcome.failed)
+    elif report:
+        say("when every share is done, show the crops of all: the same command with --only-report, without --shard")
+    say_failed(outcome.failed)
+
+
+def _refuse_contradictions(given: dict[str, bool]) -> None:
+    for pair, both in given.items():
+        if both:
+            raise Cov3dError(f"{pair} contradict each other: give one of them")
+
+
+def fill_store(store: Any, scans: dict[str, Path], **how: Any) -> Any:
+    """Preprocess `scans` (path by name) into `store`, with a progress bar, and write the manifest however it ends.
+
+    Args:
+        how: as `preprocess_scans` takes it.
+
+    Returns:
+        The outcome of the batch.
+    """
+    from cov3d.preprocess.batch import Outcome, preprocess_scans
+
+    with (
+        stoppable("what was done is kept, and the same command goes on from here"),
+        progress(f"preprocessing, {store.size}", len(scans)) as advance,
+    ):
 
         def on_scan(outcome: Outcome) -> None:
-            note = f"{len(outcome.failed)} failed" if outcome.failed else ""
-            advance(len(outcome.present) + len(outcome.done) + len(outcome.failed), note)
+            notes = {
+                f"{len(outcome.failed)} failed": outcome.failed,
+                f"workers lost: {outcome.lost}": outcome.lost,
+                "no workers yet": not outcome.workers,
+            }
+            said = ", ".join(note for note, true in notes.items() if true)
+            advance(len(outcome.present) + len(outcome.done) + len(outcome.failed), said)
 
         try:
-            outcome = preprocess_scans(
-                scans,
-                opened,
-                overrides=boxes,
-                jobs=options.default_jobs(jobs),
-                skip_errors=skip_errors,
-                on_scan=on_scan,
-            )
+            outcome = preprocess_scans(scans, store, on_scan=on_scan, **how)
         finally:
-            manifest = opened.write_manifest()
+            manifest = store.write_manifest()
     _say_crops(manifest[manifest["scan"].isin(scans)])
-    say(f"{len(outcome.done)} scans preprocessed, {len(outcome.present)} were there: {opened.folder / MANIFEST}")
-    if report:
-        crop_report(opened, scans, outcome.failed)
-    say_failed(outcome.failed)
+    if outcome.lost:
+        say_warning(f"workers were killed {outcome.lost} times, most often for want of memory: give fewer --jobs")
+    return outcome
 
 
 def load_overrides(data: Path, file: Path | None, scans: set[str]) -> Any:

@@ -46,6 +46,41 @@ def jobs() -> Param:
     )
 
 
+def shard() -> Param:
+    return Param(
+        None,
+        help="Preprocess one share of the scans only: 3/64 is the third of 64. In a Slurm array with --array=1-64: "
+        "$SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT.",
+        metavar="N/OF",
+        rich_help_panel=COMPUTE,
+    )
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """The number of a share, from 1, and of how many.
+
+    Raises:
+        Cov3dError: it is written in another way, or there is no such share.
+    """
+    from cov3d.errors import Cov3dError
+
+    number, slash, of = text.partition("/")
+    if not (slash and number.isdecimal() and of.isdecimal() and int(of)):
+        raise Cov3dError(f"--shard is a share and their number, such as 3/64, not {text!r}")
+    if not 1 <= int(number) <= int(of):
+        raise Cov3dError(f"--shard {text}: shares are numbered from 1 to {of} (in a Slurm array: --array=1-{of})")
+    return int(number), int(of)
+
+
+def dask() -> Param:
+    return Param(
+        None,
+        help="Do the work on the Dask cluster whose scheduler is at this address (tcp://HOST:8786), not here.",
+        metavar="ADDRESS",
+        rich_help_panel=COMPUTE,
+    )
+
+
 def skip_errors() -> Param:
     return Param(
         False,

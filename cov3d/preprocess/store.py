@@ -1,25 +1,39 @@
 """The store of preprocessed volumes: `<data>/preprocessed/<size>/`.
 
-`volumes/<scan>.npy` holds a volume, `previews/<scan>.webp` a small picture of its crop, `records/<scan>.json` its row
-of the manifest, `settings.json` what they were made with. A volume is plain .npy so that training maps it into memory.
-The record is written last, and removed first where a scan is done again: a scan that has one is whole, whatever was
-killed when.
+`volumes/<scan>.diff.npy.zst` holds a volume (`encoding` says how), `previews/<scan>.webp` a small picture of its crop,
+`records/<scan>.json` its row of the manifest, `settings.json` what they were made with. The record is written last and
+removed first where a scan is done again, and it says how long the volume's file is: a scan that has one is whole,
+whatever was killed when.
+
+Any number of processes, on any number of machines, may fill one store at once. Each file is written aside, in
+`.writing`, and put in place in one step. A folder there is of one scan: whoever has put that scan into the store
+removes it, with what killed processes left in it. So nobody needs to know who is still alive.
 """
 
+import hashlib
 import json
+import secrets
+import shutil
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from cov3d.errors import OutputError, StoreError
-from cov3d.files import replacing, write_text
+from cov3d.files import replacing, write_text, write_text_once
+from cov3d.preprocess.encoding import FORMAT, FORMAT_BEFORE, IN_WORDS, SUFFIX, decode, encode
 from cov3d.preprocess.pipeline import RECORD_COLUMNS, Preprocessed, settings
 from cov3d.preprocess.sizes import Size
 
+if TYPE_CHECKING:
+    import pandas as pd  # only the manifest needs it: a worker is a third smaller without
+
 MANIFEST = "manifest.csv"
+_DAY = 24 * 60 * 60
+_TRIES = 3
 
 
 class Store:
@@ -38,10 +52,11 @@ class Store:
             OutputError: the folder can't be written.
         """
         store = cls(folder, size)
-        if store._settings_file.exists():
-            store.check_settings(settings(size))
-        else:
-            write_text(store._settings_file, json.dumps(settings(size), indent=2) + "\n")
+        if not store.settings_file.exists():
+            text = json.dumps({"format": FORMAT, "volumes": IN_WORDS, **settings(size)}, indent=2)
+            write_text_once(store.settings_file, text + "\n", store._writing)
+            store.tidy()
+        store.check_settings(settings(size))
         return store
 
     @classmethod
@@ -52,23 +67,26 @@ class Store:
             StoreError: there is no store, or it has another size or other settings.
         """
         store = cls(folder, size)
-        if not store._settings_file.exists():
+        if not store.settings_file.exists():
             raise StoreError(f"no preprocessed scans at {folder}: run cov3d preprocess --size {size} first")
         store.check_settings(settings(size))
         return store
 
     @property
-    def _settings_file(self) -> Path:
+    def settings_file(self) -> Path:
+        """What makes the folder a store."""
         return self.folder / "settings.json"
 
     def check_settings(self, wanted: dict[str, Any]) -> None:
-        """Refuse the store if it was not made with the settings `wanted`."""
+        """Refuse the store if it was not made with the settings `wanted`, or if its files are of another format."""
         try:
-            found = json.loads(self._settings_file.read_text(encoding="utf-8"))
+            found = json.loads(self.settings_file.read_text(encoding="utf-8"))
             digest = found["hash"]
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise StoreError(f"{self._settings_file} can't be read: {error}") from error
-        if digest != wanted["hash"]:
+            raise StoreError(f"{self.settings_file} can't be read: {error}") from error
+        found.setdefault("format", FORMAT_BEFORE)
+        wanted = {"format": FORMAT, **wanted}
+        if digest != wanted["hash"] or found["format"] != FORMAT:
             differing = [key for key in wanted if key != "hash" and wanted[key] != found.get(key)]
             what = ", ".join(f"{key} is {found.get(key)!r}, not {wanted[key]!r}" for key in differing)
             raise StoreError(
@@ -76,8 +94,16 @@ class Store:
                 "give another --store, or delete this one and preprocess again"
             )
 
+    @property
+    def _writing(self) -> Path:
+        return self.folder / ".writing"
+
+    def _aside(self, scan: str) -> Path:
+        """The folder in which the files of a scan are written."""
+        return self._writing / hashlib.sha256(scan.encode()).hexdigest()[:16]
+
     def _volume_file(self, scan: str) -> Path:
-        return self.folder / "volumes" / f"{scan}.npy"
+        return self.folder / "volumes" / f"{scan}{SUFFIX}"
 
     def _record_file(self, scan: str) -> Path:
         return self.folder / "records" / f"{scan}.json"
@@ -86,8 +112,12 @@ class Store:
         return self.folder / "previews" / f"{scan}.webp"
 
     def has(self, scan: str) -> bool:
-        """Whether the scan is in the store, whole."""
-        return self._record_file(scan).exists() and self._volume_file(scan).exists()
+        """Whether the scan is in the store, whole: its record is, and its volume's file is as long as it says."""
+        try:
+            record = json.loads(self._record_file(scan).read_text(encoding="utf-8"))
+            return bool(record["bytes"] == self._volume_file(scan).stat().st_size)
+        except (OSError, ValueError, LookupError, TypeError):
+            return False
 
     def write(self, scan: str, preprocessed: Preprocessed) -> None:
         """Put a scan into the store, whole or not at all.
@@ -95,20 +125,66 @@ class Store:
         Raises:
             OutputError: the folder can't be written.
         """
+        aside = self._aside(scan)
+        for left in reversed(range(_TRIES)):
+            try:
+                self._write(scan, preprocessed, aside)
+            except OutputError:
+                # Another process may have been at the same scan, done first, and removed our files with its own.
+                if not left:
+                    raise
+            else:
+                shutil.rmtree(aside, ignore_errors=True)
+                return
+            finally:
+                with suppress(OSError):
+                    aside.rmdir()
+
+    def _write(self, scan: str, preprocessed: Preprocessed, aside: Path) -> None:
+        encoded = encode(preprocessed.voxels[self.size])
         self._drop_record(scan)
-        with replacing(self._volume_file(scan)) as aside, aside.open("wb") as stream:
-            np.save(stream, preprocessed.voxels[self.size], allow_pickle=False)
+        with replacing(self._volume_file(scan), aside) as file:
+            file.write_bytes(encoded)
         if preprocessed.preview is not None:
-            with replacing(self._preview_file(scan)) as aside:
-                aside.write_bytes(preprocessed.preview)
-        record = {"scan": scan, **preprocessed.record}
-        write_text(self._record_file(scan), json.dumps(record, ensure_ascii=False) + "\n")
+            with replacing(self._preview_file(scan), aside) as file:
+                file.write_bytes(preprocessed.preview)
+        record = {"scan": scan, **preprocessed.record, "bytes": len(encoded)}
+        write_text(self._record_file(scan), json.dumps(record, ensure_ascii=False) + "\n", aside)
 
     def _drop_record(self, scan: str) -> None:
         try:
             self._record_file(scan).unlink(missing_ok=True)
         except OSError as error:
             raise OutputError(f"{self._record_file(scan)} can't be replaced: {error.strerror}") from error
+
+    def tidy(self) -> None:
+        """Remove what is left of processes that were killed, if nobody has written there for a day."""
+        with suppress(OSError):
+            self._writing.rmdir()  # nothing left, as a rule
+            return
+        with suppress(OSError):
+            now = _time_there(self._writing)
+            for left in self._writing.iterdir():
+                if now - left.stat().st_mtime > _DAY:
+                    shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink()
+            self._writing.rmdir()
+
+    def read(self, scan: str) -> NDArray[np.uint8]:
+        """The scan's volume, `uint8` (depth, height, width), in memory of its own.
+
+        Raises:
+            StoreError: the scan is not in the store, or its file is damaged.
+        """
+        file = self._volume_file(scan)
+        try:
+            return decode(file.read_bytes(), self.size.shape)
+        except FileNotFoundError:
+            raise StoreError(
+                f"{scan} is not preprocessed at size {self.size} in {self.folder}: "
+                f"run cov3d preprocess --size {self.size} first"
+            ) from None
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{file} is damaged ({error}): delete it and preprocess again") from error
 
     def preview(self, scan: str) -> bytes | None:
         """The picture of the scan's crop (WebP), or None where there is none.
@@ -124,29 +200,6 @@ class Store:
         except OSError as error:
             raise StoreError(f"{file} can't be read: {error.strerror}") from error
 
-    def read(self, scan: str) -> NDArray[np.uint8]:
-        """The scan's volume, `uint8` (depth, height, width), mapped from the file.
-
-        Raises:
-            StoreError: the scan is not in the store, or its file is damaged.
-        """
-        file = self._volume_file(scan)
-        try:
-            voxels = np.load(file, mmap_mode="r", allow_pickle=False)
-        except FileNotFoundError:
-            raise StoreError(
-                f"{scan} is not preprocessed at size {self.size} in {self.folder}: "
-                f"run cov3d preprocess --size {self.size} first"
-            ) from None
-        except (OSError, ValueError) as error:
-            raise StoreError(f"{file} is damaged ({error}): delete it and preprocess again") from error
-        if voxels.dtype != np.uint8 or voxels.shape != self.size.shape:
-            raise StoreError(
-                f"{file} holds {voxels.dtype} {voxels.shape}, not uint8 {self.size.shape}: "
-                "delete it and preprocess again"
-            )
-        return voxels
-
     def record(self, scan: str) -> dict[str, Any]:
         """The scan's row of the manifest.
 
@@ -155,21 +208,62 @@ class Store:
         """
         return _read_record(self._record_file(scan))
 
-    def manifest(self) -> pd.DataFrame:
+    def _record_files(self) -> set[Path]:
+        return set((self.folder / "records").rglob("*.json"))
+
+    def manifest(self) -> "pd.DataFrame":
         """A row for every scan in the store, sorted by scan, from their records.
 
         Raises:
             StoreError: a record can't be read.
         """
-        records = [_read_record(file) for file in (self.folder / "records").rglob("*.json")]
-        table = pd.DataFrame(records, columns=list(RECORD_COLUMNS))
-        return table.sort_values("scan", ignore_index=True)
+        return _table(_read_records(self._record_files(), {}))
 
-    def write_manifest(self) -> pd.DataFrame:
-        """Write `manifest.csv` and return it."""
-        table = self.manifest()
-        write_text(self.folder / MANIFEST, table.to_csv(index=False, lineterminator="\n"))
+    def write_manifest(self, tries: int = 20) -> "pd.DataFrame":
+        """Write `manifest.csv` and return it.
+
+        Other processes may be filling the store and writing it too. Whoever writes looks again afterwards whether
+        records have come: so the last one to write has seen them all.
+        """
+        records: dict[Path, dict[str, Any]] = {}
+        for _ in range(tries):
+            files = self._record_files()
+            records = _read_records(files, records)
+            table = _table(records)
+            write_text(self.folder / MANIFEST, table.to_csv(index=False, lineterminator="\n"), self._writing)
+            if self._record_files() == files:
+                break
+        self.tidy()
         return table
+
+
+def _time_there(folder: Path) -> float:
+    """The time by the clock of the file system, which may be another machine's."""
+    probe = folder / f".{secrets.token_hex(8)}.part"
+    try:
+        probe.touch()
+        return probe.stat().st_mtime
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+def _table(records: dict[Path, dict[str, Any]]) -> "pd.DataFrame":
+    import pandas as pd
+
+    table = pd.DataFrame(list(records.values()), columns=list(RECORD_COLUMNS))
+    return table.sort_values("scan", ignore_index=True)
+
+
+def _read_records(files: Iterable[Path], known: dict[Path, dict[str, Any]]) -> dict[Path, dict[str, Any]]:
+    """The records by file, but for those removed meanwhile because their scan is done again; `known` ones are kept."""
+    records = {}
+    for file in files:
+        try:
+            records[file] = known.get(file) or _read_record(file)
+        except StoreError:
+            if file.exists():
+                raise
+    return records
 
 
 def _read_record(file: Path) -> dict[str, Any]:

@@ -71,6 +71,8 @@ ELSEWHERE = {
         "report": "test_preprocess_ends_with_a_report_unless_told_not_to",
         "only_report": "test_the_report_is_made_again_from_the_store_alone",
         "jobs": "test_jobs_reach_the_pool",
+        "shard": "test_a_shard_is_its_share_of_the_scans",
+        "dask": "test_a_dask_address_reaches_the_batch",
         "skip_errors": "test_preprocess_goes_on_past_bad_scans_where_asked",
     },
     "train": dict.fromkeys(
@@ -258,6 +260,36 @@ def test_jobs_reach_the_pool(reached: Callable[..., ReachedError], data: Path, t
     assert reached(phantoms, "write_phantom", "phantom", tmp_path / "p", "--jobs", 4).options["jobs"] == 4
     plain = reached(batch, "preprocess_scans", "preprocess", "--data", data, "--size", "tiny")
     assert plain.options["jobs"] == options.cpus()
+
+
+def test_a_shard_is_its_share_of_the_scans(
+    reached: Callable[..., ReachedError], data: Path, cov3d: Command, tmp_path: Path
+) -> None:
+    words = ["preprocess", "--data", data, "--size", "tiny"]
+    shares = [list(reached(batch, "preprocess_scans", *words, "--shard", f"{n}/3").arguments[0]) for n in (1, 2, 3)]
+    assert shares == [["train/x/scan_0", "train/x/scan_3"], ["train/x/scan_1"], ["train/x/scan_2"]]
+    for wrong, sentence in {
+        "0/3": "numbered from 1 to 3",
+        "4/3": "numbered from 1 to 3",
+        "3": "such as 3/64, not '3'",
+        "1/0": "such as 3/64",
+        "-1/3": "such as 3/64",
+        "a/b": "such as 3/64",
+    }.items():
+        ended = cov3d(*words, f"--shard={wrong}", "--store", tmp_path / "s")
+        assert ended.code == 2, wrong
+        assert sentence in ended.err, wrong
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_dask_address_reaches_the_batch(reached: Callable[..., ReachedError], data: Path, cov3d: Command) -> None:
+    words = ["preprocess", "--data", data, "--size", "tiny"]
+    call = reached(batch, "preprocess_scans", *words, "--dask", "tcp://somewhere:8786")
+    assert call.options["dask"] == "tcp://somewhere:8786"
+    assert reached(batch, "preprocess_scans", *words).options["dask"] is None
+    ended = cov3d(*words, "--dask", "tcp://somewhere:8786", "--jobs", 2)
+    assert ended.code == 2
+    assert "--dask and --jobs contradict each other" in ended.err
 
 
 def test_a_phantoms_seed_reaches_it(reached: Callable[..., ReachedError], tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """The store and the batch that fills it: whole or absent, resumable, never mixed."""
 
 import json
-from collections.abc import Callable
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +40,7 @@ def test_a_scan_comes_back_as_the_pipeline_made_it(tmp_path: Path, scans: dict[s
     preprocess_scans(scans, store)
     name, path = next(iter(scans.items()))
     found = store.read(name)
-    assert isinstance(found, np.memmap)
+    assert found.dtype == np.uint8
     assert found.shape == (32, 64, 64)
     assert np.array_equal(found, preprocess_scan(path, [Size.TINY]).voxels[Size.TINY])
 
@@ -143,23 +145,115 @@ def test_reading_says_what_to_do_about_what_is_missing_or_damaged(tmp_path: Path
     with pytest.raises(StoreError, match="run cov3d preprocess --size tiny first"):
         store.read("absent")
     preprocess_scans(scans, store)
-    file = tmp_path / "store" / "volumes" / "train/covid/ct_scan_0.npy"
-    damage: dict[str, Callable[[], object]] = {
-        "is damaged": lambda: file.write_bytes(file.read_bytes()[:300]),
-        "holds uint8 \\(2, 2\\)": lambda: np.save(file, np.zeros((2, 2), np.uint8)),
-    }
-    for sentence, harm in damage.items():
-        harm()
-        with pytest.raises(StoreError, match=sentence):
-            store.read("train/covid/ct_scan_0")
+    file = tmp_path / "store" / "volumes" / "train/covid/ct_scan_0.diff.npy.zst"
+    file.write_bytes(file.read_bytes()[:-10])
+    with pytest.raises(StoreError, match=r"ct_scan_0\.diff\.npy\.zst is damaged .*: delete it and preprocess again"):
+        store.read("train/covid/ct_scan_0")
 
 
-def test_a_pickle_in_the_store_is_not_loaded(tmp_path: Path, scans: dict[str, Path]) -> None:
+def test_a_volume_that_was_cut_short_is_made_again(tmp_path: Path, scans: dict[str, Path]) -> None:
     store = Store.create(tmp_path / "store", Size.TINY)
     preprocess_scans(scans, store)
-    np.save(tmp_path / "store" / "volumes" / "train/covid/ct_scan_0.npy", np.array([{}]), allow_pickle=True)
-    with pytest.raises(StoreError, match="is damaged"):
-        store.read("train/covid/ct_scan_0")
+    whole = contents(tmp_path / "store")
+    file = tmp_path / "store" / "volumes" / "train/covid/ct_scan_0.diff.npy.zst"
+    file.write_bytes(file.read_bytes()[:-10])  # as a copy that was broken off leaves it
+    assert preprocess_scans(scans, store).done == ["train/covid/ct_scan_0"]
+    assert contents(tmp_path / "store") == whole
+
+
+def test_a_store_of_plain_npy_is_refused(tmp_path: Path) -> None:
+    Store.create(tmp_path / "store", Size.TINY)
+    file = tmp_path / "store" / "settings.json"
+    settings = json.loads(file.read_text())
+    del settings["format"], settings["volumes"]
+    file.write_text(json.dumps(settings))
+    with pytest.raises(StoreError, match=r"made with other settings \(format is 1, not 2\)"):
+        Store.open(tmp_path / "store", Size.TINY)
+
+
+def test_what_a_killed_process_left_goes_when_its_scan_is_done(tmp_path: Path, scans: dict[str, Path]) -> None:
+    store = Store.create(tmp_path / "store", Size.TINY)
+    (name, path), *_ = scans.items()
+    preprocessed = preprocess_scan(path, [Size.TINY])
+    store.write(name, preprocessed)
+    whole = contents(tmp_path / "store")
+    for scan in (name, "of/a/neighbour"):
+        left = store._aside(scan) / ".0123.part"
+        left.parent.mkdir(parents=True)
+        left.write_bytes(b"half a volume")
+    store.write(name, preprocessed)
+    assert set(contents(tmp_path / "store")) - set(whole) == {left.relative_to(store.folder).as_posix()}
+    store.tidy()
+    assert left.exists()  # its owner may live, on whatever machine
+    for old in (left, left.parent):
+        os.utime(old, times=(0, 0))
+    store.tidy()
+    assert contents(tmp_path / "store") == whole
+    assert not (tmp_path / "store" / ".writing").exists()
+
+
+def test_a_file_removed_by_who_did_the_same_scan_is_written_again(
+    tmp_path: Path, scans: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store.create(tmp_path / "store", Size.TINY)
+    (name, path), *_ = scans.items()
+    preprocessed = preprocess_scan(path, [Size.TINY])
+    removed: list[Path] = []
+    write_bytes = Path.write_bytes
+
+    def write_and_lose(file: Path, data: bytes) -> int:
+        written = write_bytes(file, data)
+        if not removed:
+            removed.append(file)
+            shutil.rmtree(file.parent)
+        return written
+
+    monkeypatch.setattr(Path, "write_bytes", write_and_lose)
+    store.write(name, preprocessed)
+    assert removed
+    assert store.has(name)
+
+
+def test_records_that_come_while_the_manifest_is_written_are_in_it(
+    tmp_path: Path, scans: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when two shares end at once: whoever writes last has seen what the other did."""
+    store = Store.create(tmp_path / "store", Size.TINY)
+    (first, path), (second, _), *_ = scans.items()
+    preprocessed = preprocess_scan(path, [Size.TINY])
+    store.write(first, preprocessed)
+    replace = Path.replace
+
+    def neighbour_then_replace(aside: Path, file: Path) -> Path:
+        if file.name == "manifest.csv" and not store.has(second):
+            store.write(second, preprocessed)
+        return replace(aside, file)
+
+    monkeypatch.setattr(Path, "replace", neighbour_then_replace)
+    store.write_manifest()
+    rows = (tmp_path / "store" / "manifest.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows[1:]] == [first, second]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_store_begun_by_many_at_once_is_one(tmp_path: Path, links: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_links(*files: object) -> None:
+        raise OSError(1, "Operation not permitted")
+
+    if not links:  # as on some network file systems
+        monkeypatch.setattr(os, "link", no_links)
+    with ThreadPoolExecutor(8) as threads:
+        stores = list(threads.map(lambda _: Store.create(tmp_path / "store", Size.TINY), range(64)))
+    assert len({store.settings_file.read_bytes() for store in stores}) == 1
+    assert set(contents(tmp_path / "store")) == {"settings.json"}
+
+
+def test_of_two_sizes_at_once_the_first_has_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    exists = Path.exists
+    monkeypatch.setattr(Path, "exists", lambda file: file.name != "settings.json" and exists(file))  # looked too early
+    Store.create(tmp_path / "store", Size.TINY)
+    with pytest.raises(StoreError, match="size is 'tiny', not 'small'"):
+        Store.create(tmp_path / "store", Size.SMALL)
 
 
 def test_a_store_that_can_not_be_written_is_an_error(tmp_path: Path) -> None:
