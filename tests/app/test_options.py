@@ -287,9 +287,11 @@ def test_a_dask_address_reaches_the_batch(reached: Callable[..., ReachedError], 
     call = reached(batch, "preprocess_scans", *words, "--dask", "tcp://somewhere:8786")
     assert call.options["dask"] == "tcp://somewhere:8786"
     assert reached(batch, "preprocess_scans", *words).options["dask"] is None
-    ended = cov3d(*words, "--dask", "tcp://somewhere:8786", "--jobs", 2)
-    assert ended.code == 2
-    assert "--dask and --jobs contradict each other" in ended.err
+    for pair in (("--dask", "--jobs"), ("--only-report", "--shard"), ("--only-report", "--dask")):
+        values = {"--dask": ["tcp://somewhere:8786"], "--jobs": [2], "--shard": ["1/2"], "--only-report": []}
+        ended = cov3d(*words, *(word for option in pair for word in (option, *values[option])))
+        assert ended.code == 2
+        assert f"{pair[0]} and {pair[1]} contradict each other" in ended.err
 
 
 def test_a_phantoms_seed_reaches_it(reached: Callable[..., ReachedError], tmp_path: Path) -> None:

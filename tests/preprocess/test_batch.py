@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -229,20 +230,21 @@ def test_the_scan_that_kills_its_worker_is_found_and_the_others_are_done(
     assert executor.handed_out == [4, 4, 1, 1, 1, 1, 4, 4, 4]
 
 
-def test_a_minute_without_a_scan_is_told(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, scans: dict[str, Path]
-) -> None:
-    """As where a cluster has no workers yet: the caller is called, and can say so."""
-    monkeypatch.setattr(batch, "_SECONDS_OF_SILENCE", 0.0)
-    told: list[int] = []
+def test_a_minute_without_a_scan_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As where a cluster has no workers yet: the caller can say so."""
 
-    def on_scan(outcome: Outcome) -> None:
-        told.append(len(outcome.done))
+    class Slow(Fragile):
+        def submit(self, work: Callable[..., Any], *arguments: Any) -> Future[Result]:
+            return threads.submit(released.wait, 30) and threads.submit(Result)
 
-    two = dict(list(scans.items())[:2])
-    preprocess_scans(two, Store.create(tmp_path / "s", Size.TINY), jobs=2, on_scan=on_scan)
-    assert told.count(0) > 1
-    assert told[-1] == 2
+    monkeypatch.setattr(batch, "_SECONDS_OF_SILENCE", 0.01)
+    released = threading.Event()
+    with ThreadPoolExecutor(1) as threads:
+        told = batch._results([Task("a", tmp_path)], Store(tmp_path, Size.TINY), Slow(set()), Outcome())
+        assert next(told) == {}
+        assert next(told) == {}
+        released.set()
+        assert {"a": Result()} in list(told)
 
 
 def test_a_pool_goes_on_after_a_worker_was_killed() -> None:

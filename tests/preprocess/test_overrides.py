@@ -145,7 +145,7 @@ def test_a_scan_killed_while_it_is_done_again_is_absent_not_half_old(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(np, "save", killed)
+        patch.setattr(Path, "write_bytes", killed)
         with pytest.raises(KeyboardInterrupt):
             preprocess_scans(scans, store, overrides=boxes)
     assert not store.has(SCANS[0])
