@@ -4,18 +4,18 @@
     python benchmarks/preprocess.py --data SCAN ...    also these scans
 
 The floor is decoding every slice once with the library that the reader uses, in one thread, into one buffer. Everything
-is measured in one run on the same scan, alternating, and the median of the repeats is taken. Memory is the peak of a
+is measured in one run on the same scan, alternating, and the best of the repeats is taken. Memory is the peak of a
 fresh process that preprocesses one scan, start-up included. Boxes are measured by `benchmarks/boxes.py`.
 """
 
 import argparse
-import resource
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -25,13 +25,14 @@ from threadpoolctl import threadpool_limits
 
 from cov3d.datasets.phantom.scan import make_scan
 from cov3d.preprocess.batch import preprocess_scans
-from cov3d.preprocess.pipeline import locate, preprocess
+from cov3d.preprocess.pipeline import Preprocessed, locate, preprocess_scan
+from cov3d.preprocess.preview import preview
 from cov3d.preprocess.resize import resize
 from cov3d.preprocess.sizes import Size
 from cov3d.preprocess.store import Store
 from cov3d.readers import read_volume
 
-STAGES = ("floor", "decode", "segment", "resize", "preview and record", "write", "total")
+STAGES = ("floor", "decode", "segment", "resize", "preview", "write", "total")
 
 
 def floor(scan: Path) -> None:
@@ -48,24 +49,30 @@ def floor(scan: Path) -> None:
 
 
 def stages(scan: Path, size: Size, store: Store) -> list[float]:
-    """Seconds of each stage, once."""
+    """Seconds of each stage, once, and of the whole, once more."""
     seconds: list[float] = []
 
-    def timed(work: Callable[[], object]) -> object:
+    def timed(work: Callable[[], Any]) -> Any:
         begun = time.perf_counter()
         result = work()
         seconds.append(time.perf_counter() - begun)
         return result
 
+    def whole() -> Preprocessed:
+        done = preprocess_scan(scan, [size], draw=True)
+        store.write("scan", done)
+        return done
+
     timed(lambda: floor(scan))
     volume = timed(lambda: read_volume(scan, threads=1))
     located = timed(lambda: locate(volume))
-    timed(lambda: resize(located.volume.voxels[located.crop.box.slices], size.shape))
-    begun = time.perf_counter()
-    whole = preprocess(volume, [size])
-    seconds.append(time.perf_counter() - begun - seconds[2] - seconds[3])
-    timed(lambda: store.write("scan", whole))
-    return [*seconds, sum(seconds[1:])]
+    voxels, box = located.volume.voxels, located.crop.box
+    timed(lambda: resize(voxels[box.slices], size.shape))
+    timed(lambda: preview(voxels, located.segmentation, box))
+    done = preprocess_scan(scan, [size], draw=True)
+    timed(lambda: store.write("scan", done))
+    timed(whole)
+    return seconds
 
 
 def speed(scans: dict[str, Path], sizes: list[Size], repeats: int, folder: Path) -> Table:
@@ -76,30 +83,33 @@ def speed(scans: dict[str, Path], sizes: list[Size], repeats: int, folder: Path)
             for size in sizes:
                 store = Store.create(folder / f"store-{size}", size)
                 stages(scan, size, store)
-                taken = np.median([stages(scan, size, store) for _ in range(repeats)], axis=0)
+                taken = np.min([stages(scan, size, store) for _ in range(repeats)], axis=0)
                 ratio = taken[-1] / taken[0]
                 table.add_row(name, size.value, *(f"{value:.3f}" for value in taken), f"{ratio:.2f}")
     return table
 
 
 def memory(scans: dict[str, Path], size: Size, folder: Path) -> Table:
-    """Peak memory of a process that preprocesses one scan."""
+    """Peak memory of a process that preprocesses one scan, as a worker does."""
     table = Table("scan", "size", "peak memory, MB", title="A worker's memory")
     for name, scan in scans.items():
-        command = [sys.executable, __file__, "--one", str(scan), str(folder / "memory" / name)]
+        command = [sys.executable, "-c", ONE, str(scan), str(folder / "memory" / name), size.value]
         peak = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         table.add_row(name, size.value, f"{float(peak):.0f}")
     return table
 
 
-def one(scan: Path, folder: Path) -> None:
-    """Preprocess one scan as a worker does, and print the peak memory in MB."""
-    from cov3d.preprocess.batch import _start_worker, _work
-
-    _start_worker()
-    error = _work("scan", scan, Store.create(folder, Size.MEDIUM))
-    assert error is None, error
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+ONE = """
+import sys
+from pathlib import Path
+from cov3d.preprocess.batch import preprocess_scans
+from cov3d.preprocess.sizes import Size
+from cov3d.preprocess.store import Store
+size = Size(sys.argv[3])
+preprocess_scans({"scan": Path(sys.argv[1])}, Store.create(Path(sys.argv[2]), size))
+status = Path("/proc/self/status").read_text()  # getrusage would count the parent's peak before the exec
+print(int(status.split("VmHWM:")[1].split()[0]) / 1024)
+"""
 
 
 def processes(scan: Path, count: int, jobs: int, folder: Path) -> Table:
@@ -114,11 +124,14 @@ def processes(scan: Path, count: int, jobs: int, folder: Path) -> Table:
 
 def seconds_a_scan(scan: Path, count: int, workers: int, folder: Path) -> float:
     """Wall-clock seconds for each of `count` scans, counted from when every worker has done one or two."""
-    stamps: list[float] = []
+    stamps: list[tuple[float, int]] = []
     names = {str(number): scan for number in range(count + 2 * workers)}
     store = Store.create(folder / f"jobs-{workers}", Size.SMALL)
-    preprocess_scans(names, store, jobs=workers, on_scan=lambda outcome: stamps.append(time.perf_counter()))
-    return (stamps[-1] - stamps[2 * workers]) / (len(stamps) - 1 - 2 * workers)
+    preprocess_scans(
+        names, store, jobs=workers, on_scan=lambda outcome: stamps.append((time.perf_counter(), len(outcome.done)))
+    )
+    begun = next(stamp for stamp in stamps if stamp[1] >= 2 * workers)
+    return (stamps[-1][0] - begun[0]) / (stamps[-1][1] - begun[1])
 
 
 def phantom(folder: Path, slices: int) -> Path:
@@ -132,9 +145,6 @@ def phantom(folder: Path, slices: int) -> Path:
 
 def main() -> None:
     """Read the command line and measure."""
-    if sys.argv[1:2] == ["--one"]:
-        one(Path(sys.argv[2]), Path(sys.argv[3]))
-        return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, nargs="*", default=[], help="folders of JPEG slices to measure as well")
     parser.add_argument("--repeats", type=int, default=7)
