@@ -8,6 +8,7 @@ body's middle while their bases lie at its sides and back, around liver and stom
 import numpy as np
 
 from cov3d.preprocess.lungs import Segmentation
+from cov3d.preprocess.morphology import Mask
 from cov3d.preprocess.thorax import across, bounds
 
 _AIRWAY_END = 0.25
@@ -45,6 +46,8 @@ def is_feet_first(segmentation: Segmentation) -> bool:
     areas = lungs.sum(axis=(1, 2))
     if areas[0] > _CUT * areas.max():
         return False  # what would be the bases is cut off: bowel gas may pass for a windpipe at the other end
+    if _is_cut_at_one_side(lungs[areas > 0]):
+        return False  # the field of view cuts one side off: where the middle is, is not known
     from_middle = np.abs(across(segmentation.body))
     columns = lungs.sum(axis=1)
 
@@ -60,6 +63,12 @@ def is_feet_first(segmentation: Segmentation) -> bool:
     first, last = _ends(top, bottom, _AIRWAY_END)
     airway_below = has_airway[last].mean() - has_airway[first].mean()
     return wider_above > _SPREAD_MORE and bool(airway_below > _AIRWAY_MORE)
+
+
+def _is_cut_at_one_side(lungs: Mask) -> bool:
+    """Whether lung meets one side of the image, and not the other, in a quarter of its slices or more."""
+    meets = [bool(lungs[:, :, column].any(axis=1).mean() > 0.25) for column in (0, -1)]
+    return meets[0] != meets[1]
 
 
 def _ends(top: int, bottom: int, share: float) -> tuple[slice, slice]:
