@@ -15,6 +15,8 @@ import SimpleITK
 
 from cov3d.app.app import COMMANDS, Cov3d
 from cov3d.datasets.phantom import write_phantom
+from cov3d.preprocess.sizes import Size
+from cov3d.preprocess.store import Store
 from tests.conftest import Ended, sphere_chest, write_slices
 
 Command = Callable[..., Ended]
@@ -298,8 +300,8 @@ def test_files_in_hounsfield_units_go_the_same_way_as_slices(cov3d: Command, tra
     manifest = pd.read_csv(tmp_path / "d" / "preprocessed" / "tiny" / "manifest.csv").set_index("scan")
     assert manifest.index.tolist() == ["patient/ct.nii.gz", "slices"]
     assert manifest.loc["patient/ct.nii.gz", ["spacing_z", "spacing_y", "spacing_x"]].tolist() == [5.0, 1.25, 1.5]
-    volumes = tmp_path / "d" / "preprocessed" / "tiny" / "volumes"
-    one, other = (np.load(volumes / f"{scan}.npy").astype(int) for scan in manifest.index)
+    store = Store.open(tmp_path / "d" / "preprocessed" / "tiny", Size.TINY)
+    one, other = (store.read(scan).astype(int) for scan in manifest.index)
     assert np.abs(one - other).mean() < 2
     assert all(np.abs(np.flip(one, axis) - other).mean() > 4 for axis in (0, 2))
     ended = cov3d(

@@ -95,7 +95,13 @@ def test_killed_and_resumed_gives_the_same_store(
     sentence: str,
 ) -> None:
     store = tmp_path / "store"
-    running = subprocess.Popen(command(data, store, "--jobs", jobs), stderr=subprocess.PIPE, text=True)
+    running = subprocess.Popen(
+        command(data, store, "--jobs", jobs),
+        stderr=subprocess.PIPE,
+        text=True,
+        # What a shell runs in the background ignores Ctrl-C, and so would its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     until(lambda: records(store) >= 5)
     workers = psutil.Process(running.pid).children()
     running.send_signal(number)
@@ -274,7 +280,7 @@ def dask_address() -> Iterator[str]:
     """The scheduler of a cluster of one worker process."""
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(
-        n_workers=1, threads_per_worker=2, processes=True, dashboard_address=None, host="127.0.0.1"
+        n_workers=1, threads_per_worker=2, processes=True, dashboard_address=":0", host="127.0.0.1"
     ) as local:
         yield local.scheduler_address
 
