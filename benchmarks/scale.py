@@ -5,8 +5,8 @@
 
 A few phantoms stand for many scans, by links. One run goes through unbroken; its rate and the memory (RSS) of parent
 and workers are printed for every tenth of it. Then the same scans are preprocessed by a run that is killed again
-and again (parent killed, interrupted, or killed after a worker) and started again, by two shares at once, and on a local Dask cluster. Each
-store is compared with the first, file by file, manifest included.
+and again (parent killed, interrupted, or killed after a worker) and started again, by two shares at once, and on a
+local Dask cluster. Each store is compared with the first, file by file, manifest included.
 """
 
 import argparse
