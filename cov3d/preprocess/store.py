@@ -14,8 +14,9 @@ import hashlib
 import json
 import secrets
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 MANIFEST = "manifest.csv"
 _DAY = 24 * 60 * 60
-_TRIES = 3
+_TRIES = 5
 
 
 class Store:
@@ -54,7 +55,7 @@ class Store:
         store = cls(folder, size)
         if not store.settings_file.exists():
             text = json.dumps({"format": FORMAT, "volumes": IN_WORDS, **settings(size)}, indent=2)
-            write_text_once(store.settings_file, text + "\n", store._writing)
+            store._persist(partial(write_text_once, store.settings_file, text + "\n", store._writing))
             store.tidy()
         store.check_settings(settings(size))
         return store
@@ -142,16 +143,29 @@ class Store:
 
     def _write(self, scan: str, preprocessed: Preprocessed, aside: Path) -> None:
         encoded = encode(preprocessed.voxels[self.size])
-        self._drop_record(scan)
+        text = json.dumps({"scan": scan, **preprocessed.record, "bytes": len(encoded)}, ensure_ascii=False) + "\n"
+        self._drop_record(scan, unless=text)
         with replacing(self._volume_file(scan), aside) as file:
             file.write_bytes(encoded)
         if preprocessed.preview is not None:
             with replacing(self._preview_file(scan), aside) as file:
                 file.write_bytes(preprocessed.preview)
-        record = {"scan": scan, **preprocessed.record, "bytes": len(encoded)}
-        write_text(self._record_file(scan), json.dumps(record, ensure_ascii=False) + "\n", aside)
+        write_text(self._record_file(scan), text, aside)
 
-    def _drop_record(self, scan: str) -> None:
+    def _persist(self, write: Callable[[], None]) -> None:
+        """Write again if the folder for writing was gone: another process may have tidied it up just then."""
+        for left in reversed(range(_TRIES)):
+            try:
+                return write()
+            except OutputError:
+                if not left:
+                    raise
+
+    def _drop_record(self, scan: str, unless: str) -> None:
+        """Remove the scan's record, so that none stands beside a volume of another; one like the new one may stay."""
+        with suppress(OSError):
+            if self._record_file(scan).read_text(encoding="utf-8") == unless:
+                return
         try:
             self._record_file(scan).unlink(missing_ok=True)
         except OSError as error:
@@ -230,7 +244,8 @@ class Store:
             files = self._record_files()
             records = _read_records(files, records)
             table = _table(records)
-            write_text(self.folder / MANIFEST, table.to_csv(index=False, lineterminator="\n"), self._writing)
+            text = table.to_csv(index=False, lineterminator="\n")
+            self._persist(partial(write_text, self.folder / MANIFEST, text, self._writing))
             if self._record_files() == files:
                 break
         self.tidy()
