@@ -9,7 +9,7 @@ Cov3dError                     bad input or usage: the command line prints the s
 ├── ClusterError               the Dask cluster can't be reached, or its workers are not fit for the work
 ├── TrainingDivergedError      the loss is no longer a number
 ├── OutputError                an output folder can't be written, or would be overwritten
-└── StoppedError               the work was interrupted (Ctrl-C, exit code 130) or told to stop (SIGTERM, 143)
+└── StoppedError               the work was interrupted (Ctrl-C) or told to stop (SIGTERM): exit code 130
 """
 
 
@@ -54,6 +54,4 @@ class OutputError(Cov3dError):
 class StoppedError(Cov3dError):
     """The work was interrupted or told to stop; the sentence says what becomes of what was done."""
 
-    def __init__(self, sentence: str, exit_code: int) -> None:
-        super().__init__(sentence)
-        self.exit_code = exit_code
+    exit_code = 130

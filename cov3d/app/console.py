@@ -118,7 +118,7 @@ class _Terminated(KeyboardInterrupt):
 
 @contextmanager
 def stoppable(what_then: str) -> Iterator[None]:
-    """Turn Ctrl-C and SIGTERM into an error with one sentence, which ends with `what_then`, and its exit code.
+    """Turn Ctrl-C and SIGTERM into an error with one sentence, which ends with `what_then`.
 
     Raises:
         StoppedError: one of them came.
@@ -132,9 +132,9 @@ def stoppable(what_then: str) -> Iterator[None]:
     try:
         yield
     except _Terminated:
-        raise StoppedError(f"told to stop (SIGTERM): {what_then}", 128 + signal.SIGTERM) from None
+        raise StoppedError(f"told to stop (SIGTERM): {what_then}") from None
     except KeyboardInterrupt:
-        raise StoppedError(f"interrupted: {what_then}", 128 + signal.SIGINT) from None
+        raise StoppedError(f"interrupted: {what_then}") from None
     finally:
         if in_main_thread:
             signal.signal(signal.SIGTERM, before)
