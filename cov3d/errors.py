@@ -8,6 +8,8 @@ Cov3dError                     bad input or usage: the command line prints the s
 ├── WeightsError               pretrained weights can't be fetched or don't fit
 ├── ClusterError               the Dask cluster can't be reached, or its workers are not fit for the work
 ├── TrainingDivergedError      the loss is no longer a number
+├── DeviceMemoryError          a batch does not fit into the memory of the device
+├── PeerLostError              another process of a run on several GPUs has ended
 ├── OutputError                an output folder can't be written, or would be overwritten
 └── StoppedError               the work was interrupted (Ctrl-C) or told to stop (SIGTERM): exit code 130
 """
@@ -45,6 +47,14 @@ class ClusterError(Cov3dError):
 
 class TrainingDivergedError(Cov3dError):
     """The loss is no longer a number."""
+
+
+class DeviceMemoryError(Cov3dError):
+    """A batch does not fit into the memory of the device."""
+
+
+class PeerLostError(Cov3dError):
+    """Another process of a run on several GPUs has ended."""
 
 
 class OutputError(Cov3dError):

@@ -11,11 +11,15 @@ def main() -> None:
     warnings.filterwarnings("ignore", message=".*torch.jit.script.* is deprecated", category=DeprecationWarning)
 
     from cov3d.app.app import Cov3d
-    from cov3d.app.console import say_error
-    from cov3d.errors import Cov3dError
+    from cov3d.app.console import say_error, speaks
+    from cov3d.errors import Cov3dError, StoppedError
 
     try:
         Cov3d.main()
+    except StoppedError as error:
+        if speaks():  # every process of a run is stopped at once
+            say_error(str(error))
+        sys.exit(error.exit_code)
     except Cov3dError as error:
         # From a loader's process our error comes wrapped in its traceback; the sentence is the last line.
         say_error(

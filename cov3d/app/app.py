@@ -9,7 +9,7 @@ from torchapp.citations import Citable
 from torchapp.cli import flag, main, method
 
 import cov3d
-from cov3d.app import data, demonstration, infer, training
+from cov3d.app import compute, data, demonstration, infer, training
 
 COMMANDS = ("phantom", "folds", "preprocess", "train", "validate", "infer", "demo")
 
@@ -24,11 +24,12 @@ class Cov3d(TorchApp):
     scan_table = method(data.scan_table)
     training_options = method(training.training_options)
     starting_weights = method(training.starting_weights)
+    compute_options = method(compute.compute_options)
 
     phantom = main(data.phantom)
     folds = main(data.folds)
     preprocess = main("scan_table")(data.preprocess)
-    train = main("scan_table", "training_options", "starting_weights")(training.train)
+    train = main("scan_table", "training_options", "starting_weights", "compute_options")(training.train)
     validate = main("scan_table")(training.validate)
     infer = main(infer.infer)
     demo = main(demonstration.demo)

@@ -1,5 +1,6 @@
 """What the commands say, and how: results on stdout, warnings and errors on stderr."""
 
+import os
 import signal
 import sys
 import threading
@@ -32,13 +33,22 @@ def out() -> Console:
     return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
 
 
+def speaks() -> bool:
+    """Whether this process is the one of its run that speaks: of those that torchrun starts, the first."""
+    return "TORCHELASTIC_RUN_ID" not in os.environ or os.environ.get("RANK") == "0"
+
+
 def say(text: str) -> None:
     """Print a line; square brackets are kept as they are."""
+    if not speaks():
+        return
     out().print(escape(text), soft_wrap=True)
 
 
 def say_warning(text: str) -> None:
     """Print a line that starts with `warning:` on stderr."""
+    if not speaks():
+        return
     Console(stderr=True, highlight=False).print(f"[yellow]warning:[/] {escape(text)}", soft_wrap=True)
 
 

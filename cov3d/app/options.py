@@ -98,7 +98,7 @@ def workers() -> Param:
         None,
         min=0,
         help="Processes that load volumes; the result does not depend on them.",
-        show_default="0 on a CPU, up to 4 on a GPU",
+        show_default="0 on a CPU; on a GPU its share of the processors, up to 8",
         rich_help_panel=COMPUTE,
     )
 
@@ -108,8 +108,8 @@ def default_jobs(jobs: int | None) -> int:
     return jobs or cpus()
 
 
-def default_workers(workers: int | None, device_type: str) -> int:
-    """The number of loading processes for `--workers` as given."""
+def default_workers(workers: int | None, device_type: str, processes: int = 1) -> int:
+    """The number of loading processes for `--workers` as given, for each of the `processes` on this machine."""
     if workers is not None:
         return workers
-    return min(4, cpus()) if device_type == "cuda" else 0
+    return min(8, max(1, cpus() // processes)) if device_type == "cuda" else 0

@@ -6,7 +6,7 @@ from typing import Any
 from torchapp import Param
 
 from cov3d.app import options
-from cov3d.app.console import RESEARCH_ONLY, out, say, say_warning
+from cov3d.app.console import RESEARCH_ONLY, out, say, say_warning, stoppable
 from cov3d.app.data import store_folder
 from cov3d.models.names import Architecture
 from cov3d.preprocess.sizes import Size
@@ -52,7 +52,10 @@ def training_options(
         rich_help_panel=LOSS,
     ),
     epochs: int = Param(_DEFAULTS.epochs, min=1, help="Passes over the training scans.", rich_help_panel=OPTIMISATION),
-    batch_size: int = Param(_DEFAULTS.batch_size, min=1, help="Scans to a step.", rich_help_panel=OPTIMISATION),
+    batch_size: int = Param(
+        _DEFAULTS.batch_size, min=1, help="Scans to a batch, on each GPU.", rich_help_panel=OPTIMISATION
+    ),
+    accumulate: int = Param(_DEFAULTS.accumulate, min=1, help="Batches to a step.", rich_help_panel=OPTIMISATION),
     learning_rate: float = Param(
         _DEFAULTS.learning_rate, min=0.0, help="Maximum of the 1cycle schedule.", rich_help_panel=OPTIMISATION
     ),
@@ -83,6 +86,7 @@ def training_options(
         fold=fold,
         epochs=epochs,
         batch_size=batch_size,
+        accumulate=accumulate,
         learning_rate=learning_rate,
         weight_decay=weight_decay,
         gamma=gamma,
@@ -133,38 +137,53 @@ def train(
         rich_help_panel=options.OUTPUT,
     ),
     overwrite: bool = options.overwrite(),
-    device: str = options.device(),
-    workers: int = options.workers(),
+    resume: bool = Param(
+        False,
+        help="Go on with the run in the folder, if one was begun there: it ends as if it had not been interrupted.",
+        rich_help_panel=options.OUTPUT,
+    ),
     **kwargs: Any,
 ) -> Any:
-    """Train a network on four folds and validate it on the fifth after every epoch."""
+    """Train a network on four folds and validate it on the fifth after every epoch.
+
+    On several GPUs: torchrun --nproc-per-node N -m cov3d train …; a step then sees N batches.
+    """
     from cov3d.preprocess.store import Store
     from cov3d.reports import figures
     from cov3d.reports.tables import number
     from cov3d.training import learner
-    from cov3d.training.device import amp_mode, choose_device
+    from cov3d.training.device import amp_mode
+    from cov3d.training.distributed import first_before_others, joined
     from cov3d.training.loaders import choose_fold
 
+    _refuse_both(resume, overwrite)
     chosen = self.training_options(**kwargs)
     data: Path = kwargs["data"]
     folder = output_dir or data / "runs" / run_name(chosen)
-    target = choose_device(device)
+    target, world, compute = self.compute_options(**kwargs)
     amp_mode(chosen.precision, target)
-    opened = Store.open(store_folder(data, store, chosen.size), chosen.size)
-    fold = choose_fold(self.scan_table(**kwargs), chosen.fold)
-    kinetics = self.starting_weights(**kwargs)
-    say(f"training on {len(fold.train)} scans, validating on {len(fold.validation)} (fold {chosen.fold}), on {target}")
-    run = learner.train(
-        chosen,
-        fold,
-        opened,
-        folder,
-        device=target,
-        overwrite=overwrite,
-        workers=options.default_workers(workers, target.type),
-        kinetics=kinetics,
-        console=out(),
-    )
+    with stoppable(f"{folder} holds every epoch that was finished, and --resume goes on"), joined(world, target):
+        opened = Store.open(store_folder(data, store, chosen.size), chosen.size)
+        with first_before_others(world):
+            fold = choose_fold(self.scan_table(**kwargs), chosen.fold)
+            kinetics = self.starting_weights(**kwargs)
+        on = f"{world.size} × {target.type}" if world.size > 1 else target
+        say(f"training on {len(fold.train)} scans, validating on {len(fold.validation)} (fold {chosen.fold}), on {on}")
+        run = learner.train(
+            chosen,
+            fold,
+            opened,
+            folder,
+            device=target,
+            overwrite=overwrite,
+            continues=resume,
+            compute=compute,
+            kinetics=kinetics,
+            console=out(),
+            world=world,
+        )
+    if not world.is_first:
+        return run
     figures.save(figures.curves(run.history), folder / "curves.png")
     for task in ("presence", "severity"):
         if task in run.best:
@@ -175,6 +194,13 @@ def train(
             say_warning(f"no scan of fold {chosen.fold} could be scored for {task}: no checkpoint was chosen for it")
     say("The best epoch was chosen on this fold, so its score flatters; the summary has the last epoch's beside it.")
     return run
+
+
+def _refuse_both(resume: bool, overwrite: bool) -> None:
+    if resume and overwrite:
+        from cov3d.errors import Cov3dError
+
+        raise Cov3dError("--resume and --overwrite contradict each other: give one of them")
 
 
 def run_name(chosen: TrainingOptions) -> str:

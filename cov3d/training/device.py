@@ -8,14 +8,19 @@ from cov3d.errors import Cov3dError
 from cov3d.training.options import Precision
 
 
-def choose_device(name: str) -> torch.device:
+def choose_device(name: str, local_rank: int = 0) -> torch.device:
     """The device of `auto`, `cpu`, `cuda` or `cuda:N`.
+
+    Args:
+        name: as the user gave it.
+        local_rank: the number of this process among those of a run on this machine; `auto` and `cuda` give each its
+            GPU.
 
     Raises:
         Cov3dError: the name is none of these, or there is no such device.
     """
     if name == "auto":
-        return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
         raise Cov3dError(f"--device is auto, cpu, cuda or cuda:N, not {name!r}")
     if name == "cpu":
@@ -23,7 +28,7 @@ def choose_device(name: str) -> torch.device:
     if not torch.cuda.is_available():
         raise Cov3dError(f"--device {name}: torch finds no CUDA device here; use --device cpu")
     _, _, number = name.partition(":")
-    index = int(number) if number else torch.cuda.current_device()
+    index = int(number) if number else local_rank or torch.cuda.current_device()
     if index >= torch.cuda.device_count():
         raise Cov3dError(f"--device {name}: the CUDA devices here are 0 to {torch.cuda.device_count() - 1}")
     return torch.device("cuda", index)

@@ -1,43 +1,42 @@
-"""A training run: options, fold and store → a run folder, through a fastai `Learner`."""
+"""A training run: options, fold and store → a run folder."""
 
 import json
-import random
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
-from fastai.callback.fp16 import AMPMode, MixedPrecision
-from fastai.callback.progress import ProgressCallback
-from fastai.callback.schedule import fit_one_cycle  # noqa: F401  adds fit_one_cycle to Learner
 from fastai.data.core import DataLoaders
-from fastai.learner import Learner, ValueMetric
-from fastai.optimizer import Adam
 from fastai.torch_core import default_device
 from rich.console import Console
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
+from cov3d.errors import OutputError
 from cov3d.files import claim_folder, write_text
 from cov3d.labels import CATEGORIES
 from cov3d.models.registry import build
 from cov3d.preprocess.pipeline import settings
 from cov3d.preprocess.store import Store
-from cov3d.training import checkpoint
-from cov3d.training.callbacks import TASKS, BestWeights, EpochResult, History, PrepareBatch, StopOnNaN, Validation
+from cov3d.training import checkpoint, distributed, memory, resume
+from cov3d.training.callbacks import TASKS, Chance, EpochResult, LossWatch, PrepareBatch, Validation, seed_everything
 from cov3d.training.device import amp_mode
-from cov3d.training.loaders import Fold, ScanDataset, check_preprocessed, scan_loader
+from cov3d.training.distributed import ALONE, World
+from cov3d.training.fit import ScanLearner, chosen_algorithms, fit, make_learner
+from cov3d.training.journal import HISTORY, Journal
+from cov3d.training.loaders import EpochShuffle, Fold, ScanDataset, check_preprocessed, scan_loader
 from cov3d.training.loss import FocalEMDLoss
-from cov3d.training.options import TrainingOptions
+from cov3d.training.options import Compute, TrainingOptions
 from cov3d.training.progress import EpochProgress
 
+DEFAULT_COMPUTE = Compute()
 SUMMARY = "summary.json"
-HISTORY = "history.csv"
 RUN_FILES = (
-    *("config.json", HISTORY, SUMMARY, "curves.png"),
+    *("config.json", HISTORY, SUMMARY, "curves.png", resume.FILE_NAME),
     *(f"{task}.safetensors" for task in TASKS),
     *(f"validation-{task}.csv" for task in TASKS),
 )
@@ -52,12 +51,14 @@ class Run:
         model: the network after the last epoch.
         best: the best epoch's result, by task; a task that could not be scored is absent.
         history: a row an epoch.
+        resumed_after: epochs that were done before, by a run that was interrupted.
     """
 
     folder: Path
     model: nn.Module
     best: dict[str, EpochResult]
     history: pd.DataFrame
+    resumed_after: int = 0
 
 
 def train(
@@ -68,10 +69,12 @@ def train(
     *,
     device: torch.device,
     overwrite: bool = False,
-    workers: int = 0,
+    continues: bool = False,
+    compute: Compute = DEFAULT_COMPUTE,
     kinetics: Mapping[str, Tensor] | None = None,
     categories: Sequence[str] = CATEGORIES,
     console: Console | None = None,
+    world: World = ALONE,
 ) -> Run:
     """Train one network on one fold's training scans and validate it on the fold after every epoch.
 
@@ -80,43 +83,107 @@ def train(
         fold: the scans.
         store: their preprocessed volumes.
         folder: the run's folder.
-        overwrite: whether a run that is in it may go.
         device: what to compute on.
-        workers: processes that load volumes; they do not change the result.
+        overwrite: whether a run that is in it may go.
+        continues: go on with the run in the folder, if one was begun there.
+        compute: how it is computed.
         kinetics: weights to start from; None for random ones.
         categories: of the dataset.
         console: where progress is shown; nowhere by default.
+        world: the processes that train together; all of them call this at once, `distributed.joined`.
 
     Raises:
         StoreError: a scan is not preprocessed.
         TrainingDivergedError: the loss became NaN; the best weights so far are in the folder.
-        OutputError: there is a run in the folder and `overwrite` is not set, or it can't be written.
+        DeviceMemoryError: a batch does not fit.
+        CheckpointError: the run to go on with is of other options or data.
+        OutputError: there is a run in the folder and neither `overwrite` nor `continues` is set, or it can't be
+            written.
     """
     check_preprocessed([*fold.train["scan"], *fold.validation["scan"]], store)
-    description = _describe(options, fold, store, categories)
-    claim_folder(folder, RUN_FILES, overwrite=overwrite, what="a run")
+    description = _describe(options, fold, store, categories, compute, world)
+    identity = _identity(description, fold, world)
+    with distributed.first_before_others(world):
+        state = resume.load(folder) if continues else None
+        if state is not None:
+            resume.check_identity(state, identity, folder)
+        elif world.is_first:
+            _begin(folder, description, overwrite=overwrite or continues)
+    console = (console if world.is_first else None) or Console(quiet=True)
+    with chosen_algorithms(compute.deterministic), memory.explained(options, device):
+        seed_everything(options.seed)
+        model = build(options.architecture, outputs=len(categories), kinetics=kinetics, **_model_arguments(options))
+        if state is None:
+            console.print(memory.line(model, options, device), highlight=False, soft_wrap=True)
+        else:
+            model.load_state_dict(state.model)
+        learn, validation, losses = _learner(options, fold, store, model, device, compute, categories, world)
+
+        def save(file: Path, task: str, result: EpochResult) -> None:
+            checkpoint.save(file, model, _checkpoint_info(options, fold, description, task, result))
+
+        journal = Journal(
+            folder,
+            validation,
+            losses,
+            identity=identity,
+            versions=description["versions"],
+            save_checkpoint=save,
+            writes=world.is_first,
+        )
+        if state is not None:
+            _go_back(learn, journal, state, console)
+        _fit(learn, options, journal, validation, losses, console)
+    if world.is_first:
+        _summarise(folder, journal)
+    done_before = 0 if state is None else state.epoch
+    return Run(folder, model.eval(), journal.best, pd.DataFrame(journal.rows), resumed_after=done_before)
+
+
+def _begin(folder: Path, description: dict[str, Any], *, overwrite: bool) -> None:
+    """Claim the folder for a new run, and say in it what it is."""
+    try:
+        claim_folder(folder, RUN_FILES, overwrite=overwrite, what="a run")
+    except OutputError as error:
+        unfinished = (folder / resume.FILE_NAME).exists() and not (folder / SUMMARY).exists()
+        if not unfinished:
+            raise
+        raise OutputError(f"{folder} holds a run that was not finished: --resume goes on with it") from error
     write_text(folder / "config.json", json.dumps(description, indent=2, default=list) + "\n")
-    seed_everything(options.seed)
-    model = build(options.architecture, outputs=len(categories), kinetics=kinetics, **_model_arguments(options))
 
-    def save(file: Path, task: str, result: EpochResult) -> None:
-        checkpoint.save(file, model, _checkpoint_info(options, fold, description, task, result))
 
-    learn, validation = _learner(options, fold, store, model, device, workers, categories)
-    stop = StopOnNaN()
-    history = History(folder / HISTORY, validation)
-    best = BestWeights(folder, validation, save)
-    learn.add_cbs([stop, history, best])
-    progress = EpochProgress(console or Console(quiet=True), validation)
-    learn.add_cb(progress)
+def _go_back(learn: ScanLearner, journal: Journal, state: resume.ResumeState, console: Console) -> None:
+    """Take up a run where `state` was written, and make its files again that may be missing or older."""
+    learn.create_opt()
+    learn.opt.opt.load_state_dict(state.optimiser)
+    learn.first_epoch = learn.dls.train.sampler.epoch = state.epoch
+    journal.restore(state)
+    if journal.writes:
+        journal.write()
+    console.print(f"going on after epoch {state.epoch}", highlight=False)
+    if state.versions != journal.versions:
+        changed = [name for name, version in journal.versions.items() if state.versions.get(name) != version]
+        console.print(f"other versions than before of {', '.join(changed)}: rounding may differ", highlight=False)
+
+
+def _fit(
+    learn: ScanLearner,
+    options: TrainingOptions,
+    journal: Journal,
+    validation: Validation,
+    losses: LossWatch,
+    console: Console,
+) -> None:
+    """Train what is left of the epochs, and raise what ended the fit early."""
+    if learn.first_epoch >= options.epochs:
+        return
+    progress = EpochProgress(console, validation, losses, journal)
+    learn.add_cbs([journal, progress])
     with learn.no_logging(), progress.bar:  # fastai would print each epoch as a list
-        learn.fit_one_cycle(options.epochs, lr_max=options.learning_rate, wd=options.weight_decay)
-
-    for callback in (stop, validation, history, best):
+        fit(learn, options.epochs, options.learning_rate, options.weight_decay)
+    for callback in (losses, validation, journal):
         if callback.error is not None:
             raise callback.error
-    _summarise(folder, best, history)
-    return Run(folder=folder, model=model.eval(), best=best.best, history=pd.DataFrame(history.rows))
 
 
 def _learner(
@@ -125,50 +192,66 @@ def _learner(
     store: Store,
     model: nn.Module,
     device: torch.device,
-    workers: int,
+    compute: Compute,
     categories: Sequence[str],
-) -> tuple[Learner, Validation]:
-    loader = partial(scan_loader, batch_size=options.batch_size, workers=workers, device=device)
+    world: World,
+) -> tuple[ScanLearner, Validation, LossWatch]:
     training_set = ScanDataset(fold.train, store, categories)
     validation_set = ScanDataset(fold.validation, store, categories)
+    loader = partial(scan_loader, batch_size=options.batch_size, workers=compute.workers, device=device)
+    loaders = DataLoaders(
+        loader(training_set, sampler=EpochShuffle(len(training_set), options.seed, world)),
+        loader(validation_set, sampler=distributed.share(len(validation_set), world)),
+    )
     loss = FocalEMDLoss(
         gamma=options.gamma,
         emd_weight=options.emd_weight,
         distances=options.distances,
         negative_positive_distance=options.negative_positive_distance,
     )
-    validation = Validation(list(fold.validation["scan"]), list(fold.validation["label"]), categories)
-    prepare = PrepareBatch(
-        reflect=options.reflect, brightness=options.brightness, contrast=options.contrast, seed=options.seed + 1
-    )
     if device.type == "cuda":
         torch.cuda.set_device(device)
     default_device(use=device.type == "cuda")  # plain loaders carry no device: fastai asks this
-    learn = Learner(
-        DataLoaders(loader(training_set, shuffle_seed=options.seed), loader(validation_set)),
-        model.to(device),
-        loss_func=loss,
-        # fastai's defaults otherwise: β1 from the 1cycle schedule, β2 0.99, eps 1e-5, no decay of biases and norms.
-        opt_func=partial(Adam, decouple_wd=False),
-        metrics=[ValueMetric(partial(validation.macro_f1, task), f"{task}_f1") for task in TASKS],
-        cbs=[prepare, validation],
+    amp = amp_mode(options.precision, device)
+    channels_last = compute.uses_channels_last(amp)
+    model.to(device)
+    if channels_last:
+        model.to(memory_format=torch.channels_last_3d)
+    if compute.compile:
+        model.compile()  # in place: its weights keep their names
+    validation = Validation(list(fold.validation["scan"]), list(fold.validation["label"]), categories, model, world)
+    chance = Chance(options.seed, world.rank)
+    prepare = PrepareBatch(
+        chance,
+        reflect=options.reflect,
+        brightness=options.brightness,
+        contrast=options.contrast,
+        channels_last=channels_last,
     )
-    learn.remove_cbs(learn.cbs.filter(lambda callback: isinstance(callback, ProgressCallback)))
-    if (mode := amp_mode(options.precision, device)) is not None:
-        learn.add_cb(MixedPrecision(amp_mode=AMPMode(mode)))
-    return learn, validation
+    losses = LossWatch(world)
+    learn = make_learner(
+        loaders,
+        _spread(model, device, world),
+        loss,
+        device=device,
+        amp=amp,
+        accumulate=options.accumulate,
+        validation=validation,
+        callbacks=[chance, prepare, losses, validation],
+    )
+    return learn, validation, losses
 
 
-def seed_everything(seed: int) -> None:
-    """Seed every source of chance, and choose algorithms that give the same result every time."""
-    random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002  libraries below draw from the global one
-    torch.manual_seed(seed)
-    torch.backends.cudnn.deterministic = True
-    torch.backends.cudnn.benchmark = False
+def _spread(model: nn.Module, device: torch.device, world: World) -> nn.Module:
+    """The network in the wrapper that exchanges gradients between processes; itself where there is one."""
+    if world.size == 1:
+        return model
+    return DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
 
 
-def _describe(options: TrainingOptions, fold: Fold, store: Store, categories: Sequence[str]) -> dict[str, Any]:
+def _describe(
+    options: TrainingOptions, fold: Fold, store: Store, categories: Sequence[str], compute: Compute, world: World
+) -> dict[str, Any]:
     """What `config.json` says."""
     records = [store.record(scan) for scan in fold.train["scan"]]
     shares = [record["lung_share"] for record in records if record["crop"] == "lungs"]
@@ -179,8 +262,22 @@ def _describe(options: TrainingOptions, fold: Fold, store: Store, categories: Se
         "training_scans": len(fold.train),
         "validation_scans": len(fold.validation),
         "lung_share": (min(shares), max(shares)) if shares else None,
+        "compute": {**asdict(compute), "processes": world.size},
         "versions": checkpoint.versions(),
     }
+
+
+def _identity(description: dict[str, Any], fold: Fold, world: World) -> dict[str, Any]:
+    """What a run is of, as plain values: it can be gone on with as this only."""
+    scans = "".join(table.to_csv(index=False) for table in (fold.train, fold.validation))
+    identity = {
+        **description["options"],
+        "categories": description["categories"],
+        "preprocessing": description["preprocessing"]["hash"],
+        "scans": sha256(scans.encode()).hexdigest()[:12],
+        "processes": world.size,
+    }
+    return json.loads(json.dumps(identity, default=list))
 
 
 def _checkpoint_info(
@@ -211,11 +308,11 @@ def _model_arguments(options: TrainingOptions) -> dict[str, Any]:
     return {"dropout": options.dropout}
 
 
-def _summarise(folder: Path, best: BestWeights, history: History) -> None:
-    last = history.validation.result
-    summary: dict[str, Any] = {"epochs": len(history.rows), "tasks": {}}
+def _summarise(folder: Path, journal: Journal) -> None:
+    last = journal.validation.result
+    summary: dict[str, Any] = {"epochs": len(journal.rows), "tasks": {}}
     for task in TASKS:
-        chosen = best.best.get(task)
+        chosen = journal.best.get(task)
         summary["tasks"][task] = {
             "best_epoch": None if chosen is None else chosen.epoch,
             "best": None if chosen is None else chosen.scores[task].as_dict(),

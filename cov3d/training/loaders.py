@@ -1,7 +1,9 @@
 """Scan table and store → the data loaders of a fold. Never preprocesses: a missing volume is an error."""
 
-from collections.abc import Iterator, Sequence
+import signal
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from math import ceil, prod
 
 import numpy as np
 import pandas as pd
@@ -12,6 +14,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from cov3d.errors import DatasetError, StoreError
 from cov3d.labels import CATEGORIES, label_index
 from cov3d.preprocess.store import Store
+from cov3d.training.distributed import ALONE, World
+
+_READY = 2 * 1024**3
+"""Bytes of volumes that may wait for a process's network."""
 
 
 @dataclass(frozen=True)
@@ -37,23 +43,36 @@ class ScanDataset(Dataset[tuple[Tensor, Tensor]]):
     def __len__(self) -> int:
         return len(self.scans)
 
+    @property
+    def item_bytes(self) -> int:
+        """The size of a volume."""
+        return prod(self._store.size.shape)
+
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         return torch.from_numpy(self._store.read(self.scans[index]))[None], torch.tensor(self.labels[index])
 
 
 class EpochShuffle(Sampler[int]):
-    """Another order of `count` items each time it is gone through, drawn from the seed and the number of the time."""
+    """This process's items of an epoch: another order each time, drawn from the seed and the epoch's number.
 
-    def __init__(self, count: int, seed: int) -> None:
-        self.count, self.seed, self.epoch = count, seed, 0
+    Of several processes each takes every so-manyth item, so that a step of all of them together sees the items that
+    one process would see with as many times the batch. Where they do not come out even, the first items come twice:
+    each process must take as many steps as the others.
+
+    Attributes:
+        epoch: the number of the next epoch, from 0; one more each time it is gone through.
+    """
+
+    def __init__(self, count: int, seed: int, world: World = ALONE) -> None:
+        self.count, self.seed, self.world, self.epoch = count, seed, world, 0
 
     def __len__(self) -> int:
-        return self.count
+        return ceil(self.count / self.world.size)
 
     def __iter__(self) -> Iterator[int]:
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.count)
         self.epoch += 1
-        return iter(order.tolist())
+        return iter(np.resize(order, len(self) * self.world.size)[self.world.rank :: self.world.size].tolist())
 
 
 def choose_fold(table: pd.DataFrame, fold: int) -> Fold:
@@ -98,19 +117,32 @@ def scan_loader(
     batch_size: int,
     workers: int,
     device: torch.device,
-    shuffle_seed: int | None = None,
+    sampler: Iterable[int] | None = None,
 ) -> DataLoader[tuple[Tensor, Tensor]]:
-    """A loader over a dataset; shuffled, and reproducibly so, where `shuffle_seed` is given.
+    """A loader over a dataset, in the order of `sampler`, or else of the dataset.
 
-    The order depends on the seed and the epoch alone. The loader has a source of chance of its own, which nothing
-    uses: it would else take numbers from the one that dropout draws from, and with workers not as often.
+    The loader has a source of chance of its own, which nothing uses: it would else take numbers from the one that
+    dropout draws from, and with workers not as often.
     """
     return DataLoader(
         dataset,
         batch_size=batch_size,
-        sampler=None if shuffle_seed is None else EpochShuffle(len(dataset), shuffle_seed),
+        sampler=sampler,
         generator=torch.Generator(),
         num_workers=workers,
         persistent_workers=workers > 0,
+        prefetch_factor=_prefetch(dataset, batch_size, workers) if workers else None,
         pin_memory=device.type == "cuda",
+        worker_init_fn=_leave_ctrl_c_to_the_parent,
     )
+
+
+def _prefetch(dataset: ScanDataset, batch_size: int, workers: int) -> int:
+    """Batches that each worker has ready: as many as bridge a slow read, within a fixed share of the memory."""
+    batch = batch_size * dataset.item_bytes
+    return max(2, min(8, _READY // (batch * workers)))
+
+
+def _leave_ctrl_c_to_the_parent(worker: int) -> None:
+    # A terminal sends it to every process; the parent ends the workers, and says why, once.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

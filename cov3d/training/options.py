@@ -18,6 +18,29 @@ class Precision(StrEnum):
 
 
 @dataclass(frozen=True)
+class Compute:
+    """How a run is computed: what changes its speed and its memory, and its result by no more than rounding.
+
+    Attributes:
+        workers: processes that load volumes.
+        compile: compile the network with `torch.compile`.
+        channels_last: keep channels innermost in memory; None for where it pays, in half precision on a GPU.
+        gradient_checkpointing: compute activations again in the backward pass instead of keeping them.
+        deterministic: choose algorithms that give the same result every time.
+    """
+
+    workers: int = 0
+    compile: bool = False
+    channels_last: bool | None = None
+    gradient_checkpointing: bool = False
+    deterministic: bool = True
+
+    def uses_channels_last(self, amp: str | None) -> bool:
+        """Whether channels are innermost, given the mixed precision (None for float32)."""
+        return amp is not None if self.channels_last is None else self.channels_last
+
+
+@dataclass(frozen=True)
 class TrainingOptions:
     """What a run is made of, its data aside.
 
@@ -26,7 +49,8 @@ class TrainingOptions:
         size: of its input.
         fold: the fold held out for validation.
         epochs: passes over the other folds.
-        batch_size: scans to a step.
+        batch_size: scans to a batch.
+        accumulate: batches to a step, for cards that hold few scans at once.
         learning_rate: maximum of the 1cycle schedule.
         weight_decay: added to the loss (L2), not decoupled; batch norm and biases are spared.
         gamma: γ of the focal loss.
@@ -47,6 +71,7 @@ class TrainingOptions:
     fold: int = 0
     epochs: int = 40
     batch_size: int = 2
+    accumulate: int = 1
     learning_rate: float = 1e-4
     weight_decay: float = 1e-5
     gamma: float = 2.0
@@ -70,6 +95,7 @@ class TrainingOptions:
         checks = {
             "--epochs must be 1 or more": self.epochs >= 1,
             "--batch-size must be 1 or more": self.batch_size >= 1,
+            "--accumulate must be 1 or more": self.accumulate >= 1,
             "--learning-rate must be above 0": 0 < self.learning_rate < float("inf"),
             "--weight-decay must be 0 or more": 0 <= self.weight_decay < float("inf"),
             "--gamma must be 0 or more": 0 <= self.gamma < float("inf"),

@@ -4,7 +4,8 @@ from fastai.callback.core import Callback
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from cov3d.training.callbacks import TASKS, Validation
+from cov3d.training.callbacks import TASKS, LossWatch, Validation
+from cov3d.training.journal import Journal
 
 
 class EpochProgress(Callback):
@@ -15,9 +16,9 @@ class EpochProgress(Callback):
 
     order = 60
 
-    def __init__(self, console: Console, validation: Validation) -> None:
+    def __init__(self, console: Console, validation: Validation, losses: LossWatch, journal: Journal) -> None:
         super().__init__()
-        self.console, self.validation = console, validation
+        self.console, self.validation, self.losses, self.journal = console, validation, losses, journal
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -40,14 +41,14 @@ class EpochProgress(Callback):
 
     def after_batch(self) -> None:
         if self.learn.training:
-            note = f"loss {float(self.learn.smooth_loss):.4f}"
+            note = f"loss {self.losses.smooth:.4f}"
             if self.validation.result is not None:
                 note += "  " + self._scores()
             self.bar.update(self.row, note=note)
         self.bar.advance(self.row)
 
     def after_epoch(self) -> None:
-        rows = self.learn.history.rows
+        rows = self.journal.rows
         if not rows or rows[-1]["epoch"] != self.learn.epoch + 1:
             return
         last = rows[-1]

@@ -18,10 +18,11 @@ from cov3d.inference.validate import seen_in_training
 from cov3d.preprocess.sizes import Size
 from cov3d.preprocess.store import Store
 from cov3d.training import checkpoint, learner
+from cov3d.training.callbacks import seed_everything
 from cov3d.training.device import amp_mode, choose_device
 from cov3d.training.learner import RUN_FILES, Run, train
 from cov3d.training.loaders import EpochShuffle, choose_fold
-from cov3d.training.options import Precision, TrainingOptions
+from cov3d.training.options import Compute, Precision, TrainingOptions
 from tests.training.conftest import fill
 
 CPU = torch.device("cpu")
@@ -71,7 +72,7 @@ def test_the_paper_s_network_trains_twice_to_the_same_weights(
 def test_the_run_folder_is_as_designed(labelled: tuple[Store, pd.DataFrame], tmp_path: Path) -> None:
     found = run(labelled, tmp_path / "run", replace(QUICK, epochs=3))
     assert {path.name for path in (tmp_path / "run").iterdir()} == {
-        *("config.json", "history.csv", "summary.json"),
+        *("config.json", "history.csv", "summary.json", "last.pt"),
         *("presence.safetensors", "severity.safetensors", "validation-presence.csv", "validation-severity.csv"),
     }
     history = pd.read_csv(tmp_path / "run" / "history.csv")
@@ -121,8 +122,8 @@ def test_the_best_checkpoint_gives_its_validation_table_again(
 @pytest.mark.usefixtures("quick_network")
 def test_workers_change_nothing_over_several_epochs(labelled: tuple[Store, pd.DataFrame], tmp_path: Path) -> None:
     options = replace(QUICK, epochs=3, batch_size=1)
-    first = run(labelled, tmp_path / "first", options, workers=0)
-    second = run(labelled, tmp_path / "second", options, workers=2)
+    first = run(labelled, tmp_path / "first", options, compute=Compute(workers=0))
+    second = run(labelled, tmp_path / "second", options, compute=Compute(workers=2))
     assert equal(weights(first.model), weights(second.model))
     assert (tmp_path / "first" / "history.csv").read_bytes() == (tmp_path / "second" / "history.csv").read_bytes()
 
@@ -148,6 +149,7 @@ def test_pretrained_weights_are_what_training_starts_from(labelled: tuple[Store,
 CHANGES: dict[str, Any] = {
     "epochs": 2,
     "batch_size": 3,
+    "accumulate": 2,
     "learning_rate": 1e-3,
     "weight_decay": 0.1,
     "gamma": 0.0,
@@ -326,6 +328,6 @@ def test_devices_are_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_equal_seeds_draw_equal_numbers() -> None:
     drawn = []
     for _ in range(2):
-        learner.seed_everything(3)
+        seed_everything(3)
         drawn.append((torch.rand(1).item(), float(np.random.rand())))  # noqa: NPY002
     assert drawn[0] == drawn[1]

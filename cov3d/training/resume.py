@@ -1,0 +1,104 @@
+"""The resume state `last.pt`: all that an interrupted run needs to go on as if it had not been.
+
+It is written after every epoch, aside and put in place in one step, before the other files of that epoch, which can
+be made again from it. Chance is not in it: each epoch draws from seed and number (`callbacks.Chance`).
+"""
+
+import pickle
+import zipfile
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cov3d.errors import CheckpointError, OutputError
+from cov3d.files import replacing
+
+FILE_NAME = "last.pt"
+FORMAT = 1
+# What torch's restricted unpickler raises on a file that is not one of ours, whatever is in it.
+_UNREADABLE = (
+    *(OSError, EOFError, RuntimeError, ValueError, TypeError, AttributeError, LookupError),
+    *(pickle.UnpicklingError, zipfile.BadZipFile),
+)
+
+
+@dataclass(frozen=True)
+class ResumeState:
+    """A run after an epoch, in tensors and plain values.
+
+    Attributes:
+        identity: what the run is of: options, data, number of processes. A run goes on only as what it was begun.
+        versions: of cov3d and of what it computes with, when the state was written.
+        epoch: the number of epochs done.
+        model: weights of the network.
+        optimiser: state of the optimiser.
+        scaler: state of the gradient scaler; empty without one.
+        history: a row an epoch.
+        best: by task, the epoch with the best score and its probabilities on the validation fold.
+        last: probabilities of the last epoch.
+    """
+
+    identity: dict[str, Any]
+    versions: dict[str, str]
+    epoch: int
+    model: dict[str, Any]
+    optimiser: dict[str, Any]
+    scaler: dict[str, Any]
+    history: list[dict[str, Any]]
+    best: dict[str, dict[str, Any]]
+    last: torch.Tensor
+
+
+def save(folder: Path, state: ResumeState) -> None:
+    """Write the resume state of a run, whole or not at all.
+
+    Raises:
+        OutputError: it can't be written.
+    """
+    file = folder / FILE_NAME
+    content = {"format": FORMAT, **{item.name: getattr(state, item.name) for item in fields(state)}}
+    try:
+        with replacing(file) as aside, aside.open("wb") as opened:
+            torch.save(content, opened)
+    except RuntimeError as error:  # what torch makes of a full disk
+        raise OutputError(f"{file} can't be written: {error}") from error
+
+
+def load(folder: Path) -> ResumeState | None:
+    """The resume state of the run in `folder`; None where no epoch was finished. Nothing in the file is executed.
+
+    Raises:
+        CheckpointError: the file is no resume state of this version.
+    """
+    file = folder / FILE_NAME
+    if not file.exists():
+        return None
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+        if content.pop("format") != FORMAT:
+            raise ValueError("another version of cov3d wrote it")
+        return ResumeState(**content)
+    except _UNREADABLE as error:
+        raise CheckpointError(
+            f"{file} can't be read as a resume state ({error}): begin anew with --overwrite"
+        ) from error
+
+
+def check_identity(state: ResumeState, identity: dict[str, Any], folder: Path) -> None:
+    """Refuse to go on with a run as another one.
+
+    Raises:
+        CheckpointError: options, data or the number of processes are not those that it was begun with.
+    """
+    differing = [
+        f"{key.replace('_', ' ')} was {state.identity.get(key)}, now {identity.get(key)}"
+        for key in sorted(state.identity.keys() | identity.keys())
+        if state.identity.get(key) != identity.get(key)
+    ]
+    if differing:
+        raise CheckpointError(
+            f"the run in {folder} was begun otherwise ({'; '.join(differing)}): resume it with the options and the "
+            "data that it was begun with, or begin anew with --overwrite"
+        )
