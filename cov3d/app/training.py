@@ -34,7 +34,12 @@ def training_options(
     architecture: Architecture = _architecture(),
     size: Size = Param(_DEFAULTS.size, help="Size of its input.", rich_help_panel=MODEL),
     dropout: float = Param(
-        _DEFAULTS.dropout, min=0.0, max=1.0, help="Probability of dropping an activation.", rich_help_panel=MODEL
+        None,
+        min=0.0,
+        max=1.0,
+        help="Probability of dropping an activation; not for swin, which has no dropout.",
+        show_default=f"{_DEFAULTS.dropout}",
+        rich_help_panel=MODEL,
     ),
     gamma: float = Param(_DEFAULTS.gamma, min=0.0, help="γ of the focal loss.", rich_help_panel=LOSS),
     emd_weight: float = Param(
@@ -206,10 +211,11 @@ def _refuse_both(resume: bool, overwrite: bool) -> None:
 def run_name(chosen: TrainingOptions) -> str:
     """A folder's name: the network, its size, what differs from the defaults, the fold and the seed."""
     apart = ("architecture", "size", "fold", "seed")
+    defaults = TrainingOptions(architecture=chosen.architecture)
     differing = [
         f"{name.replace('_', '-')}-{_brief(value)}"
         for name, value in vars(chosen).items()
-        if name not in apart and value != getattr(_DEFAULTS, name)
+        if name not in apart and value != getattr(defaults, name)
     ]
     parts = [chosen.architecture.value, chosen.size.value, *differing, f"fold-{chosen.fold}", f"seed-{chosen.seed}"]
     return "_".join(parts)

@@ -1,17 +1,15 @@
-"""The 3-D ResNet-18 of Table 4, on torchvision's `r3d_18`."""
+"""The 3-D ResNet-18 of Table 4, on torchvision's `r3d_18`, and its two kin that factor their convolutions."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from torch import Tensor, nn
-from torchvision.models.video import R3D_18_Weights, r3d_18
+from torchvision.models.video import VideoResNet, mc3_18, r2plus1d_18, r3d_18
 
 from cov3d.models.adapt import single_channel
 
-WEIGHTS = R3D_18_Weights.KINETICS400_V1
-
 
 class ResNet3d(nn.Module):
-    """torchvision's `r3d_18` with one input channel, dropout after each of its four layers and a new head.
+    """A video ResNet of torchvision with one input channel, dropout after each of its four layers and a new head.
 
     The head is the paper's: global average pooling, a penultimate layer of 512 dimensions with dropout and ReLU,
     and a final layer of `outputs`. Maps float volumes (batch, 1, depth, height, width) from 0 to 1 to logits
@@ -20,21 +18,28 @@ class ResNet3d(nn.Module):
     Args:
         outputs: number of categories.
         dropout: probability that an activation is dropped, from 0 to 1.
-        kinetics: torchvision's Kinetics-400 weights of `r3d_18` to start from; None for random ones.
+        kinetics: torchvision's Kinetics-400 weights of the network to start from; None for random ones.
+        video: torchvision's function that makes it.
     """
 
-    def __init__(self, outputs: int = 5, dropout: float = 0.2, kinetics: Mapping[str, Tensor] | None = None) -> None:
+    def __init__(
+        self,
+        outputs: int = 5,
+        dropout: float = 0.2,
+        kinetics: Mapping[str, Tensor] | None = None,
+        video: Callable[..., VideoResNet] = r3d_18,
+    ) -> None:
         super().__init__()
-        video = r3d_18(weights=None)
+        network = video(weights=None)
         if kinetics is not None:
-            video.load_state_dict(kinetics)
-        features = video.fc.in_features
-        self.stem = video.stem
-        self.stem[0] = single_channel(video.stem[0])
-        self.layer1 = nn.Sequential(video.layer1, nn.Dropout(dropout))
-        self.layer2 = nn.Sequential(video.layer2, nn.Dropout(dropout))
-        self.layer3 = nn.Sequential(video.layer3, nn.Dropout(dropout))
-        self.layer4 = nn.Sequential(video.layer4, nn.Dropout(dropout))
+            network.load_state_dict(kinetics)
+        features = network.fc.in_features
+        self.stem = network.stem
+        self.stem[0] = single_channel(network.stem[0])
+        self.layer1 = nn.Sequential(network.layer1, nn.Dropout(dropout))
+        self.layer2 = nn.Sequential(network.layer2, nn.Dropout(dropout))
+        self.layer3 = nn.Sequential(network.layer3, nn.Dropout(dropout))
+        self.layer4 = nn.Sequential(network.layer4, nn.Dropout(dropout))
         self.pool = nn.Sequential(nn.AdaptiveAvgPool3d(1), nn.Flatten())
         self.penultimate = nn.Sequential(nn.Linear(features, features), nn.Dropout(dropout), nn.ReLU())
         self.head = nn.Linear(features, outputs)
@@ -44,3 +49,18 @@ class ResNet3d(nn.Module):
         features = self.stem(volumes)
         features = self.layer4(self.layer3(self.layer2(self.layer1(features))))
         return self.head(self.penultimate(self.pool(features)))
+
+
+def resnet(outputs: int = 5, dropout: float = 0.2, kinetics: Mapping[str, Tensor] | None = None) -> ResNet3d:
+    """The network of Table 4."""
+    return ResNet3d(outputs, dropout, kinetics, r3d_18)
+
+
+def r2plus1d(outputs: int = 5, dropout: float = 0.2, kinetics: Mapping[str, Tensor] | None = None) -> ResNet3d:
+    """R(2+1)D-18: every convolution is one within slices followed by one across them."""
+    return ResNet3d(outputs, dropout, kinetics, r2plus1d_18)
+
+
+def mc3(outputs: int = 5, dropout: float = 0.2, kinetics: Mapping[str, Tensor] | None = None) -> ResNet3d:
+    """MC3-18: convolutions across slices in the stem and the first layer only, and no stride across them."""
+    return ResNet3d(outputs, dropout, kinetics, mc3_18)

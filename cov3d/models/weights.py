@@ -68,7 +68,7 @@ def _fitting(architecture: Architecture, state: object, origin: str) -> Mapping[
         raise WeightsError(f"{origin} holds no weights by name: {_WITHOUT}")
     try:
         with torch.device("meta"):
-            build(architecture, outputs=2, dropout=0.0, kinetics={k: v.to("meta") for k, v in state.items()})
+            build(architecture, outputs=2, kinetics={k: v.to("meta") for k, v in state.items()})
     except (RuntimeError, AttributeError) as error:
         raise WeightsError(
             f"{origin} does not hold the weights of torchvision's network for {architecture}: {_WITHOUT}"

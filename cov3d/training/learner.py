@@ -305,7 +305,7 @@ def _checkpoint_info(
 
 def _model_arguments(options: TrainingOptions) -> dict[str, Any]:
     """The arguments of the network beside its outputs."""
-    return {"dropout": options.dropout}
+    return {} if options.dropout is None else {"dropout": options.dropout}
 
 
 def _summarise(folder: Path, journal: Journal) -> None:

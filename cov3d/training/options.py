@@ -17,6 +17,9 @@ class Precision(StrEnum):
     BF16 = "bf16"
 
 
+_DROPOUT = 0.2  # of the paper's best experiments
+
+
 @dataclass(frozen=True)
 class Compute:
     """How a run is computed: what changes its speed and its memory, and its result by no more than rounding.
@@ -57,7 +60,8 @@ class TrainingOptions:
         emd_weight: λ, the share of the earth mover's distance in the loss.
         distances: between neighbouring categories, along the axis of severity.
         negative_positive_distance: for scans of unknown severity.
-        dropout: probability that an activation is dropped.
+        dropout: probability that an activation is dropped; None takes the network's own: 0.2, and still None for
+            Swin, which has no dropout.
         reflect: reflect every other scan, left to right.
         brightness: σ_b of equation 8.
         contrast: σ_c of equation 8.
@@ -78,7 +82,7 @@ class TrainingOptions:
     emd_weight: float = 0.2
     distances: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)
     negative_positive_distance: float = 1.0
-    dropout: float = 0.2
+    dropout: float | None = None
     reflect: bool = True
     brightness: float = 0.04
     contrast: float = 0.04
@@ -87,11 +91,15 @@ class TrainingOptions:
     pretrained: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse a value that can't be trained with.
+        """Fill in the network's own dropout where none is given, and refuse a value that can't be trained with.
 
         Raises:
             Cov3dError: the sentence names the option.
         """
+        if not self.architecture.has_dropout and self.dropout is not None:
+            raise Cov3dError(f"--dropout: {self.architecture} has none; leave the option out, or take another network")
+        if self.architecture.has_dropout and self.dropout is None:
+            object.__setattr__(self, "dropout", _DROPOUT)
         checks = {
             "--epochs must be 1 or more": self.epochs >= 1,
             "--batch-size must be 1 or more": self.batch_size >= 1,
@@ -102,7 +110,7 @@ class TrainingOptions:
             "--emd-weight must be from 0 to 1": 0 <= self.emd_weight <= 1,
             "--distances must be 0 or more": all(0 <= step < float("inf") for step in self.distances),
             "--negative-positive-distance must be 0 or more": 0 <= self.negative_positive_distance < float("inf"),
-            "--dropout must be from 0 to below 1": 0 <= self.dropout < 1,
+            "--dropout must be from 0 to below 1": self.dropout is None or 0 <= self.dropout < 1,
             "--brightness must be 0 or more": 0 <= self.brightness < float("inf"),
             "--contrast must be 0 or more": 0 <= self.contrast < float("inf"),
         }

@@ -350,6 +350,10 @@ def refusals(data: Path, trained: Path, tmp: Path) -> dict[str, tuple[list[objec
         "weights missing": (["train", *on, "--size", "tiny", "--weights", tmp / "w"], "no weights file"),
         "weights that are none": (["train", *on, "--size", "tiny", "--weights", tmp / "file"], "can't be read"),
         "weights and none": (["train", *on, *tiny, "--weights", tmp / "file"], "contradict"),
+        "dropout of swin": (
+            ["train", *on, *tiny, "--architecture", "swin", "--dropout", 0.2],
+            "--dropout: swin has none",
+        ),
         "device that is none": (["train", *on, *tiny, "--device", "gpu"], "--device is auto"),
         "learning rate of zero": (["train", *on, *tiny, "--learning-rate", 0], "--learning-rate must be above 0"),
         "validate a missing checkpoint": (["validate", *on, "--checkpoint", tmp / "no"], "no checkpoint"),

@@ -16,6 +16,7 @@ from cov3d.inference import predict, submission
 from cov3d.inference import validate as validation
 from cov3d.inference.predict import Member
 from cov3d.models import weights
+from cov3d.models.names import Architecture
 from cov3d.preprocess import batch
 from cov3d.preprocess.crop import Box
 from cov3d.preprocess.sizes import Size
@@ -29,7 +30,7 @@ from tests.training.test_checkpoint import INFO
 Command = Callable[..., Ended]
 
 HYPER_PARAMETERS: dict[str, tuple[list[Any], Any]] = {
-    "architecture": (["resnet"], "resnet"),
+    "architecture": (["mc3"], "mc3"),
     "size": (["tiny"], Size.TINY),
     "fold": ([1], 1),
     "epochs": ([7], 7),
@@ -325,3 +326,5 @@ def test_a_runs_default_name_says_what_differs_from_the_paper() -> None:
     assert run_name(TrainingOptions(size=Size.SMALL, fold=3, seed=2, emd_weight=0.5, reflect=False)) == (
         "resnet_small_emd-weight-0.5_reflect-False_fold-3_seed-2"
     )
+    assert run_name(TrainingOptions(Architecture.SWIN, Size.SMALL)) == "swin_small_fold-0_seed-0"
+    assert run_name(TrainingOptions(Architecture.MC3, dropout=0.5)) == "mc3_medium_dropout-0.5_fold-0_seed-0"

@@ -55,6 +55,16 @@ def test_weights_and_description_come_back(model: torch.nn.Module, saved: Path) 
         assert torch.equal(tensor, loaded.state_dict()[name]), name
 
 
+@pytest.mark.parametrize("architecture", [Architecture.SWIN, Architecture.R2PLUS1D, Architecture.MC3])
+def test_a_checkpoint_of_every_network_is_loaded_again(architecture: Architecture, tmp_path: Path) -> None:
+    network = build(architecture, outputs=5)
+    info = replace(INFO, architecture=architecture, model={"dropout": 0.1} if architecture.has_dropout else {})
+    checkpoint.save(tmp_path / "c", network, info)
+    loaded, found = checkpoint.load(tmp_path / "c")
+    assert found == info
+    assert all(torch.equal(tensor, loaded.state_dict()[name]) for name, tensor in network.state_dict().items())
+
+
 def test_a_prediction_from_the_file_equals_the_one_in_memory(model: torch.nn.Module, saved: Path) -> None:
     loaded, _ = checkpoint.load(saved)
     volumes = torch.rand(1, 1, 16, 32, 32)

@@ -15,6 +15,8 @@ from torchvision.models.video import r3d_18
 from cov3d.errors import Cov3dError, OutputError, StoreError, TrainingDivergedError
 from cov3d.inference.predict import load_members, predict_store
 from cov3d.inference.validate import seen_in_training
+from cov3d.models.names import Architecture
+from cov3d.models.registry import REGISTRY
 from cov3d.preprocess.sizes import Size
 from cov3d.preprocess.store import Store
 from cov3d.training import checkpoint, learner
@@ -31,18 +33,15 @@ QUICK = TrainingOptions(size=Size.TINY, epochs=1)
 
 @pytest.fixture
 def quick_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A network of two layers in place of the ResNet, for tests of what is around it."""
+    """A network of two layers in place of every other, for tests of what is around it."""
 
-    def small(architecture: object, *, outputs: int, dropout: float, kinetics: object = None) -> torch.nn.Module:
-        return torch.nn.Sequential(
-            torch.nn.AvgPool3d(8),
-            torch.nn.Flatten(),
-            torch.nn.Dropout(dropout),
-            torch.nn.Linear(4 * 8 * 8, outputs),
-        )
+    class Small(torch.nn.Sequential):
+        def __init__(self, outputs: int, dropout: float = 0.0, kinetics: object = None) -> None:
+            super().__init__(torch.nn.AvgPool3d(8), torch.nn.Flatten(), torch.nn.Dropout(dropout))
+            self.head = torch.nn.Linear(4 * 8 * 8, outputs)
 
-    monkeypatch.setattr(learner, "build", small)
-    monkeypatch.setattr(checkpoint, "build", small)
+    for architecture, entry in REGISTRY.items():
+        monkeypatch.setitem(REGISTRY, architecture, replace(entry, build=Small))
 
 
 def run(labelled: tuple[Store, pd.DataFrame], folder: Path, options: TrainingOptions = QUICK, **kwargs: Any) -> Run:
@@ -108,6 +107,24 @@ def test_a_checkpoint_says_all_that_is_needed_to_use_it(labelled: tuple[Store, p
 
 
 @pytest.mark.usefixtures("quick_network")
+def test_a_run_of_swin_has_no_dropout_and_its_checkpoint_is_loaded_again(
+    labelled: tuple[Store, pd.DataFrame], tmp_path: Path
+) -> None:
+    run(labelled, tmp_path / "run", TrainingOptions(Architecture.SWIN, Size.TINY, epochs=1))
+    _, info = checkpoint.load(tmp_path / "run" / "presence.safetensors")
+    assert (info.architecture, info.model, info.options["dropout"]) == ("swin", {}, None)
+
+
+def test_dropout_is_the_networks_own_unless_given_and_swin_takes_none() -> None:
+    for architecture in (Architecture.RESNET, Architecture.R2PLUS1D, Architecture.MC3):
+        assert TrainingOptions(architecture).dropout == 0.2
+        assert TrainingOptions(architecture, dropout=0.0).dropout == 0.0
+    assert TrainingOptions(Architecture.SWIN).dropout is None
+    with pytest.raises(Cov3dError, match="--dropout: swin has none"):
+        TrainingOptions(Architecture.SWIN, dropout=0.2)
+
+
+@pytest.mark.usefixtures("quick_network")
 def test_the_best_checkpoint_gives_its_validation_table_again(
     labelled: tuple[Store, pd.DataFrame], tmp_path: Path
 ) -> None:
@@ -163,7 +180,7 @@ CHANGES: dict[str, Any] = {
     "seed": 9,
 }
 ELSEWHERE = {
-    "architecture": "there is one network so far",
+    "architecture": "test_a_run_of_swin_has_no_dropout_and_its_checkpoint_is_loaded_again",
     "size": "test_another_size_than_the_stores_is_refused",
     "fold": "test_another_fold_trains_on_other_scans",
     "precision": "test_precision_follows_the_device",

@@ -1,0 +1,29 @@
+"""The Video Swin Transformer, tiny (section 3.3), on torchvision's `swin3d_t`."""
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+from torchvision.models.video import swin3d_t
+from torchvision.models.video.swin_transformer import SwinTransformer3d
+
+from cov3d.models.adapt import single_channel
+
+
+def swin(outputs: int = 5, kinetics: Mapping[str, Tensor] | None = None) -> SwinTransformer3d:
+    """torchvision's `swin3d_t` with one input channel and a new head, and no dropout.
+
+    It maps float volumes (batch, 1, depth, height, width) from 0 to 1 to logits (batch, outputs). Volumes that are
+    no multiple of its patches (2×4×4) or windows (8×7×7) are padded within.
+
+    Args:
+        outputs: number of categories.
+        kinetics: torchvision's Kinetics-400 weights of the network to start from; None for random ones.
+    """
+    network = swin3d_t(weights=None)
+    if kinetics is not None:
+        network.load_state_dict(kinetics)
+    network.patch_embed.proj = single_channel(network.patch_embed.proj)
+    network.head = nn.Linear(network.num_features, outputs)
+    nn.init.trunc_normal_(network.head.weight, std=0.02)  # as torchvision starts every linear layer of it
+    nn.init.zeros_(network.head.bias)
+    return network

@@ -1,0 +1,44 @@
+"""Every network that can be trained: volumes of every size in, logits out."""
+
+import pytest
+import torch
+from torch import nn
+
+from cov3d.models.names import Architecture
+from cov3d.models.registry import REGISTRY, build
+from cov3d.preprocess.sizes import Size
+
+
+def test_every_name_has_a_network() -> None:
+    assert set(REGISTRY) == set(Architecture)
+
+
+@pytest.mark.parametrize("architecture", Architecture)
+def test_every_network_maps_volumes_to_logits(architecture: Architecture) -> None:
+    torch.manual_seed(0)
+    model = build(architecture, outputs=5).eval()
+    volumes = torch.rand(2, 1, 19, 43, 36)  # no multiple of any stride, patch or window
+    with torch.inference_mode():
+        logits = model(volumes)
+        assert logits.shape == (2, 5)
+        assert torch.isfinite(logits).all()
+        assert torch.allclose(model(volumes[1:]), logits[1:], atol=1e-4)
+    assert isinstance(model.head, nn.Linear)
+    assert model.head.out_features == 5
+
+
+@pytest.mark.parametrize("architecture", Architecture)
+def test_every_size_goes_through_every_network(architecture: Architecture) -> None:
+    with torch.device("meta"), torch.inference_mode():  # shapes without numbers: the large ones need too much memory
+        model = build(architecture, outputs=3)
+        for size in Size:
+            assert model(torch.empty(1, 1, *size.shape)).shape == (1, 3), size
+
+
+def test_an_argument_that_a_network_does_not_take_is_refused() -> None:
+    assert [name for name in Architecture if not name.has_dropout] == [Architecture.SWIN]
+    for architecture in Architecture:
+        if architecture.has_dropout:
+            build(architecture, outputs=5, dropout=0.1)
+    with pytest.raises(TypeError, match="dropout"):
+        build(Architecture.SWIN, outputs=5, dropout=0.1)
