@@ -86,11 +86,12 @@ class Accumulate(Callback):
 class _SmoothLoss(AvgSmoothLoss):
     """fastai's running mean of the loss, kept on the device: fastai's own makes the GPU wait at every step."""
 
+    val: Tensor
+
     def accumulate(self, learn: Learner) -> None:
         self.count += 1
         loss = learn.loss.detach().mean()
-        before: Tensor = self.val
-        self.val = torch.lerp(loss, before.to(loss.device, loss.dtype), self.beta)
+        self.val = torch.lerp(loss, self.val.to(loss.device, loss.dtype), self.beta)
 
 
 def make_learner(

@@ -82,7 +82,7 @@ def load(folder: Path) -> ResumeState | None:
         return ResumeState(**content)
     except _UNREADABLE as error:
         raise CheckpointError(
-            f"{file} can't be read as a resume state ({error}): begin anew with --overwrite"
+            f"{file} is damaged, or of another version of cov3d: begin anew with --overwrite"
         ) from error
 
 

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,9 @@ from cov3d.preprocess.crop import Box
 from cov3d.preprocess.sizes import Size
 from cov3d.preprocess.store import Store
 from cov3d.training import learner
-from cov3d.training.options import Precision, TrainingOptions
+from cov3d.training.device import choose_device
+from cov3d.training.distributed import World, launched
+from cov3d.training.options import Compute, Precision, TrainingOptions
 from tests.conftest import Ended
 from tests.training.conftest import fill
 from tests.training.test_checkpoint import INFO
@@ -35,6 +37,7 @@ HYPER_PARAMETERS: dict[str, tuple[list[Any], Any]] = {
     "fold": ([1], 1),
     "epochs": ([7], 7),
     "batch_size": ([3], 3),
+    "accumulate": ([4], 4),
     "learning_rate": ([0.01], 0.01),
     "weight_decay": ([0.02], 0.02),
     "gamma": ([3.5], 3.5),
@@ -79,6 +82,10 @@ ELSEWHERE = {
     "train": dict.fromkeys(
         ("data", "table", "store", "output_dir", "overwrite", "device", "workers", "pretrained", "weights", "reflect"),
         "test_what_else_train_declares_reaches_the_run",
+    )
+    | dict.fromkeys(
+        ("resume", "compile", "channels_last", "gradient_checkpointing", "deterministic"),
+        "test_how_a_run_is_computed_reaches_it",
     ),
     "validate": dict.fromkeys(
         ("checkpoint", "data", "table", "store", "fold", "output_dir", "overwrite", "device", "workers"),
@@ -178,12 +185,14 @@ def test_what_else_train_declares_reaches_the_run(
     assert not chosen.arguments[0].reflect
     assert "critical" in set(chosen.arguments[1].train["label"])
     assert chosen.arguments[3] == tmp_path / "run"
-    assert (chosen.options["workers"], chosen.options["device"]) == (3, torch.device("cpu"))
+    assert (chosen.options["compute"].workers, chosen.options["device"]) == (3, torch.device("cpu"))
     assert chosen.options["kinetics"] is None
 
     plain = reached(learner, "train", *base, "--data", data)
     assert plain.arguments[3] == data / "runs" / "resnet_tiny_pretrained-False_fold-0_seed-0"
-    assert plain.options["workers"] == 0
+    assert plain.options["compute"] == Compute(workers=0)
+    assert plain.options["continues"] is False
+    assert plain.options["world"] == World()
     assert plain.options["overwrite"] is False
     assert reached(learner, "train", *base, "--data", data, "--overwrite").options["overwrite"] is True
 
@@ -195,6 +204,44 @@ def test_what_else_train_declares_reaches_the_run(
     assert fetched.options["kinetics"] == {"from": "server"}
     given = reached(learner, "train", *pretrained, "--weights", tmp_path / "w.pth")
     assert given.options["kinetics"] == {"from": tmp_path / "w.pth"}
+
+
+def test_how_a_run_is_computed_reaches_it(reached: Callable[..., ReachedError], data: Path, cov3d: Command) -> None:
+    base = ["train", "--size", "tiny", "--no-pretrained", "--data", data]
+    for words, name, value in (
+        (["--compile"], "compile", True),
+        (["--channels-last"], "channels_last", True),
+        (["--no-channels-last"], "channels_last", False),
+        (["--gradient-checkpointing"], "gradient_checkpointing", True),
+        (["--no-deterministic"], "deterministic", False),
+    ):
+        compute = reached(learner, "train", *base, *words).options["compute"]
+        assert compute == replace(Compute(), **{name: value})
+    assert reached(learner, "train", *base, "--resume").options["continues"] is True
+    ended = cov3d(*base, "--resume", "--overwrite")
+    assert (ended.code, "--resume and --overwrite contradict each other" in ended.err) == (2, True)
+
+
+def test_torchrun_gives_each_process_its_place(
+    reached: Callable[..., ReachedError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"TORCHELASTIC_RUN_ID": "x", "RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert launched() == World(rank=5, size=8, local_rank=1, local_size=4)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    assert choose_device("auto", 1) == choose_device("cuda", 1) == torch.device("cuda", 1)
+    assert choose_device("cuda:3", 1) == torch.device("cuda", 3)
+
+
+def test_loading_processes_share_the_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(options, "cpus", lambda: 24)
+    assert options.default_workers(None, "cuda") == 8
+    assert options.default_workers(None, "cuda", 4) == 6
+    assert options.default_workers(None, "cuda", 48) == 1
+    assert options.default_workers(None, "cpu", 2) == 0
+    assert options.default_workers(5, "cpu", 2) == 5
 
 
 def test_what_validate_declares_reaches_the_scoring(
