@@ -1,0 +1,68 @@
+"""Gradient checkpointing: less memory for activations, more computation.
+
+Each block of a network keeps its input only, and what lies within is computed again in the backward pass. torch's
+`checkpoint` would pass through batch norm twice and so update its running statistics twice; here the second pass
+leaves them alone. That can't be done by hiding them from it (`track_running_stats`): `checkpoint` wants the second pass
+to save the very tensors that the first one saved, and they are among them.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
+from torchvision.models.swin_transformer import PatchMerging, SwinTransformerBlock
+from torchvision.models.video.resnet import BasicBlock, BasicStem, R2Plus1dStem
+
+BLOCKS = (BasicStem, R2Plus1dStem, BasicBlock, SwinTransformerBlock, PatchMerging)
+
+
+def checkpoint_activations(model: nn.Module) -> nn.Module:
+    """Make the blocks of a network forget their activations, and compute them again in the backward pass.
+
+    Gradients, running statistics, the names in its state and what it gives in evaluation stay as they are.
+
+    Args:
+        model: a network of the registry, changed in place.
+
+    Raises:
+        ValueError: there is no block in it that this knows of.
+    """
+    blocks = [module for module in model.modules() if isinstance(module, BLOCKS)]
+    if not blocks:
+        raise ValueError(f"{type(model).__name__} has no block that can be checkpointed")
+    for block in blocks:
+        block.forward = _recomputed(block, block.forward)
+    return model
+
+
+def _recomputed(block: nn.Module, forward: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    norms = [module for module in block.modules() if isinstance(module, _BatchNorm)]
+
+    def contexts() -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
+        return nullcontext(), _statistics_kept(norms)
+
+    def recomputed(inputs: Tensor) -> Tensor:
+        if not (block.training and torch.is_grad_enabled()):
+            return forward(inputs)
+        if torch.compiler.is_compiling():  # there the second pass is of the graph, which has no side effects
+            return checkpoint(forward, inputs, use_reentrant=False)
+        return checkpoint(forward, inputs, use_reentrant=False, context_fn=contexts)
+
+    return recomputed
+
+
+@contextmanager
+def _statistics_kept(norms: list[_BatchNorm]) -> Iterator[None]:
+    """While it lasts, these batch norms normalise by the batch, as ever, but do not take note of it."""
+    before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
+    for norm in norms:
+        norm.momentum, norm.num_batches_tracked = 0.0, None
+    try:
+        yield
+    finally:
+        for norm, (momentum, batches) in zip(norms, before, strict=True):
+            norm.momentum, norm.num_batches_tracked = momentum, batches
