@@ -59,6 +59,7 @@ ELSEWHERE = {
     "folds": {
         "data": "test_every_failure_is_one_sentence_and_exit_code_2",
         "table": "test_folds_makes_the_table_once_and_again_where_asked",
+        "splits": "test_folds_follows_a_table_of_splits_and_reports_what_is_wrong_with_it",
         "seed": "test_folds_makes_the_table_once_and_again_where_asked",
         "overwrite": "test_folds_makes_the_table_once_and_again_where_asked",
     },
