@@ -65,8 +65,9 @@ def folds(
     splits: Path = Param(
         None,
         help="A CSV file with the columns path,split,has_covid,category, to follow in place of the dataset's own "
-        "labels and of a deal. path is a scan's, relative to the dataset's root, or ends in it; split is 0 (validation) to 4, "
-        "or train, validation, test; has_covid is 0 or 1; category is a label (Mild, non-covid, …) or empty.",
+        "labels and of a deal. path is a scan's, relative to the dataset's root, or ends in it; split is 0 "
+        "(validation) to 4, or train, validation, test; has_covid is 0 or 1; category is a label (Mild, non-covid, …) "
+        "or empty.",
         rich_help_panel=options.INPUT,
     ),
     seed: int = Param(0, min=0, help="Another seed, another deal into folds.", rich_help_panel="Folds"),

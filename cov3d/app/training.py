@@ -8,6 +8,7 @@ from torchapp import Param
 from cov3d.app import options
 from cov3d.app.console import RESEARCH_ONLY, out, say, say_warning
 from cov3d.app.data import store_folder
+from cov3d.labels import categories_of
 from cov3d.models.names import Architecture
 from cov3d.preprocess.sizes import Size
 from cov3d.training.options import Precision, TrainingOptions
@@ -151,7 +152,10 @@ def train(
     target = choose_device(device)
     amp_mode(chosen.precision, target)
     opened = Store.open(store_folder(data, store, chosen.size), chosen.size)
-    fold = choose_fold(self.scan_table(**kwargs), chosen.fold)
+    table = self.scan_table(**kwargs)
+    categories = categories_of(table["label"])
+    chosen = chosen.for_categories(categories)
+    fold = choose_fold(table, chosen.fold)
     kinetics = self.starting_weights(**kwargs)
     say(f"training on {len(fold.train)} scans, validating on {len(fold.validation)} (fold {chosen.fold}), on {target}")
     run = learner.train(
@@ -163,6 +167,7 @@ def train(
         overwrite=overwrite,
         workers=options.default_workers(workers, target.type),
         kinetics=kinetics,
+        categories=categories,
         console=out(),
     )
     figures.save(figures.curves(run.history), folder / "curves.png")
@@ -232,7 +237,9 @@ def validate(
     chosen = info.fold if fold is None else fold
     data: Path = kwargs["data"]
     opened = Store.open(store_folder(data, store, info.size), info.size)
-    scans = choose_fold(self.scan_table(**kwargs), chosen).validation
+    table = self.scan_table(**kwargs)
+    validation.check_labels(info, table["label"])
+    scans = choose_fold(table, chosen).validation
     folder = output_dir or checkpoint.with_name(f"{checkpoint.stem}-fold-{chosen}")
     claim_folder(folder, validation.RESULT_FILES, overwrite=overwrite, what="scores")
     if seen := validation.seen_in_training(info, scans["scan"]):

@@ -88,10 +88,12 @@ def train(
         console: where progress is shown; nowhere by default.
 
     Raises:
+        Cov3dError: the options' distances do not fit the categories.
         StoreError: a scan is not preprocessed.
         TrainingDivergedError: the loss became NaN; the best weights so far are in the folder.
         OutputError: there is a run in the folder and `overwrite` is not set, or it can't be written.
     """
+    options = options.for_categories(categories)
     check_preprocessed([*fold.train["scan"], *fold.validation["scan"]], store)
     description = _describe(options, fold, store, categories)
     claim_folder(folder, RUN_FILES, overwrite=overwrite, what="a run")

@@ -227,9 +227,9 @@ def test_what_infer_declares_reaches_the_prediction(
         (tmp_path / "scans" / scan / "1.jpg").write_bytes(b"")
     loaded: list[Path] = []
 
-    def load_members(files: list[Path], device: torch.device) -> list[Path]:
+    def load_members(files: list[Path], device: torch.device) -> list[Member]:
         loaded[:] = files
-        return files
+        return [Member(torch.nn.Identity(), INFO) for _ in files]
 
     monkeypatch.setattr(predict, "load_members", load_members)
     base = ["infer", "--checkpoint", tmp_path / "one", "--scans", tmp_path / "scans", "--output-dir", tmp_path / "out"]
