@@ -62,10 +62,21 @@ def folds(
     self: Any,
     data: Path = options.data(),
     table: Path = options.table(),
-    seed: int = Param(0, min=0, help="Another seed, another deal into folds 1 to 4.", rich_help_panel="Folds"),
+    splits: Path = Param(
+        None,
+        help="A CSV file with the columns path,split,has_covid,category, to follow in place of the dataset's own "
+        "labels and of a deal. path is a scan's, relative to the dataset's root, or ends in it; split is 0 "
+        "(validation) to 4, or train, validation, test; has_covid is 0 or 1; category is a label (Mild, non-covid, …) "
+        "or empty.",
+        rich_help_panel=options.INPUT,
+    ),
+    seed: int = Param(0, min=0, help="Another seed, another deal into folds.", rich_help_panel="Folds"),
     overwrite: bool = Param(False, help="Replace a scan table that is there.", rich_help_panel=options.OUTPUT),
 ) -> None:
-    """Find the dataset's scans and labels, deal them into five folds and write the scan table."""
+    """Find the dataset's scans and labels, deal them into five folds and write the scan table.
+
+    Known layouts: COV19-CT-DB (2022, 2023), STOIC2021, MosMedData. Scans in any other are listed without labels.
+    """
     from cov3d.datasets import scan_table as tables
     from cov3d.errors import OutputError
     from cov3d.reports.tables import fold_table
@@ -73,11 +84,11 @@ def folds(
     file = table or data / tables.FILE_NAME
     if file.exists() and not overwrite:
         raise OutputError(f"there is a scan table at {file} already: give --overwrite to make it again")
-    built = tables.build(data, seed)
+    built = tables.build(data, seed, splits)
     say_some(built.problems, most=None)
     tables.save(built.table, file)
     out().print(fold_table(built.table))
-    say(f"{len(built.table)} scans in {file}")
+    say(f"{len(built.table)} scans, laid out as {built.layout or 'no dataset that is known'}: {file}")
 
 
 def store_folder(data: Path, store: Path | None, size: Size) -> Path:

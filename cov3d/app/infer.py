@@ -44,6 +44,8 @@ def infer(
 
     target = choose_device(device)
     members = load_members(checkpoint, target)
+    if submission:
+        submissions.check_categories(members[0].info.categories, task)
     named = name_scans(find_scans(scans))
     if submission:
         submissions.check_names(named)

@@ -8,6 +8,7 @@ from torchapp import Param
 from cov3d.app import options
 from cov3d.app.console import RESEARCH_ONLY, out, say, say_warning, stoppable
 from cov3d.app.data import store_folder
+from cov3d.labels import categories_of
 from cov3d.models.names import Architecture
 from cov3d.preprocess.sizes import Size
 from cov3d.training.options import Precision, TrainingOptions
@@ -170,7 +171,10 @@ def train(
     with stoppable(f"{folder} holds every epoch that was finished, and --resume goes on"), joined(world, target):
         opened = Store.open(store_folder(data, store, chosen.size), chosen.size)
         with first_before_others(world):
-            fold = choose_fold(self.scan_table(**kwargs), chosen.fold)
+            table = self.scan_table(**kwargs)
+            categories = categories_of(table["label"])
+            chosen = chosen.for_categories(categories)
+            fold = choose_fold(table, chosen.fold)
             kinetics = self.starting_weights(**kwargs)
         on = f"{world.size} × {target.type}" if world.size > 1 else target
         say(f"training on {len(fold.train)} scans, validating on {len(fold.validation)} (fold {chosen.fold}), on {on}")
@@ -184,6 +188,7 @@ def train(
             continues=resume,
             compute=compute,
             kinetics=kinetics,
+            categories=categories,
             console=out(),
             world=world,
         )
@@ -264,7 +269,9 @@ def validate(
     chosen = info.fold if fold is None else fold
     data: Path = kwargs["data"]
     opened = Store.open(store_folder(data, store, info.size), info.size)
-    scans = choose_fold(self.scan_table(**kwargs), chosen).validation
+    table = self.scan_table(**kwargs)
+    validation.check_labels(info, table["label"])
+    scans = choose_fold(table, chosen).validation
     folder = output_dir or checkpoint.with_name(f"{checkpoint.stem}-fold-{chosen}")
     claim_folder(folder, validation.RESULT_FILES, overwrite=overwrite, what="scores")
     if seen := validation.seen_in_training(info, scans["scan"]):

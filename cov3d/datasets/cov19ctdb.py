@@ -1,24 +1,30 @@
-"""COV19-CT-DB in its 2023 layout → scans with labels.
+"""COV19-CT-DB in its layouts of 2022 and 2023 → scans with labels.
 
-`{train,validation}/{covid,non-covid}/<scan>/<n>.jpg`, severities in two Excel files at the root, and a test set
-without labels in `task1/subset*/<scan>` and `task2/<set>/<scan>` (or anywhere below `test/`).
+`{train,validation}/{covid,non-covid}/<scan>/<n>.jpg`, severities in two files at the root (Excel in 2023, CSV with
+semicolons in 2022), and a test set without labels in `task1/subset*/<scan>` and `task2/<set>/<scan>` (or anywhere
+below `test/`).
 """
 
 import re
 from collections import defaultdict
-from dataclasses import dataclass, field
 from pathlib import Path
 from zipfile import BadZipFile
 
 import pandas as pd
 from openpyxl.utils.exceptions import InvalidFileException
 
+from cov3d.datasets.found import TRAIN, UNLABELLED, VALIDATION, Found, scans_below
+from cov3d.datasets.rows import read_rows
 from cov3d.errors import DatasetError
 from cov3d.labels import NON_COVID, SEVERITIES, UNKNOWN_SEVERITY
-from cov3d.readers import walk_scans
 
-PARTITIONS = ("train", "validation")
+NAME = "COV19-CT-DB"
+PARTITIONS = (TRAIN, VALIDATION)
 SEVERITY_FILES = {partition: f"ICASSP_severity_{partition}_partition.xlsx" for partition in PARTITIONS}
+SEVERITY_FILES_2022 = {
+    TRAIN: "train_partition_covid_categories.csv",
+    VALIDATION: "val_partition_covid_categories.csv",
+}
 # What pandas, openpyxl, zipfile and the XML parser raise on a file that is no Excel file.
 _UNREADABLE = (
     *(OSError, ValueError, TypeError, AttributeError, LookupError, SyntaxError, ImportError),
@@ -27,16 +33,8 @@ _UNREADABLE = (
 _TEST_FOLDERS = ("task1", "task2", "test")
 
 
-@dataclass
-class Found:
-    """Scans found under a root: name → (partition, label), and what was found wrong."""
-
-    scans: dict[str, tuple[str, str]] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
-
-
 def is_cov19ctdb(root: Path) -> bool:
-    """Whether `root` has a folder of COV19-CT-DB's 2023 layout."""
+    """Whether `root` has a folder of COV19-CT-DB's layouts."""
     return any((root / partition / label).is_dir() for partition in PARTITIONS for label in ("covid", NON_COVID))
 
 
@@ -47,39 +45,30 @@ def find(root: Path) -> Found:
     reported in `problems`; the scan keeps the label `covid`.
 
     Raises:
-        DatasetError: a severity file can't be read as one.
+        DatasetError: a severity file can't be read as one, or both years' are there.
+        ScanError: a folder can't be listed.
     """
     found = Found()
     for partition in PARTITIONS:
-        positive = _scan_folders(root / partition / "covid", root, found.problems)
-        negative = _scan_folders(root / partition / NON_COVID, root, found.problems)
-        grades = _grades(root / SEVERITY_FILES[partition], partition, positive, found.problems)
+        positive = scans_below(root / partition / "covid", root, found.problems)
+        negative = scans_below(root / partition / NON_COVID, root, found.problems)
+        grades = _grades(root, partition, positive, found.problems)
         found.scans |= {scan: (partition, grades.get(scan, UNKNOWN_SEVERITY)) for scan in positive}
         found.scans |= dict.fromkeys(negative, (partition, NON_COVID))
     for folder in _TEST_FOLDERS:
-        found.scans |= dict.fromkeys(_scan_folders(root / folder, root, found.problems), ("test", ""))
+        found.scans |= dict.fromkeys(scans_below(root / folder, root, found.problems), UNLABELLED)
     return found
 
 
-def _scan_folders(folder: Path, root: Path, problems: list[str]) -> list[str]:
-    """Names (paths relative to `root`) of the scans at any depth below `folder`."""
-    if not folder.is_dir():
-        return []
-    scans: list[str] = []
-    for found in walk_scans(folder):
-        name = found.path.relative_to(root).as_posix()
-        if found.lost:
-            problems.append(f"{name} holds no JPEG slices: left out")
-        else:
-            scans.append(name)
-    return sorted(scans)
-
-
-def _grades(file: Path, partition: str, scans: list[str], problems: list[str]) -> dict[str, str]:
-    """The severity of each scan that the file grades without contradiction."""
-    if not file.exists():
+def _grades(root: Path, partition: str, scans: list[str], problems: list[str]) -> dict[str, str]:
+    """The severity of each scan that the partition's file grades without contradiction."""
+    file = _severity_file(root, partition)
+    if file is None:
         if scans:
-            problems.append(f"{file.name} is missing: the COVID scans of {partition} have no severity")
+            problems.append(
+                f"{SEVERITY_FILES[partition]} is missing (or, of 2022, {SEVERITY_FILES_2022[partition]}): "
+                f"the COVID scans of {partition} have no severity"
+            )
         return {}
     names = _Names(scans)
     grades = defaultdict(set)
@@ -97,8 +86,25 @@ def _grades(file: Path, partition: str, scans: list[str], problems: list[str]) -
     return {scan: found.pop() for scan, found in grades.items() if len(found) == 1}
 
 
+def _severity_file(root: Path, partition: str) -> Path | None:
+    files = [root / names[partition] for names in (SEVERITY_FILES, SEVERITY_FILES_2022)]
+    present = [file for file in files if file.exists()]
+    if len(present) > 1:
+        raise DatasetError(
+            f"{root} holds {present[0].name} and {present[1].name}, of two years, and scans may be numbered anew "
+            "between them: take away the one that is not of these scans"
+        )
+    return present[0] if present else None
+
+
 def _rows(file: Path) -> list[tuple[int, str, object]]:
-    """(row in the sheet, name, category) of every row with anything in it."""
+    """(row in the file, name, category) of every row with anything in it."""
+    if file.suffix == ".csv":
+        return [(line, values["Name"], values["Category"]) for line, values in read_rows(file, ("Name", "Category"))]
+    return _excel_rows(file)
+
+
+def _excel_rows(file: Path) -> list[tuple[int, str, object]]:
     try:
         sheet = pd.read_excel(file, dtype=object, engine="openpyxl")
     except _UNREADABLE as error:

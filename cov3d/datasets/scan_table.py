@@ -1,69 +1,117 @@
 """The scan table `scans.csv`: every scan of a dataset, its partition, label and fold."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from cov3d.datasets import cov19ctdb
 from cov3d.datasets.folds import FOLDS, deal
+from cov3d.datasets.found import TEST, TRAIN, UNLABELLED, VALIDATION, Found
+from cov3d.datasets.layouts import layout_of
+from cov3d.datasets.splits import Splits, read_splits
 from cov3d.errors import DatasetError
 from cov3d.files import write_text
-from cov3d.labels import LABELS
+from cov3d.labels import ALL_LABELS, NON_COVID, UNKNOWN_SEVERITY, categories_of
 from cov3d.readers import A_SCAN, find_scans
 
 FILE_NAME = "scans.csv"
 COLUMNS = ("scan", "partition", "label", "fold")
-PARTITIONS = ("train", "validation", "test")
+PARTITIONS = (TRAIN, VALIDATION, TEST)
 
 
 @dataclass(frozen=True)
 class Built:
-    """A scan table made from a dataset's folders, and what was found wrong on the way."""
+    """A scan table made from a dataset's folders, what was found wrong on the way, and whose layout they have."""
 
     table: pd.DataFrame
     problems: list[str]
+    layout: str | None
 
 
-def build(root: Path, seed: int) -> Built:
+def build(root: Path, seed: int, splits: Path | None = None) -> Built:
     """The scan table of the dataset at `root`.
 
     The official validation partition is fold 0 and the training partition is dealt to folds 1 to 4, balanced over
     the labels (section 2.1); without a validation partition the training scans are dealt to all five. A root of no
     known layout gives a table of unlabelled scans.
 
+    Args:
+        root: the dataset's folder.
+        seed: of the deal.
+        splits: a table that says otherwise; see `splits`.
+
     Raises:
-        DatasetError: `root` is missing, holds no scan, or is a scan itself.
+        DatasetError: `root` is missing, holds no scan, is a scan itself or fits two layouts; a file of labels can't
+            be read; or the labels are of two datasets.
         ScanError: a folder can't be listed, or its name can't be written.
     """
     if not root.is_dir():
         raise DatasetError(f"there is no dataset folder at {root}: give its root with --data")
-    if cov19ctdb.is_cov19ctdb(root):
-        found = cov19ctdb.find(root)
-        scans, problems = found.scans, found.problems
-    else:
-        paths = find_scans([root])
-        if root in paths:
-            raise DatasetError(f"{root} holds slices itself: give the folder above it, which holds the scans")
-        scans, problems = {path.relative_to(root).as_posix(): ("test", "") for path in paths}, []
-    if not scans:
-        raise DatasetError(f"no scan found under {root}: {A_SCAN}")
-    return Built(_fold(scans, seed, problems), problems)
+    layout = layout_of(root)
+    found = layout.find(root) if layout else _unlabelled(root)
+    if not found.scans:
+        where = f"{root}, which is laid out as {layout.name} ({layout.places})" if layout else str(root)
+        raise DatasetError(f"no scan found under {where}: {A_SCAN}")
+    fixed: dict[str, int | None] = {}
+    if splits is not None:
+        fixed = _apply(read_splits(splits, sorted(found.scans), FOLDS), found, splits)
+    table = _fold(found, fixed, seed)
+    try:
+        categories_of(table["label"])
+    except ValueError as error:
+        raise DatasetError(f"{splits or root}: {error}, and a scan table is of one") from error
+    return Built(table, found.problems, layout.name if layout else None)
 
 
-def _fold(scans: dict[str, tuple[str, str]], seed: int, problems: list[str]) -> pd.DataFrame:
-    validation = [scan for scan, (partition, _) in scans.items() if partition == "validation"]
-    train = {scan: label for scan, (partition, label) in scans.items() if partition == "train"}
-    dealt_to = range(1 if validation else 0, FOLDS)
-    folds = deal(train, dealt_to, seed) | dict.fromkeys(validation, 0)
+def _unlabelled(root: Path) -> Found:
+    paths = find_scans([root])
+    if root in paths:
+        raise DatasetError(f"{root} holds slices itself: give the folder above it, which holds the scans")
+    return Found(dict.fromkeys((path.relative_to(root).as_posix() for path in paths), UNLABELLED))
+
+
+def _apply(splits: Splits, found: Found, file: Path) -> dict[str, int | None]:
+    """Put what a table of splits says in place of what was found; the folds that it leaves no choice of, by scan."""
+    found.problems += splits.problems
+    fixed: dict[str, int | None] = {}
+    for scan, split in splits.folds.items():
+        partition, label = found.scans[scan]
+        said = splits.labels[scan]
+        if said and label not in ("", UNKNOWN_SEVERITY, said):
+            found.problems.append(f"{scan} is {label} in the dataset and {said} in {file.name}, which is followed")
+        label = label if said is None else said
+        if isinstance(split, str):
+            partition = split
+        else:
+            partition = TRAIN if partition == TEST else partition
+            fixed[scan] = split
+        found.scans[scan] = (partition, label)
+    absent = [scan for scan, (partition, _) in found.scans.items() if scan not in splits.folds and partition != TEST]
+    if absent:
+        found.problems.append(
+            f"{len(absent)} scans are not in {file.name} and so in no fold: the first is {min(absent)}"
+        )
+    return fixed | dict.fromkeys(absent)
+
+
+def _fold(found: Found, fixed: Mapping[str, int | None], seed: int) -> pd.DataFrame:
+    """The table; scans whose fold is not `fixed` are dealt to one."""
+    folds = dict(fixed)
+    folds |= {scan: 0 for scan, (partition, _) in found.scans.items() if partition == VALIDATION and scan not in fixed}
+    train = {
+        scan: label for scan, (partition, label) in found.scans.items() if partition == TRAIN and scan not in fixed
+    }
+    dealt_to = range(1 if 0 in folds.values() else 0, FOLDS)
+    folds |= deal({scan: label for scan, label in train.items() if label}, dealt_to, seed)
     for label, count in sorted(Counter(train.values()).items()):
-        if count < len(dealt_to):
-            problems.append(
+        if label and count < len(dealt_to):
+            found.problems.append(
                 f"only {count} of the training scans are {label}: {len(dealt_to) - count} of the "
                 f"{len(dealt_to)} folds drawn have none"
             )
-    rows = [(scan, partition, label, folds.get(scan)) for scan, (partition, label) in sorted(scans.items())]
+    rows = [(scan, partition, label, folds.get(scan)) for scan, (partition, label) in sorted(found.scans.items())]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     return table.astype({"fold": "Int64"})
 
@@ -98,7 +146,7 @@ def load(file: Path) -> pd.DataFrame:
 def _check(table: pd.DataFrame, file: Path) -> None:
     allowed = {
         "partition": PARTITIONS,
-        "label": (*LABELS, ""),
+        "label": (*ALL_LABELS, ""),
         "fold": (*map(str, range(FOLDS)), ""),
     }
     for column, values in allowed.items():
@@ -107,12 +155,26 @@ def _check(table: pd.DataFrame, file: Path) -> None:
             value = table.at[wrong[0], column]
             choices = ", ".join(value or "empty" for value in values)
             raise DatasetError(f"{file} line {wrong[0] + 2}: {column} is {value!r}, but must be one of {choices}")
+    _check_one_dataset(table, file)
     repeated = table.loc[table["scan"].duplicated(), "scan"]
     if len(repeated):
         raise DatasetError(f"{file} names the scan {repeated.iloc[0]} more than once")
     unsafe = [scan for scan in table["scan"] if not scan or scan.startswith("/") or ".." in scan.split("/")]
     if unsafe:
         raise DatasetError(f"{file}: {unsafe[0]!r} is not a path below the dataset's root")
+
+
+def _check_one_dataset(table: pd.DataFrame, file: Path) -> None:
+    """Refuse labels of two datasets; the sentence names the first line that does not go with those before it."""
+    of_all = {"", NON_COVID, UNKNOWN_SEVERITY}
+    first = table.drop_duplicates("label")
+    graded = [(line, label) for line, label in zip(first.index + 2, first["label"], strict=True) if label not in of_all]
+    for line, label in graded:
+        if label not in categories_of([graded[0][1]]):
+            raise DatasetError(
+                f"{file} line {line}: label is {label!r}, but line {graded[0][0]} has {graded[0][1]!r}: "
+                "a scan table holds the labels of one dataset"
+            )
 
 
 def load_or_build(root: Path, file: Path, seed: int) -> tuple[pd.DataFrame, list[str] | None]:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from cov3d.errors import DatasetError
+from cov3d.errors import CheckpointError, DatasetError
 from cov3d.files import write_text
 from cov3d.inference.task import Task
-from cov3d.labels import NON_COVID, SEVERITIES, UNKNOWN_SEVERITY
+from cov3d.labels import CATEGORIES, NON_COVID, SEVERITIES, UNKNOWN_SEVERITY
 
 FILES = tuple(f"{name}.csv" for name in (UNKNOWN_SEVERITY, NON_COVID, *SEVERITIES))
 """Every file that a submission may consist of."""
@@ -32,6 +32,19 @@ def check_names(scans: Iterable[str]) -> None:
             )
 
 
+def check_categories(categories: Sequence[str], task: Task) -> None:
+    """Refuse to write the four files of grades from a checkpoint that has others.
+
+    Raises:
+        CheckpointError: its categories are not the challenge's, and `task` asks for a file a grade.
+    """
+    if task != Task.PRESENCE and tuple(categories) != CATEGORIES:
+        raise CheckpointError(
+            f"--task {task} writes a file for each of {', '.join(SEVERITIES)}, but the checkpoint has the categories "
+            f"{', '.join(categories)}: give --task presence, or --no-submission"
+        )
+
+
 def submission_name(scan: str) -> str:
     """The name of a scan in a submission file: that of its folder."""
     return scan.rpartition("/")[2]
@@ -45,8 +58,10 @@ def write_submission(table: pd.DataFrame, categories: Sequence[str], folder: Pat
 
     Raises:
         DatasetError: two scans have one name.
+        CheckpointError: the categories are not the challenge's.
         OutputError: a file can't be written.
     """
+    check_categories(categories, task)
     check_names(table["scan"])
     files: dict[str, pd.Series] = {}
     if task in (Task.PRESENCE, Task.BOTH):

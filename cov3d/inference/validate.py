@@ -8,8 +8,10 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from cov3d.errors import CheckpointError
 from cov3d.files import write_text
 from cov3d.inference.predict import Member, predict_store
+from cov3d.labels import UNKNOWN_SEVERITY, categories_of
 from cov3d.preprocess.store import Store
 from cov3d.training.checkpoint import CheckpointInfo, fingerprint
 from cov3d.training.loaders import check_preprocessed
@@ -50,6 +52,21 @@ def validate(
     table = prediction_table(list(scans["scan"]), probabilities, member.info.categories, labels=list(scans["label"]))
     presence, severity = score_table(table, member.info.categories)
     return Validated(table, presence, severity)
+
+
+def check_labels(info: CheckpointInfo, labels: Iterable[str]) -> None:
+    """Make sure that a checkpoint's categories are those of a labelled dataset.
+
+    Raises:
+        CheckpointError: the labels are another dataset's.
+    """
+    found = set(labels)
+    if not found <= {"", *info.categories, UNKNOWN_SEVERITY}:
+        raise CheckpointError(
+            f"the checkpoint has the categories {', '.join(info.categories)}, but the scan table those of another "
+            f"dataset, {', '.join(categories_of(found))}: give a checkpoint trained on it, or predict its scans with "
+            "cov3d infer"
+        )
 
 
 def seen_in_training(info: CheckpointInfo, scans: Iterable[str]) -> int:

@@ -14,14 +14,17 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarForm
 from numpy.typing import NDArray
 
 from cov3d.files import replacing
-from cov3d.labels import LABELS
+from cov3d.labels import ALL_LABELS, LABELS, STOIC_SEVERITIES
 from cov3d.preprocess.crop import Box
 from cov3d.preprocess.lungs import Segmentation
 from cov3d.training.metrics import TaskScore
 
 # Okabe and Ito's palette, told apart by people with any colour vision.
 BLUE, ORANGE, GREEN, PINK, SKY, RED = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00"
-LABEL_COLOURS = dict(zip(LABELS, (BLUE, SKY, GREEN, ORANGE, RED, PINK), strict=True))
+LABEL_COLOURS = {
+    **dict(zip(LABELS, (BLUE, SKY, GREEN, ORANGE, RED, PINK), strict=True)),
+    **dict(zip(STOIC_SEVERITIES, (SKY, RED), strict=True)),
+}
 
 
 def save(figure: Figure, file: Path) -> None:
@@ -67,7 +70,7 @@ def folds(scans: pd.DataFrame) -> Figure:
     """Number of scans of each label in each fold, on a logarithmic axis (Figure 2 of the paper)."""
     labelled = scans[scans["label"] != ""]
     numbers = sorted(labelled["fold"].dropna().unique())
-    labels = [label for label in LABELS if (labelled["label"] == label).any()]
+    labels = [label for label in ALL_LABELS if (labelled["label"] == label).any()]
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     axes = figure.subplots()
     width = 0.85 / max(len(labels), 1)

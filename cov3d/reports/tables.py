@@ -6,7 +6,7 @@ import pandas as pd
 from rich import box
 from rich.table import Table
 
-from cov3d.labels import LABELS
+from cov3d.labels import ALL_LABELS
 from cov3d.training.metrics import TaskScore
 
 
@@ -51,7 +51,7 @@ def fold_table(scans: pd.DataFrame) -> Table:
     for fold in folds:
         table.add_column(f"fold {fold}", justify="right")
     table.add_column("all", justify="right")
-    for label in LABELS:
+    for label in ALL_LABELS:
         rows = labelled[labelled["label"] == label]
         if len(rows):
             table.add_row(label, *(str(int((rows["fold"] == fold).sum())) for fold in folds), str(len(rows)))

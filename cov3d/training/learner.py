@@ -93,6 +93,7 @@ def train(
         world: the processes that train together; all of them call this at once, `distributed.joined`.
 
     Raises:
+        Cov3dError: the options' distances do not fit the categories.
         StoreError: a scan is not preprocessed.
         TrainingDivergedError: the loss became NaN; the best weights so far are in the folder.
         DeviceMemoryError: a batch does not fit.
@@ -100,6 +101,7 @@ def train(
         OutputError: there is a run in the folder and neither `overwrite` nor `continues` is set, or it can't be
             written.
     """
+    options = options.for_categories(categories)
     check_preprocessed([*fold.train["scan"], *fold.validation["scan"]], store)
     description = _describe(options, fold, store, categories, compute, world)
     identity = _identity(description, fold, world)

@@ -1,6 +1,7 @@
 """Every option of a training run, with the paper's defaults (sections 3.2 to 3.6)."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from cov3d.errors import Cov3dError
@@ -89,6 +90,22 @@ class TrainingOptions:
     seed: int = 0
     precision: Precision = Precision.AUTO
     pretrained: bool = True
+
+    def for_categories(self, categories: Sequence[str]) -> "TrainingOptions":
+        """The same options for a network of these outputs: distances of one fit any number of them.
+
+        Raises:
+            Cov3dError: there are other distances, and too many or too few.
+        """
+        steps = len(categories) - 1
+        if len(self.distances) == steps:
+            return self
+        if any(step != 1 for step in self.distances):
+            raise Cov3dError(
+                f"--distances gives {len(self.distances)} steps, but between the categories of this dataset "
+                f"({', '.join(categories)}) there are {steps}: leave it out, and each is 1"
+            )
+        return replace(self, distances=(1.0,) * steps)
 
     def __post_init__(self) -> None:
         """Fill in the network's own dropout where none is given, and refuse a value that can't be trained with.

@@ -205,6 +205,23 @@ def test_folds_makes_the_table_once_and_again_where_asked(cov3d: Command, data: 
     assert others - {before}
 
 
+def test_folds_follows_a_table_of_splits_and_reports_what_is_wrong_with_it(
+    cov3d: Command, data: Path, tmp_path: Path
+) -> None:
+    scans = sorted(path.relative_to(data).as_posix() for path in (data / "train").glob("*/*"))
+    rows = [f"{scan},4,{int('/covid/' in scan)}," for scan in scans]
+    (tmp_path / "splits.csv").write_text("\n".join(["path,split,has_covid,category", *rows, "train/covid/x,1,1,mild"]))
+    words = ["folds", "--data", data, "--table", tmp_path / "scans.csv"]
+    ended = cov3d(*words, "--splits", tmp_path / "splits.csv")
+    assert ended.code == 0, ended.err
+    assert f"splits.csv line {len(rows) + 2}: 'train/covid/x' is no scan of the dataset" in ended.err
+    assert "laid out as COV19-CT-DB" in ended.out
+    table = pd.read_csv(tmp_path / "scans.csv").set_index("scan")
+    assert set(table.loc[scans, "fold"]) == {4}
+    assert set(table.loc[scans, "label"]) == {"covid", "non-covid"}
+    assert cov3d(*words, "--overwrite", "--splits", tmp_path / "none.csv").code == 2
+
+
 def chests(root: Path, count: int) -> list[str]:
     """Scans of a plain chest; the names of `count` of them."""
     names = [f"scan_{number}" for number in range(count)]

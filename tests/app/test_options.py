@@ -63,6 +63,7 @@ ELSEWHERE = {
     "folds": {
         "data": "test_every_failure_is_one_sentence_and_exit_code_2",
         "table": "test_folds_makes_the_table_once_and_again_where_asked",
+        "splits": "test_folds_follows_a_table_of_splits_and_reports_what_is_wrong_with_it",
         "seed": "test_folds_makes_the_table_once_and_again_where_asked",
         "overwrite": "test_folds_makes_the_table_once_and_again_where_asked",
     },
@@ -274,9 +275,9 @@ def test_what_infer_declares_reaches_the_prediction(
         (tmp_path / "scans" / scan / "1.jpg").write_bytes(b"")
     loaded: list[Path] = []
 
-    def load_members(files: list[Path], device: torch.device) -> list[Path]:
+    def load_members(files: list[Path], device: torch.device) -> list[Member]:
         loaded[:] = files
-        return files
+        return [Member(torch.nn.Identity(), INFO) for _ in files]
 
     monkeypatch.setattr(predict, "load_members", load_members)
     base = ["infer", "--checkpoint", tmp_path / "one", "--scans", tmp_path / "scans", "--output-dir", tmp_path / "out"]
