@@ -298,6 +298,7 @@ def _checkpoint_info(
         seed=options.seed,
         trained_on=tuple(checkpoint.fingerprint(scan) for scan in sorted(fold.train["scan"])),
         lung_share=description["lung_share"],
+        experiment=options.experiment,
         options=description["options"],
         versions=description["versions"],
     )
