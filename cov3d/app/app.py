@@ -9,7 +9,7 @@ from torchapp.citations import Citable
 from torchapp.cli import flag, main, method
 
 import cov3d
-from cov3d.app import compute, data, demonstration, experiments, infer, training
+from cov3d.app import compute, data, demonstration, experiments, infer, tracking, training
 
 COMMANDS = ("phantom", "folds", "preprocess", "experiments", "train", "validate", "infer", "demo")
 
@@ -23,6 +23,7 @@ class Cov3d(TorchApp):
 
     scan_table = method(data.scan_table)
     training_options = method(training.training_options)
+    trackers = method(tracking.trackers)
     starting_weights = method(training.starting_weights)
     compute_options = method(compute.compute_options)
 
@@ -30,7 +31,7 @@ class Cov3d(TorchApp):
     folds = main(data.folds)
     preprocess = main("scan_table")(data.preprocess)
     experiments = main(experiments.experiments)
-    train = main("scan_table", "training_options", "starting_weights", "compute_options")(training.train)
+    train = main("scan_table", "training_options", "starting_weights", "compute_options", "trackers")(training.train)
     validate = main("scan_table")(training.validate)
     infer = main(infer.infer)
     demo = main(demonstration.demo)

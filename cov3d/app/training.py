@@ -164,6 +164,7 @@ def train(
     folder = output_dir or data / "runs" / run_name(chosen)
     target, world, compute = self.compute_options(**kwargs)
     amp_mode(chosen.precision, target)
+    trackers = self.trackers(folder, chosen, **kwargs) if world.is_first else []
     with stoppable(f"{folder} holds every epoch that was finished, and --resume goes on"), joined(world, target):
         opened = Store.open(store_folder(data, store, chosen.size), chosen.size)
         with first_before_others(world):
@@ -183,6 +184,7 @@ def train(
             kinetics=kinetics,
             console=out(),
             world=world,
+            trackers=trackers,
         )
     if not world.is_first:
         return run
@@ -194,6 +196,8 @@ def train(
             say(f"best {task} macro F1 {score}, after epoch {best.epoch}: {folder / task}.safetensors")
         else:
             say_warning(f"no scan of fold {chosen.fold} could be scored for {task}: no checkpoint was chosen for it")
+    for tracker in trackers:
+        say(tracker.where())
     say("The best epoch was chosen on this fold, so its score flatters; the summary has the last epoch's beside it.")
     return run
 

@@ -145,4 +145,4 @@ def versions() -> dict[str, str]:
     import cov3d
 
     names = ("torchvision", "fastai", "numpy", "scipy", "scikit-image")
-    return {"cov3d": cov3d.__version__, "torch": torch.__version__, **{name: version(name) for name in names}}
+    return {"cov3d": cov3d.__version__, "torch": str(torch.__version__), **{name: version(name) for name in names}}

@@ -86,6 +86,7 @@ ELSEWHERE: dict[str, dict[str, str]] = {
             ),
             "test_what_else_train_declares_reaches_the_run",
         ),
+        **dict.fromkeys(("tensorboard", "wandb", "wandb_offline", "wandb_project"), "tests/app/test_tracking.py"),
         "experiment": "tests/app/test_experiments.py",
     },
     "validate": dict.fromkeys(

@@ -1,12 +1,15 @@
 """A store of scans that a network can learn from in a step: positive ones are brighter."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
+from cov3d.models.registry import REGISTRY
 from cov3d.preprocess.pipeline import RECORD_COLUMNS, Preprocessed
 from cov3d.preprocess.sizes import Size
 from cov3d.preprocess.store import Store
@@ -32,3 +35,16 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, pd.DataFr
     """Every label once in fold 1, to train on, and three scans in fold 0."""
     labels = ["non-covid", "mild", "moderate", "severe", "critical", "covid", "non-covid", "mild", "covid"]
     return fill(tmp_path_factory.mktemp("store"), labels, [1] * 6 + [0] * 3)
+
+
+@pytest.fixture
+def quick_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network of two layers in place of every other, for tests of what is around it."""
+
+    class Small(torch.nn.Sequential):
+        def __init__(self, outputs: int, dropout: float = 0.0, kinetics: object = None) -> None:
+            super().__init__(torch.nn.AvgPool3d(8), torch.nn.Flatten(), torch.nn.Dropout(dropout))
+            self.head = torch.nn.Linear(4 * 8 * 8, outputs)
+
+    for architecture, entry in REGISTRY.items():
+        monkeypatch.setitem(REGISTRY, architecture, replace(entry, build=Small))

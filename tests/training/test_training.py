@@ -16,7 +16,6 @@ from cov3d.errors import Cov3dError, OutputError, StoreError, TrainingDivergedEr
 from cov3d.inference.predict import load_members, predict_store
 from cov3d.inference.validate import seen_in_training
 from cov3d.models.names import Architecture
-from cov3d.models.registry import REGISTRY
 from cov3d.preprocess.sizes import Size
 from cov3d.preprocess.store import Store
 from cov3d.training import checkpoint, learner
@@ -29,19 +28,6 @@ from tests.training.conftest import fill
 
 CPU = torch.device("cpu")
 QUICK = TrainingOptions(size=Size.TINY, epochs=1)
-
-
-@pytest.fixture
-def quick_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A network of two layers in place of every other, for tests of what is around it."""
-
-    class Small(torch.nn.Sequential):
-        def __init__(self, outputs: int, dropout: float = 0.0, kinetics: object = None) -> None:
-            super().__init__(torch.nn.AvgPool3d(8), torch.nn.Flatten(), torch.nn.Dropout(dropout))
-            self.head = torch.nn.Linear(4 * 8 * 8, outputs)
-
-    for architecture, entry in REGISTRY.items():
-        monkeypatch.setitem(REGISTRY, architecture, replace(entry, build=Small))
 
 
 def run(labelled: tuple[Store, pd.DataFrame], folder: Path, options: TrainingOptions = QUICK, **kwargs: Any) -> Run:
