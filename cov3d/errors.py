@@ -10,6 +10,7 @@ Cov3dError                     bad input or usage: the command line prints the s
 ├── TrainingDivergedError      the loss is no longer a number
 ├── DeviceMemoryError          a batch does not fit into the memory of the device
 ├── PeerLostError              another process of a run on several GPUs has ended
+├── TrackingError             TensorBoard or Weights & Biases can't be written to or reached
 ├── OutputError                an output folder can't be written, or would be overwritten
 └── StoppedError               the work was interrupted (Ctrl-C) or told to stop (SIGTERM): exit code 130
 """
@@ -55,6 +56,10 @@ class DeviceMemoryError(Cov3dError):
 
 class PeerLostError(Cov3dError):
     """Another process of a run on several GPUs has ended."""
+
+
+class TrackingError(Cov3dError):
+    """TensorBoard or Weights & Biases can't be written to or reached."""
 
 
 class OutputError(Cov3dError):

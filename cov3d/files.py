@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -73,8 +74,8 @@ def claim_folder(folder: Path, names: Iterable[str], *, overwrite: bool, what: s
 
     Args:
         folder: made if it is missing.
-        names: the files that the results will be; with `overwrite`, those that are there are removed, so that what
-            stands in the folder afterwards is of one run. Other files stay.
+        names: the files and folders that the results will be; with `overwrite`, those that are there are removed, so
+            that what stands in the folder afterwards is of one run. Other files stay.
         overwrite: whether results that are there may go.
         what: what the results are, for the error.
 
@@ -86,8 +87,11 @@ def claim_folder(folder: Path, names: Iterable[str], *, overwrite: bool, what: s
         if present and not overwrite:
             raise OutputError(f"{folder} holds {what} already: give another --output-dir, or --overwrite")
         folder.mkdir(parents=True, exist_ok=True)
-        for file in present:
-            file.unlink()
+        for path in present:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
         probe = folder / f".{secrets.token_hex(8)}.part"
         probe.touch()
         probe.unlink()

@@ -9,9 +9,9 @@ from torchapp.citations import Citable
 from torchapp.cli import flag, main, method
 
 import cov3d
-from cov3d.app import compute, data, demonstration, infer, training
+from cov3d.app import compute, data, demonstration, experiments, infer, tracking, training
 
-COMMANDS = ("phantom", "folds", "preprocess", "train", "validate", "infer", "demo")
+COMMANDS = ("phantom", "folds", "preprocess", "experiments", "train", "validate", "infer", "demo")
 
 
 class Cov3d(TorchApp):
@@ -23,13 +23,15 @@ class Cov3d(TorchApp):
 
     scan_table = method(data.scan_table)
     training_options = method(training.training_options)
+    trackers = method(tracking.trackers)
     starting_weights = method(training.starting_weights)
     compute_options = method(compute.compute_options)
 
     phantom = main(data.phantom)
     folds = main(data.folds)
     preprocess = main("scan_table")(data.preprocess)
-    train = main("scan_table", "training_options", "starting_weights", "compute_options")(training.train)
+    experiments = main(experiments.experiments)
+    train = main("scan_table", "training_options", "starting_weights", "compute_options", "trackers")(training.train)
     validate = main("scan_table")(training.validate)
     infer = main(infer.infer)
     demo = main(demonstration.demo)
@@ -48,7 +50,8 @@ class Cov3d(TorchApp):
         self.main_app.registered_commands.sort(key=lambda command: COMMANDS.index(command.callback.__name__))
         self.main_app.info.help = (
             "Detect COVID-19, and grade how severe it is, from 3-D chest CT. Research use only.\n\n"
-            "Raw scans to submission: folds, preprocess, train, validate, infer. No data at hand: demo."
+            "Raw scans to submission: folds, preprocess, train, validate, infer. No data at hand: demo. "
+            "The paper's settings: experiments."
         )
         self.main_app.info.name = "cov3d"
 

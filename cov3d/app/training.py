@@ -14,99 +14,93 @@ from cov3d.preprocess.sizes import Size
 from cov3d.training.options import Precision, TrainingOptions
 
 _DEFAULTS = TrainingOptions()
-MODEL, LOSS, OPTIMISATION, AUGMENTATION = "Model", "Loss (section 3.2)", "Optimisation", "Augmentation (equation 8)"
+EXPERIMENT, MODEL, LOSS = "Experiment (Table 5)", "Model", "Loss (section 3.2)"
+OPTIMISATION, AUGMENTATION = "Optimisation", "Augmentation (equation 8)"
+
+
+def _hyper_parameter(name: str, **how: Any) -> Param:
+    """The option for a field of `TrainingOptions`.
+
+    None where it is not given, so that an experiment's value can stand in its place, and so that an option that is
+    given wins over the experiment's also where it equals the default. The help says the default.
+    """
+    default = getattr(_DEFAULTS, name)
+    in_words = name if default is True else "1 1 1 1" if name == "distances" else str(default)
+    how.setdefault("rich_help_panel", MODEL)
+    return Param(None, show_default=in_words, **how)
 
 
 def _architecture() -> Param:
-    return Param(_DEFAULTS.architecture, help="The network.", rich_help_panel=MODEL)
+    return _hyper_parameter("architecture", help="The network.")
 
 
 def _pretrained() -> Param:
-    return Param(
-        _DEFAULTS.pretrained,
-        help="Start from Kinetics-400 weights, fetched by torchvision unless cached.",
-        rich_help_panel=MODEL,
-    )
+    return _hyper_parameter("pretrained", help="Start from Kinetics-400 weights, fetched by torchvision unless cached.")
 
 
 def training_options(
     self: Any,
-    fold: int = Param(_DEFAULTS.fold, min=0, max=4, help="Fold to validate on.", rich_help_panel=options.INPUT),
-    architecture: Architecture = _architecture(),
-    size: Size = Param(_DEFAULTS.size, help="Size of its input.", rich_help_panel=MODEL),
-    dropout: float = Param(
+    experiment: int = Param(
         None,
-        min=0.0,
-        max=1.0,
-        help="Probability of dropping an activation; not for swin, which has no dropout.",
-        show_default=f"{_DEFAULTS.dropout}",
-        rich_help_panel=MODEL,
+        help="Number of one of the paper's experiments, which sets every hyper-parameter and the seed; options given "
+        "beside it win. cov3d experiments lists them.",
+        rich_help_panel=EXPERIMENT,
     ),
-    gamma: float = Param(_DEFAULTS.gamma, min=0.0, help="γ of the focal loss.", rich_help_panel=LOSS),
-    emd_weight: float = Param(
-        _DEFAULTS.emd_weight, min=0.0, max=1.0, help="λ, share of the earth mover's distance.", rich_help_panel=LOSS
+    fold: int = _hyper_parameter("fold", min=0, max=4, help="Fold to validate on.", rich_help_panel=options.INPUT),
+    architecture: Architecture = _architecture(),
+    size: Size = _hyper_parameter("size", help="Size of its input."),
+    dropout: float = _hyper_parameter(
+        "dropout", min=0.0, max=1.0, help="Probability of dropping an activation; not for swin, which has no dropout."
     ),
-    distances: tuple[float, float, float, float] = Param(
-        (1.0, 1.0, 1.0, 1.0),
+    gamma: float = _hyper_parameter("gamma", min=0.0, help="γ of the focal loss.", rich_help_panel=LOSS),
+    emd_weight: float = _hyper_parameter(
+        "emd_weight", min=0.0, max=1.0, help="λ, share of the earth mover's distance.", rich_help_panel=LOSS
+    ),
+    distances: tuple[float, float, float, float] = _hyper_parameter(
+        "distances",
         help="From non-COVID to mild, moderate, severe, critical: the four steps.",
         rich_help_panel=LOSS,
     ),
-    negative_positive_distance: float = Param(
-        _DEFAULTS.negative_positive_distance,
+    negative_positive_distance: float = _hyper_parameter(
+        "negative_positive_distance",
         min=0.0,
         help="Distance to non-COVID for scans of unknown severity.",
         rich_help_panel=LOSS,
     ),
-    epochs: int = Param(_DEFAULTS.epochs, min=1, help="Passes over the training scans.", rich_help_panel=OPTIMISATION),
-    batch_size: int = Param(
-        _DEFAULTS.batch_size, min=1, help="Scans to a batch, on each GPU.", rich_help_panel=OPTIMISATION
+    epochs: int = _hyper_parameter(
+        "epochs", min=1, help="Passes over the training scans.", rich_help_panel=OPTIMISATION
     ),
-    accumulate: int = Param(_DEFAULTS.accumulate, min=1, help="Batches to a step.", rich_help_panel=OPTIMISATION),
-    learning_rate: float = Param(
-        _DEFAULTS.learning_rate, min=0.0, help="Maximum of the 1cycle schedule.", rich_help_panel=OPTIMISATION
+    batch_size: int = _hyper_parameter(
+        "batch_size", min=1, help="Scans to a batch, on each GPU.", rich_help_panel=OPTIMISATION
     ),
-    weight_decay: float = Param(
-        _DEFAULTS.weight_decay, min=0.0, help="L2 penalty, added to the loss.", rich_help_panel=OPTIMISATION
+    accumulate: int = _hyper_parameter("accumulate", min=1, help="Batches to a step.", rich_help_panel=OPTIMISATION),
+    learning_rate: float = _hyper_parameter(
+        "learning_rate", min=0.0, help="Maximum of the 1cycle schedule.", rich_help_panel=OPTIMISATION
     ),
-    seed: int = Param(
-        _DEFAULTS.seed, min=0, help="Of weights, order, dropout and augmentation.", rich_help_panel=OPTIMISATION
+    weight_decay: float = _hyper_parameter(
+        "weight_decay", min=0.0, help="L2 penalty, added to the loss.", rich_help_panel=OPTIMISATION
     ),
-    reflect: bool = Param(
-        _DEFAULTS.reflect, help="Reflect every other scan, left to right.", rich_help_panel=AUGMENTATION
+    seed: int = _hyper_parameter(
+        "seed", min=0, help="Of weights, order, dropout and augmentation.", rich_help_panel=OPTIMISATION
     ),
-    brightness: float = Param(_DEFAULTS.brightness, min=0.0, help="σ of the shift.", rich_help_panel=AUGMENTATION),
-    contrast: float = Param(
-        _DEFAULTS.contrast, min=0.0, help="σ of the logarithm of the factor.", rich_help_panel=AUGMENTATION
+    reflect: bool = _hyper_parameter(
+        "reflect", help="Reflect every other scan, left to right.", rich_help_panel=AUGMENTATION
     ),
-    precision: Precision = Param(
-        _DEFAULTS.precision,
+    brightness: float = _hyper_parameter("brightness", min=0.0, help="σ of the shift.", rich_help_panel=AUGMENTATION),
+    contrast: float = _hyper_parameter(
+        "contrast", min=0.0, help="σ of the logarithm of the factor.", rich_help_panel=AUGMENTATION
+    ),
+    precision: Precision = _hyper_parameter(
+        "precision",
         help="Arithmetic; auto is fp32 on a CPU and bf16, else fp16, on a GPU.",
         rich_help_panel=options.COMPUTE,
     ),
     pretrained: bool = _pretrained(),
 ) -> TrainingOptions:
-    """Every hyper-parameter, with the paper's defaults."""
-    return TrainingOptions(
-        architecture=architecture,
-        size=size,
-        fold=fold,
-        epochs=epochs,
-        batch_size=batch_size,
-        accumulate=accumulate,
-        learning_rate=learning_rate,
-        weight_decay=weight_decay,
-        gamma=gamma,
-        emd_weight=emd_weight,
-        distances=tuple(distances),
-        negative_positive_distance=negative_positive_distance,
-        dropout=dropout,
-        reflect=reflect,
-        brightness=brightness,
-        contrast=contrast,
-        seed=seed,
-        precision=precision,
-        pretrained=pretrained,
-    )
+    """Every hyper-parameter: as given, else the experiment's, else the paper's default."""
+    # Each parameter above is the field of TrainingOptions that has its name.
+    given = {name: value for name, value in locals().items() if name != "self" and value is not None}
+    return TrainingOptions.of_experiment(given.pop("experiment", None), **given)
 
 
 def starting_weights(
@@ -139,7 +133,7 @@ def train(
     output_dir: Path = Param(
         None,
         help="The run's folder.",
-        show_default="DATA/runs/<options, fold, seed>",
+        show_default="DATA/runs/<experiment or options, fold, seed>",
         rich_help_panel=options.OUTPUT,
     ),
     overwrite: bool = options.overwrite(),
@@ -154,6 +148,7 @@ def train(
 
     On several GPUs: torchrun --nproc-per-node N -m cov3d train …; a step then sees N batches.
     """
+    from cov3d.experiments import check_start
     from cov3d.preprocess.store import Store
     from cov3d.reports import figures
     from cov3d.reports.tables import number
@@ -164,10 +159,13 @@ def train(
 
     _refuse_both(resume, overwrite)
     chosen = self.training_options(**kwargs)
+    check_start(chosen.experiment, kwargs.get("from_checkpoint"))
+    kwargs |= {"architecture": chosen.architecture, "pretrained": chosen.pretrained}
     data: Path = kwargs["data"]
     folder = output_dir or data / "runs" / run_name(chosen)
     target, world, compute = self.compute_options(**kwargs)
     amp_mode(chosen.precision, target)
+    trackers = self.trackers(folder, chosen, **kwargs) if world.is_first else []
     with stoppable(f"{folder} holds every epoch that was finished, and --resume goes on"), joined(world, target):
         opened = Store.open(store_folder(data, store, chosen.size), chosen.size)
         with first_before_others(world):
@@ -191,6 +189,7 @@ def train(
             categories=categories,
             console=out(),
             world=world,
+            trackers=trackers,
         )
     if not world.is_first:
         return run
@@ -202,6 +201,8 @@ def train(
             say(f"best {task} macro F1 {score}, after epoch {best.epoch}: {folder / task}.safetensors")
         else:
             say_warning(f"no scan of fold {chosen.fold} could be scored for {task}: no checkpoint was chosen for it")
+    for tracker in trackers:
+        say(tracker.where())
     say("The best epoch was chosen on this fold, so its score flatters; the summary has the last epoch's beside it.")
     return run
 
@@ -214,16 +215,22 @@ def _refuse_both(resume: bool, overwrite: bool) -> None:
 
 
 def run_name(chosen: TrainingOptions) -> str:
-    """A folder's name: the network, its size, what differs from the defaults, the fold and the seed."""
-    apart = ("architecture", "size", "fold", "seed")
-    defaults = TrainingOptions(architecture=chosen.architecture)
-    differing = [
-        f"{name.replace('_', '-')}-{_brief(value)}"
-        for name, value in vars(chosen).items()
-        if name not in apart and value != getattr(defaults, name)
-    ]
-    parts = [chosen.architecture.value, chosen.size.value, *differing, f"fold-{chosen.fold}", f"seed-{chosen.seed}"]
-    return "_".join(parts)
+    """A folder's name: experiment, or network and size; what differs from it or from the defaults; fold and seed."""
+    from cov3d.experiments import find
+
+    plain = TrainingOptions.of_experiment(chosen.experiment, architecture=chosen.architecture)
+    apart = {"experiment", "architecture", "fold", "seed"}
+    if chosen.experiment is None:
+        apart.add("size")
+        parts = [chosen.architecture.value, chosen.size.value]
+    else:
+        parts = [f"experiment-{chosen.experiment}"]
+        if chosen.architecture != find(chosen.experiment).architecture:
+            parts.append(f"architecture-{chosen.architecture}")
+    for name, value in vars(chosen).items():
+        if name not in apart and value != getattr(plain, name):
+            parts.append(f"{name.replace('_', '-')}-{_brief(value)}")
+    return "_".join([*parts, f"fold-{chosen.fold}", f"seed-{chosen.seed}"])
 
 
 def _brief(value: Any) -> str:

@@ -32,6 +32,8 @@ from cov3d.training.loaders import EpochShuffle, Fold, ScanDataset, check_prepro
 from cov3d.training.loss import FocalEMDLoss
 from cov3d.training.options import Compute, TrainingOptions
 from cov3d.training.progress import EpochProgress
+from cov3d.training.tracking.tracker import Tracker, closing
+from cov3d.training.tracking.values import TENSORBOARD_FOLDER, WANDB_FOLDER
 
 DEFAULT_COMPUTE = Compute()
 SUMMARY = "summary.json"
@@ -39,6 +41,7 @@ RUN_FILES = (
     *("config.json", HISTORY, SUMMARY, "curves.png", resume.FILE_NAME),
     *(f"{task}.safetensors" for task in TASKS),
     *(f"validation-{task}.csv" for task in TASKS),
+    *(TENSORBOARD_FOLDER, WANDB_FOLDER),
 )
 
 
@@ -75,6 +78,7 @@ def train(
     categories: Sequence[str] = CATEGORIES,
     console: Console | None = None,
     world: World = ALONE,
+    trackers: Sequence[Tracker] = (),
 ) -> Run:
     """Train one network on one fold's training scans and validate it on the fold after every epoch.
 
@@ -91,6 +95,7 @@ def train(
         categories: of the dataset.
         console: where progress is shown; nowhere by default.
         world: the processes that train together; all of them call this at once, `distributed.joined`.
+        trackers: are sent options and scores, in the first process.
 
     Raises:
         Cov3dError: the options' distances do not fit the categories.
@@ -135,7 +140,7 @@ def train(
         )
         if state is not None:
             _go_back(learn, journal, state, console)
-        _fit(learn, options, journal, validation, losses, console)
+        _fit(learn, options, journal, validation, losses, console, trackers if world.is_first else ())
     if world.is_first:
         _summarise(folder, journal)
     done_before = 0 if state is None else state.epoch
@@ -175,15 +180,17 @@ def _fit(
     validation: Validation,
     losses: LossWatch,
     console: Console,
+    trackers: Sequence[Tracker],
 ) -> None:
     """Train what is left of the epochs, and raise what ended the fit early."""
     if learn.first_epoch >= options.epochs:
         return
     progress = EpochProgress(console, validation, losses, journal)
-    learn.add_cbs([journal, progress])
-    with learn.no_logging(), progress.bar:  # fastai would print each epoch as a list
+    learn.add_cbs([journal, progress, *trackers])
+    with closing(trackers), learn.no_logging(), progress.bar:  # fastai would print each epoch as a list
         fit(learn, options.epochs, options.learning_rate, options.weight_decay)
-    for callback in (losses, validation, journal):
+    ending: list[Any] = [losses, validation, journal, *trackers]
+    for callback in ending:
         if callback.error is not None:
             raise callback.error
 
@@ -300,6 +307,7 @@ def _checkpoint_info(
         seed=options.seed,
         trained_on=tuple(checkpoint.fingerprint(scan) for scan in sorted(fold.train["scan"])),
         lung_share=description["lung_share"],
+        experiment=options.experiment,
         options=description["options"],
         versions=description["versions"],
     )

@@ -25,6 +25,7 @@ from cov3d.training import learner
 from cov3d.training.device import choose_device
 from cov3d.training.distributed import World, launched
 from cov3d.training.options import Compute, Precision, TrainingOptions
+from tests.app.conftest import ReachedError
 from tests.conftest import Ended
 from tests.training.conftest import fill
 from tests.training.test_checkpoint import INFO
@@ -50,7 +51,7 @@ HYPER_PARAMETERS: dict[str, tuple[list[Any], Any]] = {
     "seed": ([11], 11),
     "precision": (["fp32"], Precision.FP32),
 }
-ELSEWHERE = {
+ELSEWHERE: dict[str, dict[str, str]] = {
     # option: the test, here or in test_cli.py or tests/datasets/test_phantom.py, that changes it
     "phantom": {
         "directory": "test_phantom_writes_what_it_says",
@@ -80,14 +81,22 @@ ELSEWHERE = {
         "dask": "test_a_dask_address_reaches_the_batch",
         "skip_errors": "test_preprocess_goes_on_past_bad_scans_where_asked",
     },
-    "train": dict.fromkeys(
-        ("data", "table", "store", "output_dir", "overwrite", "device", "workers", "pretrained", "weights", "reflect"),
-        "test_what_else_train_declares_reaches_the_run",
-    )
-    | dict.fromkeys(
-        ("resume", "compile", "channels_last", "gradient_checkpointing", "deterministic"),
-        "test_how_a_run_is_computed_reaches_it",
-    ),
+    "experiments": {"format": "tests/app/test_experiments.py"},
+    "train": {
+        **dict.fromkeys(
+            (
+                *("data", "table", "store", "output_dir", "overwrite", "device", "workers"),
+                *("pretrained", "weights", "reflect"),
+            ),
+            "test_what_else_train_declares_reaches_the_run",
+        ),
+        **dict.fromkeys(("tensorboard", "wandb", "wandb_offline", "wandb_project"), "tests/app/test_tracking.py"),
+        **dict.fromkeys(
+            ("resume", "compile", "channels_last", "gradient_checkpointing", "deterministic"),
+            "test_how_a_run_is_computed_reaches_it",
+        ),
+        "experiment": "tests/app/test_experiments.py",
+    },
     "validate": dict.fromkeys(
         ("checkpoint", "data", "table", "store", "fold", "output_dir", "overwrite", "device", "workers"),
         "test_what_validate_declares_reaches_the_scoring",
@@ -114,33 +123,6 @@ def test_no_option_is_left_out(command: str) -> None:
     written = "".join(file.read_text() for file in (here / "test_options.py", here / "test_cli.py"))
     for test in ELSEWHERE[command].values():
         assert f"def {test}(" in written or (here.parents[1] / test).is_file(), test
-
-
-class ReachedError(Exception):
-    """Carries what a function was called with."""
-
-    def __init__(self, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
-        super().__init__()
-        self.arguments, self.options = arguments, options
-
-
-@pytest.fixture
-def reached(monkeypatch: pytest.MonkeyPatch, cov3d: Command) -> Callable[..., ReachedError]:
-    """Run a command up to the call of `module.name`, and give back what it was called with."""
-
-    def run(module: object, name: str, *words: object) -> ReachedError:
-        def stop(*arguments: Any, **options: Any) -> None:
-            raise ReachedError(arguments, options)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(module, name, stop)
-            try:
-                ended = cov3d(*words)
-            except ReachedError as found:
-                return found
-        return pytest.fail(f"{name} was not reached: {ended}")
-
-    return run
 
 
 @pytest.fixture(scope="module")

@@ -166,6 +166,7 @@ CHANGES: dict[str, Any] = {
     "seed": 9,
 }
 ELSEWHERE = {
+    "experiment": "tests/app/test_experiments.py",
     "architecture": "test_a_run_of_swin_has_no_dropout_and_its_checkpoint_is_loaded_again",
     "size": "test_another_size_than_the_stores_is_refused",
     "fold": "test_another_fold_trains_on_other_scans",
