@@ -31,12 +31,17 @@ def checkpoint_activations(model: nn.Module) -> nn.Module:
     Raises:
         ValueError: there is no block in it that this knows of.
     """
-    blocks = [module for module in model.modules() if isinstance(module, BLOCKS)]
+    blocks = blocks_of(model)
     if not blocks:
         raise ValueError(f"{type(model).__name__} has no block that can be checkpointed")
     for block in blocks:
         block.forward = _recomputed(block, block.forward)
     return model
+
+
+def blocks_of(model: nn.Module) -> list[nn.Module]:
+    """The blocks of a network that can forget their activations."""
+    return [module for module in model.modules() if isinstance(module, BLOCKS)]
 
 
 def _recomputed(block: nn.Module, forward: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:

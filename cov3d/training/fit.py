@@ -19,8 +19,10 @@ from fastai.learner import AvgSmoothLoss, Learner, ValueMetric
 from fastai.optimizer import OptimWrapper
 from fastai.torch_core import norm_bias_params
 from torch import Tensor, nn
+from torch._dynamo.exc import TorchDynamoException
 from torch.nn.parallel import DistributedDataParallel
 
+from cov3d.errors import Cov3dError
 from cov3d.training.callbacks import TASKS, Validation
 
 MOMENTUM, SQUARED_MOMENTUM, EPSILON = 0.95, 0.99, 1e-5
@@ -159,6 +161,20 @@ def adam(groups: list[list[nn.Parameter]], lr: float) -> OptimWrapper:
 def fit(learn: ScanLearner, epochs: int, learning_rate: float, weight_decay: float) -> None:
     """1cycle from `learn.first_epoch` to `epochs`; weight decay is L2, added to the gradient."""
     learn.fit_one_cycle(epochs, lr_max=learning_rate, wd=[weight_decay, 0.0])
+
+
+@contextmanager
+def compiler_explained() -> Iterator[None]:
+    """Turn a network that torch can't compile into one sentence.
+
+    Raises:
+        Cov3dError: that sentence.
+    """
+    try:
+        yield
+    except TorchDynamoException as error:
+        reason = " ".join(str(error).strip().splitlines()[:2])
+        raise Cov3dError(f"--compile: torch can't compile the network here ({reason}): train without it") from error
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 from cov3d.errors import OutputError
 from cov3d.files import claim_folder, write_text
 from cov3d.labels import CATEGORIES
+from cov3d.models.memory import checkpoint_activations
 from cov3d.models.registry import build
 from cov3d.preprocess.pipeline import settings
 from cov3d.preprocess.store import Store
@@ -26,7 +27,7 @@ from cov3d.training import checkpoint, distributed, memory, resume
 from cov3d.training.callbacks import TASKS, Chance, EpochResult, LossWatch, PrepareBatch, Validation, seed_everything
 from cov3d.training.device import amp_mode
 from cov3d.training.distributed import ALONE, World
-from cov3d.training.fit import ScanLearner, chosen_algorithms, fit, make_learner
+from cov3d.training.fit import ScanLearner, chosen_algorithms, compiler_explained, fit, make_learner
 from cov3d.training.journal import HISTORY, Journal
 from cov3d.training.loaders import EpochShuffle, Fold, ScanDataset, check_preprocessed, scan_loader
 from cov3d.training.loss import FocalEMDLoss
@@ -117,13 +118,13 @@ def train(
         elif world.is_first:
             _begin(folder, description, overwrite=overwrite or continues)
     console = (console if world.is_first else None) or Console(quiet=True)
-    with chosen_algorithms(compute.deterministic), memory.explained(options, device):
+    with chosen_algorithms(compute.deterministic), memory.explained(options, device), compiler_explained():
         seed_everything(options.seed)
         model = build(options.architecture, outputs=len(categories), kinetics=kinetics, **_model_arguments(options))
-        if state is None:
-            console.print(memory.line(model, options, device), highlight=False, soft_wrap=True)
-        else:
+        if state is not None:
             model.load_state_dict(state.model)
+        told = memory.line(model, options, device, checkpointing=compute.gradient_checkpointing)
+        console.print(told, highlight=False, soft_wrap=True)
         learn, validation, losses = _learner(options, fold, store, model, device, compute, categories, world)
 
         def save(file: Path, task: str, result: EpochResult) -> None:
@@ -226,6 +227,8 @@ def _learner(
     model.to(device)
     if channels_last:
         model.to(memory_format=torch.channels_last_3d)
+    if compute.gradient_checkpointing:
+        checkpoint_activations(model)
     if compute.compile:
         model.compile()  # in place: its weights keep their names
     validation = Validation(list(fold.validation["scan"]), list(fold.validation["label"]), categories, model, world)

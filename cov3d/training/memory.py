@@ -1,7 +1,7 @@
 """How much memory a run needs on its device: told before it begins, and explained when it was not enough."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from cov3d.errors import DeviceMemoryError
+from cov3d.models.memory import blocks_of
 from cov3d.training.device import amp_mode
 from cov3d.training.options import TrainingOptions
 
@@ -22,36 +23,66 @@ _HALF = 0.55
 _WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory")
 
 
-def estimate(model: nn.Module, options: TrainingOptions, amp: str | None) -> int:
+def estimate(model: nn.Module, options: TrainingOptions, amp: str | None, *, checkpointing: bool = False) -> int:
     """Bytes that a training step takes at its peak, without what libraries take for themselves.
 
     It is the sum of what does not change with the batch (weights, gradients, moments), what the backward pass needs
     kept of the forward pass, and the two gradients of the largest activation. The forward pass is done on tensors
     without content.
+
+    Args:
+        model: the network, its activations not yet checkpointed.
+        options: for size and batch.
+        amp: the mixed precision, None for float32.
+        checkpointing: whether its blocks will forget their activations: then their inputs are kept, and one block's
+            activations at a time.
     """
     network = deepcopy(model).to("meta").train()
-    kept: dict[int, torch.UntypedStorage] = {}
-    own = {id(parameter) for parameter in network.parameters()}
+    kept = _kept(network, torch.empty(options.batch_size, 1, *options.size.shape, device="meta"))
+    sizes = {block: [storage.nbytes() for storage in found.values()] for block, found in kept.items()}
+    largest = max(max(found, default=0) for found in sizes.values())
+    if checkpointing:
+        inputs = sum(max(found, default=0) for block, found in sizes.items() if block is not None)
+        activations = sum(sizes[None]) + inputs + max(sum(found) for found in sizes.values())
+    else:
+        activations = sum(map(sum, sizes.values()))
+    fixed = _COPIES * sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+    return fixed + int((activations + 2 * largest) * (1 if amp is None else _HALF))
+
+
+def _kept(network: nn.Module, volumes: Tensor) -> dict[int | None, dict[int, torch.UntypedStorage]]:
+    """What is kept for the backward pass, by the block in which it was first needed; under None what is in none."""
+    blocks = blocks_of(network)
+    kept: dict[int | None, dict[int, torch.UntypedStorage]] = {None: {}, **{index: {} for index in range(len(blocks))}}
+    parameters = {id(parameter) for parameter in network.parameters()}
+    known: set[int] = set()
+    current: int | None = None
+
+    def enter(index: int | None) -> Callable[..., None]:
+        def hook(*_: object) -> None:
+            nonlocal current
+            current = index
+
+        return hook
 
     def keep(tensor: Tensor) -> Tensor:
-        if id(tensor) not in own:
-            storage = tensor.untyped_storage()
-            kept[storage._cdata] = storage  # held, so that no later one has its number
+        storage = tensor.untyped_storage()
+        if id(tensor) not in parameters and storage._cdata not in known:
+            known.add(storage._cdata)
+            kept[current][storage._cdata] = storage  # held, so that no later one has its number
         return tensor
 
-    volumes = torch.empty(options.batch_size, 1, *options.size.shape, device="meta")
+    for index, block in enumerate(blocks):
+        block.register_forward_pre_hook(enter(index))
+        block.register_forward_hook(enter(None))
     with saved_tensors_hooks(keep, lambda tensor: tensor):
-        logits = network(volumes)
-    del logits
-    sizes = [storage.nbytes() for storage in kept.values()]
-    changing = sum(sizes) + 2 * max(sizes, default=0)
-    fixed = _COPIES * sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
-    return fixed + int(changing * (1 if amp is None else _HALF))
+        network(volumes)
+    return kept
 
 
-def line(model: nn.Module, options: TrainingOptions, device: torch.device) -> str:
+def line(model: nn.Module, options: TrainingOptions, device: torch.device, *, checkpointing: bool) -> str:
     """The estimate in words, beside what the device has."""
-    needed = estimate(model, options, amp_mode(options.precision, device))
+    needed = estimate(model, options, amp_mode(options.precision, device), checkpointing=checkpointing)
     return f"estimated peak memory: {_words(needed)}, of {_words(free(device))} free on {device}"
 
 
