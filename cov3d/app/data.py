@@ -10,6 +10,7 @@ from torchapp import Param
 
 from cov3d.app import options
 from cov3d.app.console import out, progress, say, say_error, say_some, say_warning, stoppable
+from cov3d.datasets.names import PhantomLayout
 from cov3d.errors import Cov3dError
 from cov3d.preprocess.sizes import Size
 
@@ -20,10 +21,16 @@ def phantom(
     scans: int = Param(150, min=1, help="Number of scans, all partitions together.", rich_help_panel="Dataset"),
     seed: int = Param(0, min=0, help="Another seed, other scans.", rich_help_panel="Dataset"),
     resolution: int = Param(512, min=64, max=1024, help="Pixels to a side of a slice.", rich_help_panel="Dataset"),
+    layout: PhantomLayout = Param(
+        PhantomLayout.COV19CTDB,
+        help="The dataset whose layout it follows: cov19ctdb (slices as JPEG), stoic (.mha) or mosmed (.nii.gz); the "
+        "persons are the same.",
+        rich_help_panel="Dataset",
+    ),
     masks: bool = Param(False, help="Also save the true masks of lungs and lesions.", rich_help_panel=options.OUTPUT),
     jobs: int = options.jobs(),
 ) -> None:
-    """Write a synthetic chest-CT dataset in the layout of COV19-CT-DB, for trying and testing only."""
+    """Write a synthetic chest-CT dataset in the layout of a real one, for trying and testing only."""
     from cov3d.datasets.phantom import write_phantom
 
     with progress("phantoms", scans) as advance:
@@ -39,6 +46,7 @@ def phantom(
             seed=seed,
             resolution=resolution,
             masks=masks,
+            layout=layout,
             jobs=options.default_jobs(jobs),
             on_scan=on_scan,
         )

@@ -56,9 +56,10 @@ ELSEWHERE: dict[str, dict[str, str]] = {
     "phantom": {
         "directory": "test_phantom_writes_what_it_says",
         "scans": "test_phantom_writes_what_it_says",
-        "seed": "test_a_phantoms_seed_reaches_it",
+        "seed": "test_a_phantoms_seed_and_layout_reach_it",
         "resolution": "test_phantom_writes_what_it_says",
         "masks": "test_phantom_writes_what_it_says",
+        "layout": "test_a_phantoms_seed_and_layout_reach_it",
         "jobs": "test_jobs_reach_the_pool",
     },
     "folds": {
@@ -273,6 +274,8 @@ def test_what_infer_declares_reaches_the_prediction(
     assert call.options["device"] == torch.device("cpu")
     assert reached(predict, "predict_scans", *base, "--jobs", 1).options["skip_errors"] is False
     reached(submission, "check_names", *base)
+    checked = reached(submission, "check_categories", *base, "--task", "severity")
+    assert checked.arguments == (INFO.categories, "severity")
     reached(predict, "predict_scans", *base, "--no-submission")
     assert cov3d(*base, "--task", "neither").code == 2
     (tmp_path / "out" / "predictions.csv").write_text("x")
@@ -325,10 +328,12 @@ def test_a_dask_address_reaches_the_batch(reached: Callable[..., ReachedError], 
         assert f"{pair[0]} and {pair[1]} contradict each other" in ended.err
 
 
-def test_a_phantoms_seed_reaches_it(reached: Callable[..., ReachedError], tmp_path: Path) -> None:
+def test_a_phantoms_seed_and_layout_reach_it(reached: Callable[..., ReachedError], tmp_path: Path) -> None:
     import cov3d.datasets.phantom as phantoms
 
-    assert reached(phantoms, "write_phantom", "phantom", tmp_path / "p", "--seed", 9).options["seed"] == 9
+    call = reached(phantoms, "write_phantom", "phantom", tmp_path / "p", "--seed", 9, "--layout", "stoic")
+    assert (call.options["seed"], call.options["layout"]) == (9, "stoic")
+    assert reached(phantoms, "write_phantom", "phantom", tmp_path / "p").options["layout"] == "cov19ctdb"
 
 
 def test_a_table_elsewhere_is_read(reached: Callable[..., ReachedError], data: Path, tmp_path: Path) -> None:

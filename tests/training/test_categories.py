@@ -23,9 +23,8 @@ from cov3d.training.loaders import choose_fold
 from cov3d.training.metrics import score_severity
 from tests.training.conftest import fill
 from tests.training.test_checkpoint import INFO
-from tests.training.test_training import CPU, QUICK, quick_network
+from tests.training.test_training import CPU, QUICK
 
-__all__ = ["quick_network"]
 LABELS = ["non-covid", "covid-not-severe", "covid-severe", "covid", "non-covid", "covid-not-severe", "covid-severe"]
 FOLDS = [1, 1, 1, 1, 0, 0, 0]
 

@@ -1,4 +1,4 @@
-"""A synthetic dataset on disk, in the layout of COV19-CT-DB of 2023."""
+"""A synthetic dataset on disk, in the layout of COV19-CT-DB of 2023 or of another dataset (`layouts`)."""
 
 import json
 import re
@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cov3d.datasets.cov19ctdb import SEVERITY_FILES
+from cov3d.datasets.found import TEST, TRAIN, stem
+from cov3d.datasets.names import PhantomLayout
+from cov3d.datasets.phantom.layouts import as_image, placed, to_hounsfield, write_reference
 from cov3d.datasets.phantom.plan import Planned, plan
 from cov3d.datasets.phantom.scan import make_scan
 from cov3d.errors import DatasetError, OutputError
@@ -33,6 +36,11 @@ NOTICE = (
 QUALITY = 90
 COMMENT = b"synthetic: made by cov3d phantom, not CT of any person"
 ASIDE = ".writing"
+_LAYOUTS = {
+    PhantomLayout.COV19CTDB: "COV19-CT-DB of 2023",
+    PhantomLayout.STOIC: "STOIC2021",
+    PhantomLayout.MOSMED: "MosMedData",
+}
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,7 @@ class _Task:
     seed: int
     resolution: int
     masks: bool
+    layout: PhantomLayout
 
 
 def write_phantom(
@@ -51,15 +60,17 @@ def write_phantom(
     seed: int,
     resolution: int = 512,
     masks: bool = False,
+    layout: PhantomLayout = PhantomLayout.COV19CTDB,
     jobs: int = 1,
     on_scan: Callable[[str], None] | None = None,
 ) -> pd.DataFrame:
     """Write a synthetic dataset of `scans` scans to `root`, a folder that is missing or empty.
 
-    The same seed gives the same bytes, whatever `jobs`. With `masks`, the label maps of lungs and lesions go
-    to `masks/<scan>.nii.gz`.
+    The same seed gives the same bytes, whatever `jobs`, and shows the same persons in every layout. With `masks`,
+    the label maps of lungs and lesions go to `masks/<scan>.nii.gz`, on the grid of the scans.
 
     Args:
+        layout: COV19-CT-DB's has JPEG slices, the others one file a scan, in Hounsfield units and with spacing.
         on_scan: called with each scan's path below the root, in order, when it is written.
 
     Returns:
@@ -73,20 +84,19 @@ def write_phantom(
     """
     if seed < 0:
         raise DatasetError(f"the seed of a phantom dataset is 0 or more, not {seed}.")
-    planned = plan(scans, seed)
+    planned = [placed(one, layout) for one in plan(scans, seed)]
     if not 32 <= resolution <= 1024:
         raise DatasetError(f"a phantom's resolution is from 32 to 1024 pixels, not {resolution}.")
     _claim(root)
-    _write_notice(root, {"seed": seed, "scans": scans, "resolution": resolution, "masks": masks})
-    tasks = [_Task(root, one, seed, resolution, masks) for one in planned]
+    _write_notice(root, layout, {"seed": seed, "scans": scans, "resolution": resolution, "masks": masks})
+    tasks = [_Task(root, one, seed, resolution, masks, layout) for one in planned]
     rows = []
     for task, row in zip(tasks, _run(tasks, jobs), strict=True):
         rows.append(row)
         if on_scan is not None:
             on_scan(task.planned.path)
     shutil.rmtree(root / ASIDE, ignore_errors=True)
-    for partition, name in SEVERITY_FILES.items():
-        _write_severity(root / name, [one for one in planned if one.partition == partition])
+    _write_labels(root, layout, planned)
     table = pd.DataFrame(rows, columns=["scan", "partition", "label", "severity", "slices", "involvement"])
     table.to_csv(root / "phantom_truth.csv", index=False, lineterminator="\n")
     return table
@@ -101,11 +111,13 @@ def _claim(root: Path) -> None:
         raise OutputError(f"the folder {root} can't be written ({error.strerror}): give another one.") from error
 
 
-def _write_notice(root: Path, settings: dict[str, int | bool]) -> None:
+def _write_notice(root: Path, layout: PhantomLayout, settings: dict[str, int | bool]) -> None:
     facts = {"notice": NOTICE, "version": VERSION, **settings}
+    if layout != PhantomLayout.COV19CTDB:  # which had no name before there were others
+        facts["layout"] = layout
     (root / "phantom.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     (root / "README.txt").write_text(
-        f"{NOTICE}\n\nThe folders follow the layout of COV19-CT-DB of 2023. "
+        f"{NOTICE}\n\nThe folders follow the layout of {_LAYOUTS[layout]}. "
         "What each scan was made to show is in phantom_truth.csv; the settings are in phantom.json.\n",
         encoding="utf-8",
     )
@@ -130,15 +142,23 @@ def _write_scan(task: _Task) -> dict[str, object]:
     planned = task.planned
     scan = make_scan(task.seed, planned.partition, planned.number, resolution=task.resolution)
     try:
-        _write_slices(task.root, planned.path, scan.voxels)
+        if task.layout == PhantomLayout.COV19CTDB:
+            _write_slices(task.root, planned.path, scan.voxels)
+            mask = _mask_of_slices(scan.mask, scan.spacing)
+        else:
+            image = as_image(to_hounsfield(scan.voxels), scan.spacing)
+            image.SetMetaData("ITK_FileNotes", COMMENT.decode())
+            _write_image(task.root, planned.path, image)
+            mask = as_image(scan.mask, scan.spacing)
         if task.masks:
-            _write_mask(task.root, planned.path, scan.mask, scan.spacing)
+            folder, _, name = planned.path.rpartition("/")
+            _write_image(task.root, f"masks/{folder}/{stem(name)}.nii.gz", mask)
     except OSError as error:
         reason = error.strerror or error
         raise OutputError(f"{planned.path} can't be written to {task.root}: {reason}.") from error
     return {
         "scan": planned.path,
-        "partition": planned.partition if planned.partition in SEVERITY_FILES else "test",
+        "partition": _partition(task),
         "label": planned.label,
         "severity": "" if scan.grade == NON_COVID else scan.grade,
         "slices": len(scan.voxels),
@@ -156,16 +176,37 @@ def _write_slices(root: Path, path: str, voxels: NDArray[np.uint8]) -> None:
     aside.rename(final)
 
 
-def _write_mask(root: Path, path: str, mask: NDArray[np.uint8], spacing: tuple[float, float, float]) -> None:
+def _partition(task: _Task) -> str:
+    """The partition that the dataset has the scan in; without partitions, all scans are for training."""
+    if task.layout != PhantomLayout.COV19CTDB:
+        return TRAIN
+    return task.planned.partition if task.planned.partition in SEVERITY_FILES else TEST
+
+
+def _mask_of_slices(mask: NDArray[np.uint8], spacing: tuple[float, float, float]) -> SimpleITK.Image:
     image = SimpleITK.GetImageFromArray(mask)
     image.SetSpacing((spacing[2], spacing[1], spacing[0]))
     # Slice 0 is at the head, while the third axis of the file's world points there.
     image.SetDirection((1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, -1.0))
-    aside, final = root / ASIDE / f"{path}.nii.gz", root / "masks" / f"{path}.nii.gz"
+    return image
+
+
+def _write_image(root: Path, path: str, image: SimpleITK.Image) -> None:
+    """One file, compressed; written aside and renamed, so it is there whole or not at all."""
+    aside, final = root / ASIDE / path, root / path
     aside.parent.mkdir(parents=True, exist_ok=True)
     final.parent.mkdir(parents=True, exist_ok=True)
     SimpleITK.WriteImage(image, str(aside), useCompression=True)
     aside.rename(final)
+
+
+def _write_labels(root: Path, layout: PhantomLayout, planned: list[Planned]) -> None:
+    """The files that hold the labels, beside the folders that do."""
+    if layout == PhantomLayout.STOIC:
+        write_reference(root, planned)
+    if layout == PhantomLayout.COV19CTDB:
+        for partition, name in SEVERITY_FILES.items():
+            _write_severity(root / name, [one for one in planned if one.partition == partition])
 
 
 def _write_severity(path: Path, planned: list[Planned]) -> None:
