@@ -61,6 +61,7 @@ class Gradients(Callback):
     def __init__(self) -> None:
         super().__init__()
         self.taken: list[list[Tensor]] = []
+        self.error = None
 
     def before_step(self) -> None:
         self.taken.append([parameter.grad.clone() for parameter in self.learn.model.parameters()])
