@@ -15,16 +15,10 @@ import torch
 from torch import Tensor
 
 from cov3d.errors import CheckpointError
-from cov3d.labels import CATEGORIES, NON_COVID
+from cov3d.labels import CATEGORIES, STOIC_CATEGORIES
 
-COUNTERPARTS = {
-    NON_COVID: NON_COVID,
-    "mild": "covid-not-severe",
-    "moderate": "covid-not-severe",
-    "severe": "covid-severe",
-    "critical": "covid-severe",
-}
-"""Our categories, and STOIC's that stand for them."""
+# Of each of our categories, the place among STOIC's of the one that it starts from.
+_OF_STOIC = {"non-covid": 0, "mild": 1, "moderate": 1, "severe": 2, "critical": 2}
 
 
 def counterparts(theirs: Sequence[str], ours: Sequence[str]) -> list[int]:
@@ -35,8 +29,8 @@ def counterparts(theirs: Sequence[str], ours: Sequence[str]) -> list[int]:
     """
     if tuple(theirs) == tuple(ours):
         return list(range(len(ours)))
-    if tuple(ours) == CATEGORIES and tuple(theirs) == tuple(dict.fromkeys(COUNTERPARTS.values())):
-        return [list(theirs).index(COUNTERPARTS[category]) for category in ours]
+    if (tuple(theirs), tuple(ours)) == (STOIC_CATEGORIES, CATEGORIES):
+        return [_OF_STOIC[category] for category in ours]
     raise CheckpointError(
         f"a network of the categories {', '.join(theirs)} can't go on with {', '.join(ours)}: only from STOIC's to the "
         "five of COV19-CT-DB is it known which becomes which"
