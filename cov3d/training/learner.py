@@ -292,7 +292,8 @@ def _identity(description: dict[str, Any], fold: Fold, world: World) -> dict[str
         **description["options"],
         "categories": description["categories"],
         "preprocessing": description["preprocessing"]["hash"],
-        "started_from": description["started_from"],
+        # A file may have been moved or renamed meanwhile, but not changed.
+        "started_from": {name: said for name, said in description["started_from"].items() if name != "file"},
         "scans": sha256(scans.encode()).hexdigest()[:12],
         "processes": world.size,
     }

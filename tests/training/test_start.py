@@ -124,6 +124,25 @@ def test_a_run_from_random_weights_says_so_and_is_not_gone_on_with_from_others(
 
 
 @pytest.mark.usefixtures("quick_network")
+def test_a_run_is_gone_on_with_though_the_file_it_started_from_has_another_name(
+    labelled: tuple[Store, pd.DataFrame], tmp_path: Path
+) -> None:
+    stoic_checkpoint(tmp_path / "before.safetensors")
+    begin = start.from_checkpoint(tmp_path / "before.safetensors")
+    run(labelled, tmp_path / "run", begin)
+    (tmp_path / "before.safetensors").rename(tmp_path / "after.safetensors")
+    begin = start.from_checkpoint(tmp_path / "after.safetensors")
+    store, table = labelled
+    again = train(
+        *(STILL, choose_fold(table, 0), store, tmp_path / "run"),
+        device=torch.device("cpu"),
+        start=begin,
+        continues=True,
+    )
+    assert again.resumed_after == 1
+
+
+@pytest.mark.usefixtures("quick_network")
 def test_what_does_not_fit_is_refused_before_the_folder_is_claimed(
     labelled: tuple[Store, pd.DataFrame], tmp_path: Path
 ) -> None:
