@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+
+from tests.server import FakeServer
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)  # the workers have the processors between them
@@ -44,6 +46,21 @@ def cov3d(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
         return Ended(code, captured.out, captured.err)
 
     return run
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeServer]:
+    """The server in torchvision's place, and a torch cache and an environment that know no weights."""
+    from cov3d.models import weights
+
+    fake = FakeServer()
+    monkeypatch.setattr(weights, "source", fake.source)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.delenv("COV3D_WEIGHTS_DIR", raising=False)
+    monkeypatch.delenv("TORCH_HUB", raising=False)
+    monkeypatch.setattr("torch.hub._hub_dir", str(tmp_path / "hub"))
+    yield fake
+    fake.close()
 
 
 @pytest.fixture

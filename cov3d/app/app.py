@@ -9,9 +9,9 @@ from torchapp.citations import Citable
 from torchapp.cli import flag, main, method
 
 import cov3d
-from cov3d.app import compute, data, demonstration, experiments, infer, tracking, training
+from cov3d.app import compute, data, demonstration, experiments, infer, tracking, training, weights
 
-COMMANDS = ("phantom", "folds", "preprocess", "experiments", "train", "validate", "infer", "demo")
+COMMANDS = ("phantom", "folds", "preprocess", "weights", "experiments", "train", "validate", "infer", "demo")
 
 
 class Cov3d(TorchApp):
@@ -24,14 +24,15 @@ class Cov3d(TorchApp):
     scan_table = method(data.scan_table)
     training_options = method(training.training_options)
     trackers = method(tracking.trackers)
-    starting_weights = method(training.starting_weights)
+    starting_point = method(weights.starting_point)
     compute_options = method(compute.compute_options)
 
     phantom = main(data.phantom)
     folds = main(data.folds)
     preprocess = main("scan_table")(data.preprocess)
+    weights = main(weights.weights)
     experiments = main(experiments.experiments)
-    train = main("scan_table", "training_options", "starting_weights", "compute_options", "trackers")(training.train)
+    train = main("scan_table", "training_options", "starting_point", "compute_options", "trackers")(training.train)
     validate = main("scan_table")(training.validate)
     infer = main(infer.infer)
     demo = main(demonstration.demo)

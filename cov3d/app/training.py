@@ -35,7 +35,9 @@ def _architecture() -> Param:
 
 
 def _pretrained() -> Param:
-    return _hyper_parameter("pretrained", help="Start from Kinetics-400 weights, fetched by torchvision unless cached.")
+    return _hyper_parameter(
+        "pretrained", help="Start from pretrained weights: Kinetics-400's, or those of --from-checkpoint."
+    )
 
 
 def training_options(
@@ -103,30 +105,6 @@ def training_options(
     return TrainingOptions.of_experiment(given.pop("experiment", None), **given)
 
 
-def starting_weights(
-    self: Any,
-    architecture: Architecture = _architecture(),
-    pretrained: bool = _pretrained(),
-    weights: Path = Param(
-        None, help="torchvision's file of Kinetics-400 weights, instead of fetching it.", rich_help_panel=MODEL
-    ),
-) -> Any:
-    """The weights to start from, or None."""
-    from cov3d.models import weights as kinetics
-
-    if not pretrained:
-        if weights is not None:
-            from cov3d.errors import Cov3dError
-
-            raise Cov3dError("--weights and --no-pretrained contradict each other: give one of them")
-        return None
-    if weights is not None:
-        return kinetics.load(architecture, weights)
-    if not kinetics.cached_file(architecture).exists():
-        say(f"fetching the Kinetics-400 weights of {architecture} from {kinetics.source(architecture)}")
-    return kinetics.fetch(architecture)
-
-
 def train(
     self: Any,
     store: Path = options.store(),
@@ -153,6 +131,7 @@ def train(
     from cov3d.reports import figures
     from cov3d.reports.tables import number
     from cov3d.training import learner
+    from cov3d.training.checkpoint import seen_in_training
     from cov3d.training.device import amp_mode
     from cov3d.training.distributed import first_before_others, joined
     from cov3d.training.loaders import choose_fold
@@ -160,20 +139,25 @@ def train(
     _refuse_both(resume, overwrite)
     chosen = self.training_options(**kwargs)
     check_start(chosen.experiment, kwargs.get("from_checkpoint"))
-    kwargs |= {"architecture": chosen.architecture, "pretrained": chosen.pretrained}
     data: Path = kwargs["data"]
-    folder = output_dir or data / "runs" / run_name(chosen)
+    folder = output_dir or data / "runs" / run_name(chosen, kwargs.get("from_checkpoint"))
     target, world, compute = self.compute_options(**kwargs)
     amp_mode(chosen.precision, target)
     trackers = self.trackers(folder, chosen, **kwargs) if world.is_first else []
     with stoppable(f"{folder} holds every epoch that was finished, and --resume goes on"), joined(world, target):
+        with first_before_others(world):
+            start = self.starting_point(chosen, **kwargs)  # before any data: what is missing is said at once
         opened = Store.open(store_folder(data, store, chosen.size), chosen.size)
         with first_before_others(world):
             table = self.scan_table(**kwargs)
             categories = categories_of(table["label"])
             chosen = chosen.for_categories(categories)
             fold = choose_fold(table, chosen.fold)
-            kinetics = self.starting_weights(**kwargs)
+        if start.info is not None and (seen := seen_in_training(start.info, fold.validation["scan"])):
+            say_warning(
+                f"{start.file} was trained on {seen} of the {len(fold.validation)} scans of fold {chosen.fold}, which "
+                "this run is validated on: its scores flatter"
+            )
         on = f"{world.size} × {target.type}" if world.size > 1 else target
         say(f"training on {len(fold.train)} scans, validating on {len(fold.validation)} (fold {chosen.fold}), on {on}")
         run = learner.train(
@@ -185,7 +169,7 @@ def train(
             overwrite=overwrite,
             continues=resume,
             compute=compute,
-            kinetics=kinetics,
+            start=start,
             categories=categories,
             console=out(),
             world=world,
@@ -214,22 +198,27 @@ def _refuse_both(resume: bool, overwrite: bool) -> None:
         raise Cov3dError("--resume and --overwrite contradict each other: give one of them")
 
 
-def run_name(chosen: TrainingOptions) -> str:
+def run_name(chosen: TrainingOptions, from_checkpoint: Path | None = None) -> str:
     """A folder's name: experiment, or network and size; what differs from it or from the defaults; fold and seed."""
     from cov3d.experiments import find
 
     plain = TrainingOptions.of_experiment(chosen.experiment, architecture=chosen.architecture)
     apart = {"experiment", "architecture", "fold", "seed"}
+    needs_checkpoint = False
     if chosen.experiment is None:
         apart.add("size")
         parts = [chosen.architecture.value, chosen.size.value]
     else:
+        row = find(chosen.experiment)
+        needs_checkpoint = row.stoic
         parts = [f"experiment-{chosen.experiment}"]
-        if chosen.architecture != find(chosen.experiment).architecture:
+        if chosen.architecture != row.architecture:
             parts.append(f"architecture-{chosen.architecture}")
     for name, value in vars(chosen).items():
         if name not in apart and value != getattr(plain, name):
             parts.append(f"{name.replace('_', '-')}-{_brief(value)}")
+    if from_checkpoint is not None and not needs_checkpoint:
+        parts.append("from-checkpoint")
     return "_".join([*parts, f"fold-{chosen.fold}", f"seed-{chosen.seed}"])
 
 
@@ -267,6 +256,7 @@ def validate(
     from cov3d.preprocess.store import Store
     from cov3d.reports import figures
     from cov3d.reports.tables import confusion_table, score_table
+    from cov3d.training.checkpoint import seen_in_training
     from cov3d.training.device import choose_device
     from cov3d.training.loaders import choose_fold
 
@@ -281,7 +271,7 @@ def validate(
     scans = choose_fold(table, chosen).validation
     folder = output_dir or checkpoint.with_name(f"{checkpoint.stem}-fold-{chosen}")
     claim_folder(folder, validation.RESULT_FILES, overwrite=overwrite, what="scores")
-    if seen := validation.seen_in_training(info, scans["scan"]):
+    if seen := seen_in_training(info, scans["scan"]):
         say_warning(f"the checkpoint was trained on {seen} of the {len(scans)} scans of fold {chosen}: scores flatter")
     found = validation.validate(
         member,

@@ -13,7 +13,7 @@ from cov3d.files import write_text
 from cov3d.inference.predict import Member, predict_store
 from cov3d.labels import UNKNOWN_SEVERITY, categories_of
 from cov3d.preprocess.store import Store
-from cov3d.training.checkpoint import CheckpointInfo, fingerprint
+from cov3d.training.checkpoint import CheckpointInfo
 from cov3d.training.loaders import check_preprocessed
 from cov3d.training.metrics import TaskScore
 from cov3d.training.predictions import prediction_table, save_predictions, score_table
@@ -67,12 +67,6 @@ def check_labels(info: CheckpointInfo, labels: Iterable[str]) -> None:
             f"dataset, {', '.join(categories_of(found))}: give a checkpoint trained on it, or predict its scans with "
             "cov3d infer"
         )
-
-
-def seen_in_training(info: CheckpointInfo, scans: Iterable[str]) -> int:
-    """How many of `scans` the checkpoint was trained on."""
-    trained_on = set(info.trained_on)
-    return sum(fingerprint(scan) in trained_on for scan in scans)
 
 
 def save_validated(validated: Validated, folder: Path) -> None:

@@ -1,17 +1,28 @@
-"""torchvision's Kinetics-400 weights: from its cache or its server, or from a file given by the user."""
+"""torchvision's Kinetics-400 weights: where they are looked for, fetched from and put, and how a file is read.
 
+torchvision names each file after the start of its SHA-256, so a file that is cut short or changed is known by its name.
+"""
+
+import hashlib
+import os
 import pickle
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http.client import HTTPException
 from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
 
 import torch
 from torch import Tensor
 
 from cov3d.errors import WeightsError
+from cov3d.files import replacing
 from cov3d.models.names import Architecture
 from cov3d.models.registry import REGISTRY, build
+
+ENVIRONMENT_VARIABLE = "COV3D_WEIGHTS_DIR"
 
 # What torch's restricted unpickler raises on a file that is not one of weights, whatever is in it.
 _UNREADABLE = (
@@ -19,6 +30,8 @@ _UNREADABLE = (
     *(pickle.UnpicklingError, zipfile.BadZipFile),
 )
 _WITHOUT = "give torchvision's own file with --weights FILE, or train from random weights with --no-pretrained"
+_SECONDS_OF_SILENCE = 20  # a cluster's node may drop what it can't send, and never say so
+_PIECE = 2**17
 
 
 def source(architecture: Architecture) -> str:
@@ -26,26 +39,135 @@ def source(architecture: Architecture) -> str:
     return REGISTRY[architecture].weights.url
 
 
-def cached_file(architecture: Architecture) -> Path:
-    """Where torch keeps the weights once they were fetched."""
-    return Path(torch.hub.get_dir()) / "checkpoints" / source(architecture).rpartition("/")[2]
+def file_name(architecture: Architecture) -> str:
+    """What torchvision calls the file, such as `r3d_18-b3b3357e.pth`."""
+    return source(architecture).rpartition("/")[2]
 
 
-def fetch(architecture: Architecture) -> Mapping[str, Tensor]:
-    """The Kinetics-400 weights from torch's cache, or fetched into it, their checksum verified as they arrive.
+def folders(given: Path | None = None) -> list[Path]:
+    """Where weights are looked for, in this order: the folder given, that of the environment variable, torch's cache.
+
+    They are fetched into the first.
+    """
+    named = os.environ.get(ENVIRONMENT_VARIABLE)
+    cache = Path(torch.hub.get_dir()) / "checkpoints"
+    return list(dict.fromkeys([*([given] if given else []), *([Path(named).expanduser()] if named else []), cache]))
+
+
+def is_whole(architecture: Architecture, file: Path) -> bool:
+    """Whether a file is there and is the one that torchvision publishes, by its checksum."""
+    return file.is_file() and _is_published(architecture, sha256(file))
+
+
+def find(architecture: Architecture, given: Path | None = None) -> Path | None:
+    """The file of weights in the first of `folders` that has one.
 
     Raises:
-        WeightsError: they can't be had.
+        WeightsError: it is not the one that torchvision publishes.
     """
-    url = source(architecture)
+    for folder in folders(given):
+        file = folder / file_name(architecture)
+        if not file.is_file():
+            continue
+        if not is_whole(architecture, file):
+            raise WeightsError(
+                f"{file} is not whole, or not the file that torchvision publishes: its checksum is not the one in its "
+                f"name; fetch it again with cov3d weights --architecture {architecture} --weights-dir {folder}"
+            )
+        return file
+    return None
+
+
+def find_or_fetch(
+    architecture: Architecture,
+    given: Path | None = None,
+    on_fetch: Callable[[str, Path], Callable[[int, int], None]] | None = None,
+) -> Path:
+    """The file of weights, fetched if it is in none of `folders`.
+
+    Args:
+        architecture: of which network.
+        given: the folder to look in first.
+        on_fetch: called before a fetch with where from and where to; gives `on_bytes` of `fetch`.
+
+    Raises:
+        WeightsError: they are nowhere and can't be fetched.
+    """
+    if (found := find(architecture, given)) is not None:
+        return found
+    searched = folders(given)
     try:
-        state = torch.hub.load_state_dict_from_url(url, map_location="cpu", check_hash=True, weights_only=True)
-    except (*_UNREADABLE, HTTPException) as error:
+        on_bytes = on_fetch(source(architecture), searched[0]) if on_fetch else None
+        return fetch(architecture, searched[0], on_bytes)
+    except WeightsError as error:
         raise WeightsError(
-            f"the Kinetics-400 weights are not in {cached_file(architecture)} and can't be fetched from {url} "
-            f"({error}): {_WITHOUT}"
+            f"the Kinetics-400 weights of {architecture}, {file_name(architecture)}, are not in "
+            f"{' nor in '.join(map(str, searched))}, and {error}: run cov3d weights --architecture {architecture} on a "
+            f"machine with a network, such as a cluster's login node; or {_WITHOUT}"
         ) from error
-    return _fitting(architecture, state, url)
+
+
+def fetch(architecture: Architecture, folder: Path, on_bytes: Callable[[int, int], None] | None = None) -> Path:
+    """Fetch the weights into a folder: the file is there whole and verified, or not at all.
+
+    Args:
+        architecture: of which network.
+        folder: made if it is missing.
+        on_bytes: called as they arrive with how many bytes there are, and how many there will be (0 if unknown).
+
+    Raises:
+        WeightsError: they can't be fetched, or what came is not what torchvision published.
+        OutputError: the file can't be written.
+    """
+    url, file = source(architecture), folder / file_name(architecture)
+    digest, done = hashlib.sha256(), 0
+    with _reached(url) as answer, replacing(file) as aside:
+        total = int(answer.headers.get("Content-Length") or 0)
+        with aside.open("wb") as opened:
+            while piece := _next_piece(answer, url):
+                opened.write(piece)
+                digest.update(piece)
+                done += len(piece)
+                if on_bytes is not None:
+                    on_bytes(done, total)
+        if not _is_published(architecture, digest.hexdigest()):
+            raise WeightsError(f"what {url} sent ({done} bytes) was cut short or changed on its way (wrong checksum)")
+    return file
+
+
+def _reached(url: str) -> Any:
+    """A server's answer."""
+    try:
+        return urlopen(Request(url, headers={"User-Agent": "cov3d"}), timeout=_SECONDS_OF_SILENCE)
+    except HTTPError as error:
+        error.close()
+        raise WeightsError(f"they can't be fetched from {url} ({error})") from error
+    except (OSError, HTTPException) as error:
+        reason = error.reason if isinstance(error, URLError) else error
+        raise WeightsError(f"they can't be fetched from {url} ({reason})") from error
+
+
+def _next_piece(answer: Any, url: str) -> bytes:
+    # Apart from the writing of the file, whose failures are OSErrors too.
+    try:
+        return answer.read(_PIECE)
+    except (OSError, HTTPException) as error:
+        raise WeightsError(f"they can't be fetched from {url} ({error})") from error
+
+
+def _is_published(architecture: Architecture, digest: str) -> bool:
+    _, _, start = Path(file_name(architecture)).stem.rpartition("-")
+    return digest.startswith(start)
+
+
+def sha256(file: Path) -> str:
+    """The checksum of a file.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def load(architecture: Architecture, file: Path) -> Mapping[str, Tensor]:
@@ -60,17 +182,13 @@ def load(architecture: Architecture, file: Path) -> Mapping[str, Tensor]:
         raise WeightsError(f"there is no weights file at {file}") from None
     except _UNREADABLE as error:
         raise WeightsError(f"{file} can't be read as a file of weights: {_WITHOUT}") from error
-    return _fitting(architecture, state, str(file))
-
-
-def _fitting(architecture: Architecture, state: object, origin: str) -> Mapping[str, Tensor]:
     if not isinstance(state, Mapping):
-        raise WeightsError(f"{origin} holds no weights by name: {_WITHOUT}")
+        raise WeightsError(f"{file} holds no weights by name: {_WITHOUT}")
     try:
         with torch.device("meta"):
             build(architecture, outputs=2, kinetics={k: v.to("meta") for k, v in state.items()})
     except (RuntimeError, AttributeError) as error:
         raise WeightsError(
-            f"{origin} does not hold the weights of torchvision's network for {architecture}: {_WITHOUT}"
+            f"{file} does not hold the weights of torchvision's network for {architecture}: {_WITHOUT}"
         ) from error
     return state

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,8 @@ class CheckpointInfo:
         lung_share: least and greatest share of lung in the body over the scans trained on; None if unknown.
         experiment: number of the paper's experiment, if it is one.
         temperature: divisor of the logits, once one is fitted.
+        started_from: `kind` of weights that training started from (random, kinetics or checkpoint), and where they
+            were in a file, its name `file` and its `sha256`; empty if unknown.
         options: every hyper-parameter of the run.
         versions: of cov3d and of the libraries that made it.
     """
@@ -58,6 +61,7 @@ class CheckpointInfo:
     lung_share: tuple[float, float] | None = None
     experiment: int | None = None
     temperature: float | None = None
+    started_from: dict[str, str] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
 
@@ -108,9 +112,9 @@ def _parse(text: str, file: Path) -> CheckpointInfo:
         values["architecture"] = Architecture(values["architecture"])
         values["size"] = Size(values["size"])
         values["categories"] = tuple(values["categories"])
-        values["trained_on"] = tuple(values["trained_on"])
-        if values["lung_share"] is not None:
-            values["lung_share"] = tuple(values["lung_share"])
+        for name in ("trained_on", "lung_share"):  # JSON has no tuples; an older file may lack what has a default
+            if values.get(name) is not None:
+                values[name] = tuple(values[name])
         return CheckpointInfo(**values)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{file} is damaged: its description can't be read ({error})") from error
@@ -136,6 +140,12 @@ def load(file: Path) -> tuple[nn.Module, CheckpointInfo]:
 def fingerprint(scan: str) -> str:
     """Stands for a scan's name where the name itself, which may tell of a person, has no place."""
     return hashlib.sha256(scan.encode()).hexdigest()[:12]
+
+
+def seen_in_training(info: CheckpointInfo, scans: Iterable[str]) -> int:
+    """How many of `scans` a checkpoint was trained on."""
+    trained_on = set(info.trained_on)
+    return sum(fingerprint(scan) in trained_on for scan in scans)
 
 
 def versions() -> dict[str, str]:

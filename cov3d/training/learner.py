@@ -1,7 +1,7 @@
 """A training run: options, fold and store → a run folder."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from hashlib import sha256
@@ -13,14 +13,13 @@ import torch
 from fastai.data.core import DataLoaders
 from fastai.torch_core import default_device
 from rich.console import Console
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from cov3d.errors import OutputError
 from cov3d.files import claim_folder, write_text
 from cov3d.labels import CATEGORIES
 from cov3d.models.memory import checkpoint_activations
-from cov3d.models.registry import build
 from cov3d.preprocess.pipeline import settings
 from cov3d.preprocess.store import Store
 from cov3d.training import checkpoint, distributed, memory, resume
@@ -33,6 +32,7 @@ from cov3d.training.loaders import EpochShuffle, Fold, ScanDataset, check_prepro
 from cov3d.training.loss import FocalEMDLoss
 from cov3d.training.options import Compute, TrainingOptions
 from cov3d.training.progress import EpochProgress
+from cov3d.training.start import RANDOM, Start
 from cov3d.training.tracking.tracker import Tracker, closing
 from cov3d.training.tracking.values import TENSORBOARD_FOLDER, WANDB_FOLDER
 
@@ -75,7 +75,7 @@ def train(
     overwrite: bool = False,
     continues: bool = False,
     compute: Compute = DEFAULT_COMPUTE,
-    kinetics: Mapping[str, Tensor] | None = None,
+    start: Start = RANDOM,
     categories: Sequence[str] = CATEGORIES,
     console: Console | None = None,
     world: World = ALONE,
@@ -92,7 +92,7 @@ def train(
         overwrite: whether a run that is in it may go.
         continues: go on with the run in the folder, if one was begun there.
         compute: how it is computed.
-        kinetics: weights to start from; None for random ones.
+        start: the weights to start from.
         categories: of the dataset.
         console: where progress is shown; nowhere by default.
         world: the processes that train together; all of them call this at once, `distributed.joined`.
@@ -103,13 +103,15 @@ def train(
         StoreError: a scan is not preprocessed.
         TrainingDivergedError: the loss became NaN; the best weights so far are in the folder.
         DeviceMemoryError: a batch does not fit.
-        CheckpointError: the run to go on with is of other options or data.
+        CheckpointError: the run to go on with is of other options or data, or the weights to start from are of another
+            network or of categories that do not go over into these.
         OutputError: there is a run in the folder and neither `overwrite` nor `continues` is set, or it can't be
             written.
     """
     options = options.for_categories(categories)
     check_preprocessed([*fold.train["scan"], *fold.validation["scan"]], store)
-    description = _describe(options, fold, store, categories, compute, world)
+    start.check(options.architecture, categories)
+    description = _describe(options, fold, store, categories, start, compute, world)
     identity = _identity(description, fold, world)
     with distributed.first_before_others(world):
         state = resume.load(folder) if continues else None
@@ -120,7 +122,7 @@ def train(
     console = (console if world.is_first else None) or Console(quiet=True)
     with chosen_algorithms(compute.deterministic), memory.explained(options, device), compiler_explained():
         seed_everything(options.seed)
-        model = build(options.architecture, outputs=len(categories), kinetics=kinetics, **_model_arguments(options))
+        model = start.network(options.architecture, categories, _model_arguments(options))
         if state is not None:
             model.load_state_dict(state.model)
         told = memory.line(model, options, device, checkpointing=compute.gradient_checkpointing)
@@ -262,7 +264,13 @@ def _spread(model: nn.Module, device: torch.device, world: World) -> nn.Module:
 
 
 def _describe(
-    options: TrainingOptions, fold: Fold, store: Store, categories: Sequence[str], compute: Compute, world: World
+    options: TrainingOptions,
+    fold: Fold,
+    store: Store,
+    categories: Sequence[str],
+    start: Start,
+    compute: Compute,
+    world: World,
 ) -> dict[str, Any]:
     """What `config.json` says."""
     records = [store.record(scan) for scan in fold.train["scan"]]
@@ -274,6 +282,7 @@ def _describe(
         "training_scans": len(fold.train),
         "validation_scans": len(fold.validation),
         "lung_share": (min(shares), max(shares)) if shares else None,
+        "started_from": start.describe(),
         "compute": {**asdict(compute), "processes": world.size},
         "versions": checkpoint.versions(),
     }
@@ -286,6 +295,8 @@ def _identity(description: dict[str, Any], fold: Fold, world: World) -> dict[str
         **description["options"],
         "categories": description["categories"],
         "preprocessing": description["preprocessing"]["hash"],
+        # A file may have been moved or renamed meanwhile, but not changed.
+        "started_from": {name: said for name, said in description["started_from"].items() if name != "file"},
         "scans": sha256(scans.encode()).hexdigest()[:12],
         "processes": world.size,
     }
@@ -311,6 +322,7 @@ def _checkpoint_info(
         trained_on=tuple(checkpoint.fingerprint(scan) for scan in sorted(fold.train["scan"])),
         lung_share=description["lung_share"],
         experiment=options.experiment,
+        started_from=description["started_from"],
         options=description["options"],
         versions=description["versions"],
     )

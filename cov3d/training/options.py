@@ -70,7 +70,7 @@ class TrainingOptions:
         contrast: σ_c of equation 8.
         seed: of weights, order, dropout and augmentation.
         precision: arithmetic.
-        pretrained: whether the network starts from Kinetics-400 weights.
+        pretrained: whether the network starts from pretrained weights, Kinetics-400's or those of a checkpoint.
         experiment: number of the paper's experiment that the other values come from, if it is one.
     """
 

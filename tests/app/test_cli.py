@@ -353,9 +353,12 @@ def refusals(data: Path, trained: Path, tmp: Path) -> dict[str, tuple[list[objec
         "overrides in a folder": (["preprocess", *on, "--overrides", tmp / "empty"], "can't be read"),
         "report and none": (["preprocess", *on, "--only-report", "--no-report"], "contradict"),
         "report without a store": (["preprocess", *on, "--only-report", "--size", "small"], "no preprocessed scans"),
-        "train without a store": (["train", *on, "--size", "small"], "run cov3d preprocess --size small first"),
+        "train without a store": (
+            ["train", *on, "--size", "small", "--no-pretrained"],
+            "run cov3d preprocess --size small first",
+        ),
         "store of another size": (
-            ["train", *on, "--size", "small", "--store", data / "preprocessed" / "tiny"],
+            ["train", *on, "--size", "small", "--no-pretrained", "--store", data / "preprocessed" / "tiny"],
             "other settings",
         ),
         "fold that is empty": (["train", *on, *tiny, "--table", tmp / "one.csv", "--fold", 3], "no scan is in fold 3"),
@@ -367,6 +370,9 @@ def refusals(data: Path, trained: Path, tmp: Path) -> dict[str, tuple[list[objec
         "weights missing": (["train", *on, "--size", "tiny", "--weights", tmp / "w"], "no weights file"),
         "weights that are none": (["train", *on, "--size", "tiny", "--weights", tmp / "file"], "can't be read"),
         "weights and none": (["train", *on, *tiny, "--weights", tmp / "file"], "contradict"),
+        "start from a missing checkpoint": (["train", *on, "--from-checkpoint", tmp / "no"], "no checkpoint"),
+        "start from no checkpoint": (["train", *on, "--from-checkpoint", tmp / "file"], "not a checkpoint"),
+        "all weights and some": (["weights", "--all", "--architecture", "mc3"], "contradict each other"),
         "dropout of swin": (
             ["train", *on, *tiny, "--architecture", "swin", "--dropout", 0.2],
             "--dropout: swin has none",

@@ -15,7 +15,6 @@ from cov3d.app.training import run_name
 from cov3d.inference import predict, submission
 from cov3d.inference import validate as validation
 from cov3d.inference.predict import Member
-from cov3d.models import weights
 from cov3d.models.names import Architecture
 from cov3d.preprocess import batch
 from cov3d.preprocess.crop import Box
@@ -25,6 +24,7 @@ from cov3d.training import learner
 from cov3d.training.device import choose_device
 from cov3d.training.distributed import World, launched
 from cov3d.training.options import Compute, Precision, TrainingOptions
+from cov3d.training.start import RANDOM
 from tests.app.conftest import ReachedError
 from tests.conftest import Ended
 from tests.training.conftest import fill
@@ -85,12 +85,10 @@ ELSEWHERE: dict[str, dict[str, str]] = {
     "experiments": {"format": "tests/app/test_experiments.py"},
     "train": {
         **dict.fromkeys(
-            (
-                *("data", "table", "store", "output_dir", "overwrite", "device", "workers"),
-                *("pretrained", "weights", "reflect"),
-            ),
+            ("data", "table", "store", "output_dir", "overwrite", "device", "workers", "pretrained", "reflect"),
             "test_what_else_train_declares_reaches_the_run",
         ),
+        **dict.fromkeys(("weights", "weights_dir", "from_checkpoint"), "tests/app/test_weights.py"),
         **dict.fromkeys(("tensorboard", "wandb", "wandb_offline", "wandb_project"), "tests/app/test_tracking.py"),
         **dict.fromkeys(
             ("resume", "compile", "channels_last", "gradient_checkpointing", "deterministic"),
@@ -98,6 +96,7 @@ ELSEWHERE: dict[str, dict[str, str]] = {
         ),
         "experiment": "tests/app/test_experiments.py",
     },
+    "weights": dict.fromkeys(("architecture", "every", "weights_dir"), "tests/app/test_weights.py"),
     "validate": dict.fromkeys(
         ("checkpoint", "data", "table", "store", "fold", "output_dir", "overwrite", "device", "workers"),
         "test_what_validate_declares_reaches_the_scoring",
@@ -170,7 +169,7 @@ def test_what_else_train_declares_reaches_the_run(
     assert "critical" in set(chosen.arguments[1].train["label"])
     assert chosen.arguments[3] == tmp_path / "run"
     assert (chosen.options["compute"].workers, chosen.options["device"]) == (3, torch.device("cpu"))
-    assert chosen.options["kinetics"] is None
+    assert chosen.options["start"] == RANDOM
 
     plain = reached(learner, "train", *base, "--data", data)
     assert plain.arguments[3] == data / "runs" / "resnet_tiny_pretrained-False_fold-0_seed-0"
@@ -179,15 +178,6 @@ def test_what_else_train_declares_reaches_the_run(
     assert plain.options["world"] == World()
     assert plain.options["overwrite"] is False
     assert reached(learner, "train", *base, "--data", data, "--overwrite").options["overwrite"] is True
-
-    monkeypatch.setattr(weights, "load", lambda architecture, file: {"from": file})
-    monkeypatch.setattr(weights, "fetch", lambda architecture: {"from": "server"})
-    pretrained = ["train", "--size", "tiny", "--data", data, "--overwrite"]
-    fetched = reached(learner, "train", *pretrained)
-    assert fetched.arguments[0].pretrained
-    assert fetched.options["kinetics"] == {"from": "server"}
-    given = reached(learner, "train", *pretrained, "--weights", tmp_path / "w.pth")
-    assert given.options["kinetics"] == {"from": tmp_path / "w.pth"}
 
 
 def test_how_a_run_is_computed_reaches_it(reached: Callable[..., ReachedError], data: Path, cov3d: Command) -> None:

@@ -1,28 +1,17 @@
-"""The 3-D ResNets against Table 4 and torchvision's own, and the loading of torchvision's weights."""
+"""The 3-D ResNets against Table 4 and torchvision's own."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 from torchvision.models.video import mc3_18, r2plus1d_18, r3d_18
 
-from cov3d.errors import WeightsError
-from cov3d.models import weights
 from cov3d.models.adapt import single_channel
 from cov3d.models.names import Architecture
 from cov3d.models.registry import REGISTRY, build
 from cov3d.models.resnet3d import ResNet3d
 from cov3d.preprocess.sizes import Size
-
-
-@pytest.fixture(scope="module")
-def published() -> dict[str, torch.Tensor]:
-    """A file's worth of weights of torchvision's names and shapes."""
-    torch.manual_seed(3)
-    return r3d_18(weights=None).state_dict()
-
 
 KIN: dict[Architecture, Callable[..., nn.Module]] = {
     Architecture.RESNET: r3d_18,
@@ -103,54 +92,3 @@ def test_a_bias_is_kept_when_channels_are_summed() -> None:
     conv = nn.Conv3d(3, 4, (1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1), bias=True)
     grey = torch.rand(1, 1, 2, 9, 9)
     assert torch.allclose(single_channel(conv)(grey), conv(grey.expand(-1, 3, -1, -1, -1)), atol=1e-5)
-
-
-def test_torchvisions_file_is_loaded(tmp_path: Path, published: dict[str, torch.Tensor]) -> None:
-    file = tmp_path / "r3d_18.pth"
-    torch.save(published, file)
-    loaded = weights.load(Architecture.RESNET, file)
-    model = build(Architecture.RESNET, outputs=5, dropout=0.0, kinetics=loaded)
-    assert torch.equal(model.state_dict()["layer1.0.0.conv1.0.weight"], published["layer1.0.conv1.0.weight"])
-
-
-class _Harmful:
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return print, ("executed",)
-
-
-@pytest.mark.parametrize(
-    ("content", "sentence"),
-    [
-        (None, "no weights file"),
-        (b"", "can't be read as a file of weights"),
-        (b"text", "can't be read as a file of weights"),
-        ({"stem.0.weight": torch.zeros(2)}, "does not hold the weights"),
-        ([1, 2], "holds no weights by name"),
-        ({"weights": _Harmful()}, "can't be read as a file of weights"),
-    ],
-)
-def test_what_is_no_file_of_weights_is_refused(
-    tmp_path: Path, content: object, sentence: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file = tmp_path / "weights.pth"
-    if isinstance(content, bytes):
-        file.write_bytes(content)
-    elif content is not None:
-        torch.save(content, file)
-    with pytest.raises(WeightsError, match=sentence) as error:
-        weights.load(Architecture.RESNET, file)
-    assert str(file) in str(error.value)
-    assert "executed" not in capsys.readouterr().out
-
-
-def test_without_a_network_the_error_says_how_to_do_without(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from urllib.error import URLError
-
-    def no_network(*arguments: object, **options: object) -> None:
-        raise URLError("no route")
-
-    monkeypatch.setattr("torch.hub.download_url_to_file", no_network)
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    torch.hub.set_dir(str(tmp_path))
-    with pytest.raises(WeightsError, match=r"no route.*--weights FILE.*--no-pretrained"):
-        weights.fetch(Architecture.RESNET)

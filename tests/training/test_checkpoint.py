@@ -1,6 +1,7 @@
 """Checkpoints: what goes in comes out, and nothing else is taken for one."""
 
-from dataclasses import replace
+import json
+from dataclasses import MISSING, asdict, fields, replace
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ INFO = CheckpointInfo(
     score=0.9,
     seed=1,
     lung_share=(0.1, 0.2),
+    started_from={"kind": "random"},
     options={"gamma": 2.0},
     versions={"cov3d": "0"},
 )
@@ -71,6 +73,16 @@ def test_a_prediction_from_the_file_equals_the_one_in_memory(model: torch.nn.Mod
     model.eval()
     with torch.inference_mode():
         assert torch.equal(loaded(volumes), model(volumes))
+
+
+def test_an_older_file_that_says_less_is_read(tmp_path: Path) -> None:
+    optional = {field.name for field in fields(INFO) if (field.default, field.default_factory) != (MISSING, MISSING)}
+    assert optional >= {"trained_on", "lung_share", "started_from", "options"}
+    required = {name: value for name, value in asdict(INFO).items() if name not in optional}
+    text = json.dumps({"format": 1, **required})
+    save_file({"x": torch.zeros(1)}, tmp_path / "older", metadata={"cov3d": text})
+    info = checkpoint.read_info(tmp_path / "older")
+    assert (info.trained_on, info.lung_share, info.started_from, info.score) == ((), None, {}, INFO.score)
 
 
 @pytest.mark.parametrize("content", [b"", b"text", b"\x80\x04N.", b"\xff" * 64])
