@@ -134,6 +134,8 @@ def make_learner(
     )
     learn.remove_cbs(learn.cbs.filter(lambda callback: isinstance(callback, ProgressCallback)))
     learn.recorder.smooth_loss = _SmoothLoss()
+    # fastai's own mean would gather from all processes at each batch, and they have not equally many.
+    learn.recorder.loss = ValueMetric(lambda: validation.mean_loss, "valid_loss")
     if amp is not None:
         learn.add_cb(MixedPrecision(amp_mode=AMPMode(amp)))
     if accumulate > 1:

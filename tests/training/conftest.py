@@ -37,14 +37,16 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, pd.DataFr
     return fill(tmp_path_factory.mktemp("store"), labels, [1] * 6 + [0] * 3)
 
 
+class SmallNetwork(torch.nn.Sequential):
+    """A network of two layers, for tests of what is around it."""
+
+    def __init__(self, outputs: int, dropout: float = 0.0, kinetics: object = None) -> None:
+        super().__init__(torch.nn.AvgPool3d(8), torch.nn.Flatten(), torch.nn.Dropout(dropout))
+        self.head = torch.nn.Linear(4 * 8 * 8, outputs)
+
+
 @pytest.fixture
 def quick_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A network of two layers in place of every other, for tests of what is around it."""
-
-    class Small(torch.nn.Sequential):
-        def __init__(self, outputs: int, dropout: float = 0.0, kinetics: object = None) -> None:
-            super().__init__(torch.nn.AvgPool3d(8), torch.nn.Flatten(), torch.nn.Dropout(dropout))
-            self.head = torch.nn.Linear(4 * 8 * 8, outputs)
-
+    """The small network in place of every other."""
     for architecture, entry in REGISTRY.items():
-        monkeypatch.setitem(REGISTRY, architecture, replace(entry, build=Small))
+        monkeypatch.setitem(REGISTRY, architecture, replace(entry, build=SmallNetwork))
