@@ -51,6 +51,13 @@ def _make_folder(folder: Path, tries: int = 5) -> None:
             return
 
 
+def remove_aside(folder: Path) -> None:
+    """Remove what `replacing` left in a folder when its process was killed; nobody may be writing there."""
+    for left in folder.glob(".*.part"):
+        with suppress(OSError):
+            left.unlink()
+
+
 def write_text(file: Path, text: str, aside_in: Path | None = None) -> None:
     """Write a UTF-8 text file whole; `aside_in` as in `replacing`."""
     with replacing(file, aside_in) as aside:

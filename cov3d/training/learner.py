@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from cov3d.errors import OutputError
-from cov3d.files import claim_folder, write_text
+from cov3d.files import claim_folder, remove_aside, write_text
 from cov3d.labels import CATEGORIES
 from cov3d.models.memory import checkpoint_activations
 from cov3d.preprocess.pipeline import settings
@@ -158,7 +158,10 @@ def _begin(folder: Path, description: dict[str, Any], *, overwrite: bool) -> Non
         unfinished = (folder / resume.FILE_NAME).exists() and not (folder / SUMMARY).exists()
         if not unfinished:
             raise
-        raise OutputError(f"{folder} holds a run that was not finished: --resume goes on with it") from error
+        raise OutputError(
+            f"{folder} holds a run that was not finished: --resume goes on with it, --overwrite begins anew"
+        ) from error
+    remove_aside(folder)
     write_text(folder / "config.json", json.dumps(description, indent=2, default=list) + "\n")
 
 
@@ -169,6 +172,7 @@ def _go_back(learn: ScanLearner, journal: Journal, state: resume.ResumeState, co
     learn.first_epoch = learn.dls.train.sampler.epoch = state.epoch
     journal.restore(state)
     if journal.writes:
+        remove_aside(journal.folder)
         journal.write()
     console.print(f"going on after epoch {state.epoch}", highlight=False)
     if state.versions != journal.versions:

@@ -71,6 +71,7 @@ def test_killed_before_any_write_the_resumed_run_is_the_unbroken_one(
         killed = killed_at_write(number, monkeypatch, lambda: run(labelled, folder, OPTIONS))  # noqa: B023
         if not killed:
             break
+        (folder / ".0123456789abcdef.part").write_bytes(b"half of a file")  # what a real kill leaves
         run(labelled, folder, OPTIONS, continues=True)
         assert contents(folder) == contents(unbroken), f"killed at write {number}"
         number += 1
