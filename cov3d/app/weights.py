@@ -31,7 +31,7 @@ def weights(
         rich_help_panel=options.OUTPUT,
     ),
 ) -> None:
-    """Fetch the Kinetics-400 weights that train starts from, as for a cluster whose GPU nodes have no network.
+    """Fetch the Kinetics-400 weights that training starts from, as for a cluster whose GPU nodes have no network.
 
     Their checksums are verified; files that are there and whole stay.
     """

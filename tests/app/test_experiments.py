@@ -17,10 +17,12 @@ from cov3d.models import weights
 from cov3d.models.names import Architecture
 from cov3d.preprocess.sizes import Size
 from cov3d.preprocess.store import Store
-from cov3d.training import learner
+from cov3d.training import learner, start
 from cov3d.training.options import TrainingOptions
+from cov3d.training.start import Origin, Start
 from tests.app.conftest import ReachedError
 from tests.conftest import Ended
+from tests.training.test_checkpoint import INFO
 
 Command = Callable[..., Ended]
 
@@ -56,7 +58,10 @@ STOIC_ROWS = [int(row[0]) for row in ROWS if row[3] == "yes"]
 
 @pytest.fixture(autouse=True)
 def weights_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights, "fetch", lambda architecture, *arguments, **options: {})
+    stoic = Start(Origin.CHECKPOINT, {}, "stoic.safetensors", "0", INFO)
+    monkeypatch.setattr(weights, "find_or_fetch", lambda architecture, *arguments: Path("kinetics.pth"))
+    monkeypatch.setattr(start, "from_kinetics", lambda architecture, file: Start(Origin.KINETICS, {}, file.name, "0"))
+    monkeypatch.setattr(start, "from_checkpoint", lambda file: stoic)
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +75,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def words(data: Path, number: int, *more: object) -> list[object]:
-    start = ["--from-checkpoint", data / "stoic.safetensors"] if number in STOIC_ROWS else []
-    return ["train", "--data", data, "--experiment", number, *start, *more]
+    begin = ["--from-checkpoint", data / "stoic.safetensors"] if number in STOIC_ROWS else []
+    return ["train", "--data", data, "--experiment", number, *begin, *more]
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[row[0] for row in ROWS])
@@ -104,6 +109,7 @@ def test_an_experiment_sets_every_hyper_parameter_of_its_row(
     )
     assert call.arguments[3] == data / "runs" / f"experiment-{number}_fold-0_seed-{number}"
     assert call.arguments[2].size == size
+    assert call.options["start"].origin == ("checkpoint" if int(number) in STOIC_ROWS else "kinetics")
 
 
 @pytest.mark.parametrize(("one", "other"), [(1, 2), (13, 17)])
