@@ -137,14 +137,15 @@ def _surely_outside(labels: NDArray[np.integer], padding: Mask, core: Mask) -> l
     """Labels, (slices, n), at places where no lung is: the image's corners, and in front of and behind the middle of
     the trunk, both at its skin (a table may hide the rest) and at the border (a round field of view has no corners)."""
     _, height, width = core.shape
-    columns = core.sum(axis=(0, 1))
+    columns = core.sum(axis=(0, 1), dtype=np.int32)
     middle = round(float((columns * np.arange(width)).sum() / max(columns.sum(), 1)))
     band = slice(max(0, middle - width // 25), middle + width // 25 + 1)
     seen, trunk_here = ~padding[:, :, band], core[:, :, band]
     ends = [seen.argmax(axis=1), height - 1 - seen[:, ::-1].argmax(axis=1)]
+    some, first, last = trunk_here.any(axis=1), trunk_here.argmax(axis=1), trunk_here[:, ::-1].argmax(axis=1)
     for off in _OFF_THE_SKIN:
-        front = np.where(trunk_here.any(axis=1), trunk_here.argmax(axis=1) - off, 0)
-        back = np.where(trunk_here.any(axis=1), height - 1 - trunk_here[:, ::-1].argmax(axis=1) + off, height - 1)
+        front = np.where(some, first - off, 0)
+        back = np.where(some, height - 1 - last + off, height - 1)
         ends += [np.maximum(front, ends[0]), np.minimum(back, ends[1])]
     places = [np.take_along_axis(labels[:, :, band], row[:, np.newaxis], axis=1)[:, 0] for row in ends]
     return places + [labels[:, row, column, np.newaxis] for row in (0, -1) for column in (0, -1)]
@@ -240,7 +241,7 @@ def _filled(lungs: Mask) -> Mask:
 
 def _left_share(lungs: Mask, body: Mask) -> float:
     """Column 0 is the patient's right; the body's middle in the lungs' slices parts the two sides."""
-    columns = lungs.sum(axis=(0, 1))
+    columns = lungs.sum(axis=(0, 1), dtype=np.int32)
     if not columns.any():
         return 0.5
     across = np.flatnonzero(body[lungs.any(axis=(1, 2))].any(axis=(0, 1)))
