@@ -21,10 +21,10 @@ import numpy as np
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
-from threadpoolctl import threadpool_limits
 
 from cov3d.datasets.phantom.scan import make_scan
 from cov3d.preprocess.batch import preprocess_scans
+from cov3d.preprocess.executors import here
 from cov3d.preprocess.pipeline import Preprocessed, locate, preprocess_scan
 from cov3d.preprocess.preview import preview
 from cov3d.preprocess.resize import resize
@@ -78,7 +78,7 @@ def stages(scan: Path, size: Size, store: Store) -> list[float]:
 def speed(scans: dict[str, Path], sizes: list[Size], repeats: int, folder: Path) -> Table:
     """A row a scan and size: seconds of each stage, and their ratio to the floor."""
     table = Table("scan", "size", *STAGES, "total / floor", title="Seconds, one thread")
-    with threadpool_limits(1):
+    with here():  # as a process of `cov3d preprocess` works
         for name, scan in scans.items():
             for size in sizes:
                 store = Store.create(folder / f"store-{size}", size)

@@ -14,10 +14,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from threadpoolctl import threadpool_limits
-
 import cov3d
 from cov3d.errors import ClusterError
+from cov3d.preprocess.process import set_up
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -135,7 +134,7 @@ async def _knock(address: str) -> None:
 def _on_worker(version: str, visible: Sequence[Path], work: Callable[..., Any], *arguments: Any) -> Any:
     if wrong := _unfit(version, visible):
         raise ClusterError(f"a Dask worker {wrong}")
-    _one_thread()
+    _set_up_once()
     return work(*arguments)
 
 
@@ -153,6 +152,6 @@ def _unfit(version: str, visible: Sequence[Path]) -> str:
 
 
 @lru_cache
-def _one_thread() -> None:
-    """Keep the maths of this worker to one thread, for good: Dask runs as many calls at once as it has threads."""
-    threadpool_limits(1)
+def _set_up_once() -> None:
+    """Set this worker up, for good: Dask runs as many calls at once as it has threads, and has nannies trim memory."""
+    set_up()

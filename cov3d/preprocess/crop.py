@@ -67,7 +67,7 @@ class Crop:
 
 def find_crop(segmentation: Segmentation, shape: tuple[int, int, int]) -> Crop:
     """The bounding box of the lungs with its margin, clipped to the volume of `shape`."""
-    lungs, body = int(segmentation.lungs.sum()), int(segmentation.body.sum())
+    lungs, body = int(np.count_nonzero(segmentation.lungs)), int(np.count_nonzero(segmentation.body))
     share = lungs / body if body else 0.0
     lung_voxels = lungs * int(np.prod(segmentation.grid.step))
     if share >= LEAST_LUNG_SHARE:

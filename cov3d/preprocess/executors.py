@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
-from threadpoolctl import threadpool_limits
+from cov3d.preprocess.process import set_up
 
 _ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL", "BLIS", "VECLIB", "NUMEXPR")} | {
     "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1"
@@ -61,8 +61,8 @@ class Here:
 
 @contextmanager
 def here() -> Iterator[Here]:
-    """This process, on one thread."""
-    with threadpool_limits(1):
+    """This process, set up as one that preprocesses."""
+    with set_up():
         yield Here()
 
 
@@ -127,7 +127,7 @@ def processes(jobs: int) -> Iterator[Processes]:
 def _start_worker(leash: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     threading.Thread(target=_stop_when_closed, args=(leash,), daemon=True).start()
-    threadpool_limits(1)
+    set_up()
 
 
 def _stop_when_closed(leash: Connection) -> None:

@@ -67,20 +67,16 @@ def block_mean(voxels: NDArray[np.uint8], step: tuple[int, int, int]) -> NDArray
     depth, height, width = (max(size // by, 1) for size, by in zip(voxels.shape, step, strict=True))
     means = np.empty((depth, height, width), dtype=np.float32)
     scale = np.float32(1 / (deep * high * wide))
+    sums = np.uint16 if 255 * deep * high * wide < 2**16 else np.uint32  # half the bytes, as a rule
     for index in range(depth):  # a slab at a time: what it needs stays in the cache
         slab = voxels[index * deep : (index + 1) * deep, : height * high, : width * wide]
-        rows = np.add.reduce(slab, axis=0, dtype=np.uint16).reshape(height, high, width * wide)
-        cells = _added([rows[:, row] for row in range(high)], np.uint32).reshape(height, width, wide)
-        means[index] = _added([cells[..., column] for column in range(wide)], np.uint32)
-        means[index] *= scale
+        rows = np.add.reduce(slab.reshape(deep, height, high, width * wide), axis=(0, 2), dtype=sums)
+        cells = rows.reshape(height, width, wide)
+        total = cells[..., 0].copy()
+        for column in range(1, wide):
+            total += cells[..., column]
+        np.multiply(total, scale, out=means[index])
     return means
-
-
-def _added(parts: list[NDArray[np.integer]], dtype: type[np.unsignedinteger]) -> NDArray[np.unsignedinteger]:
-    total = parts[0].astype(dtype)
-    for part in parts[1:]:
-        total += part
-    return total
 
 
 def trunk(tissue: Mask, unseen: Mask | None = None) -> Mask:
@@ -94,8 +90,10 @@ def trunk(tissue: Mask, unseen: Mask | None = None) -> Mask:
     opened = eroded(tissue, _OPENING) if unseen is None else eroded(tissue | unseen, _OPENING) & ~unseen
     if not opened.any():
         return opened
-    largest = cc3d.largest_k(opened, k=1, connectivity=6).astype(bool)
-    return dilated(largest, _OPENING + 1) & tissue
+    labels = cc3d.connected_components(opened, connectivity=6)
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    return dilated(labels == sizes.argmax(), _OPENING + 1) & tissue
 
 
 def with_thin_walls(core: Mask, tissue: Mask) -> Mask:

@@ -76,7 +76,7 @@ def segment(voxels: NDArray[np.uint8]) -> Segmentation:
     around = ~(with_thin_walls(core, tissue) | padding)
     outside, gas, noise = _outside(values, around, padding, core)
     body = ~(outside | padding)
-    lungs = _lungs(values, body & ~tissue, gas, noise)
+    lungs = _lungs_in_air(values, body & ~tissue, gas, noise)
     inner = values[eroded(lungs, 1)]
     return Segmentation(
         grid=grid,
@@ -92,7 +92,7 @@ def segment(voxels: NDArray[np.uint8]) -> Segmentation:
 def _padding(values: NDArray[np.float32]) -> Mask:
     """What lies outside a round field of view, with the mixed voxels at its rim; empty where there is next to none."""
     padding = values <= _PADDING
-    if padding.mean() < 0.005:
+    if np.count_nonzero(padding) < 0.005 * padding.size:
         return np.zeros_like(padding)
     return dilated(padding, 1)
 
@@ -119,25 +119,33 @@ def _outside(values: NDArray[np.float32], around: Mask, padding: Mask, core: Mas
         if (place > 0).any(axis=1).mean() > 0.85:  # else the field of view is within the chest, and it may be lung
             sure[place] = True
     meets[0] = sure[0] = False
-    gas, noise = _gas(values, sure[labels] & around, around)
-    sizes = np.bincount(labels.ravel(), minlength=count)
-    airy = np.bincount(labels[values < gas + _GAS + 1.5 * noise].ravel(), minlength=count)
-    lung_like = meets & ~sure & (airy < 0.5 * sizes) & (sizes >= 12)
-    return (meets & ~lung_like)[labels], gas, noise
+    gas, noise = _gas(values, _of(labels, sure), around)
+    doubtful = _of(labels, meets & ~sure)
+    which = labels[doubtful]
+    sizes = np.bincount(which, minlength=count)
+    airy = np.bincount(which[values[doubtful] < gas + _GAS + 1.5 * noise], minlength=count)
+    lung_like = (airy < 0.5 * sizes) & (sizes >= 12)
+    return _of(labels, meets & ~lung_like), gas, noise
+
+
+def _of(labels: NDArray[np.integer], chosen: NDArray[np.bool_]) -> Mask:
+    """Where a label is among those that `chosen` has True for; `take` needs half the time of indexing."""
+    return chosen.take(labels)
 
 
 def _surely_outside(labels: NDArray[np.integer], padding: Mask, core: Mask) -> list[NDArray[np.integer]]:
     """Labels, (slices, n), at places where no lung is: the image's corners, and in front of and behind the middle of
     the trunk, both at its skin (a table may hide the rest) and at the border (a round field of view has no corners)."""
     _, height, width = core.shape
-    columns = core.sum(axis=(0, 1))
+    columns = core.sum(axis=(0, 1), dtype=np.int32)
     middle = round(float((columns * np.arange(width)).sum() / max(columns.sum(), 1)))
     band = slice(max(0, middle - width // 25), middle + width // 25 + 1)
     seen, trunk_here = ~padding[:, :, band], core[:, :, band]
     ends = [seen.argmax(axis=1), height - 1 - seen[:, ::-1].argmax(axis=1)]
+    some, first, last = trunk_here.any(axis=1), trunk_here.argmax(axis=1), trunk_here[:, ::-1].argmax(axis=1)
     for off in _OFF_THE_SKIN:
-        front = np.where(trunk_here.any(axis=1), trunk_here.argmax(axis=1) - off, 0)
-        back = np.where(trunk_here.any(axis=1), height - 1 - trunk_here[:, ::-1].argmax(axis=1) + off, height - 1)
+        front = np.where(some, first - off, 0)
+        back = np.where(some, height - 1 - last + off, height - 1)
         ends += [np.maximum(front, ends[0]), np.minimum(back, ends[1])]
     places = [np.take_along_axis(labels[:, :, band], row[:, np.newaxis], axis=1)[:, 0] for row in ends]
     return places + [labels[:, row, column, np.newaxis] for row in (0, -1) for column in (0, -1)]
@@ -153,11 +161,23 @@ def _gas(values: NDArray[np.float32], air: Mask, around: Mask) -> tuple[float, f
     return (float(np.percentile(inside, 2)), 1.0) if inside.size else (hounsfield_to_grey(-1000.0), 1.0)
 
 
+def _lungs_in_air(values: NDArray[np.float32], air: Mask, gas: float, noise: float) -> Mask:
+    """The lungs among the pockets of air within the body, looked for in the box that holds them: half of the grid.
+
+    There is room in it for all that is done to them, so that the lungs are those that the whole grid would give.
+    """
+    lungs = np.zeros_like(air)
+    if air.any():
+        box = _around(air, _CLOSING + 1)
+        lungs[box] = _lungs(values[box], air[box], gas, noise)
+    return lungs
+
+
 def _lungs(values: NDArray[np.float32], air: Mask, gas: float, noise: float) -> Mask:
-    """The lungs among the pockets of air within the body."""
+    """The lungs among pockets of air."""
     core = eroded(air, _CORE)
     labels = cc3d.connected_components(core, connectivity=6)
-    index = np.flatnonzero(labels)
+    index = np.flatnonzero(core)
     if not index.size:
         return np.zeros_like(air)
     which, grey = labels.ravel()[index], values.ravel()[index].astype(np.float64)
@@ -172,7 +192,7 @@ def _lungs(values: NDArray[np.float32], air: Mask, gas: float, noise: float) -> 
     if not kept.any():
         return np.zeros_like(air)
     # Back to the full width, and a little along the tapering ends, but not up the trachea.
-    reach = dilated(kept[labels], _CORE + 2)
+    reach = dilated(_of(labels, kept), _CORE + 2)
     near = reach.copy()
     for by in range(1, 4):
         near[by:] |= reach[:-by]
@@ -198,11 +218,11 @@ def _tips(values: NDArray[np.float32], rest: Mask, lungs: Mask, gas: float) -> M
     middle, room = (int(columns[0]) + int(columns[-1])) // 2, len(columns) // 8
     for beyond in (slice(0, int(slices[0])), slice(int(slices[-1]) + 1, None)):
         pockets[beyond, :, middle - room : middle + room + 1] = False  # the windpipe leads on there, lungs do not
-    labels = cc3d.connected_components(pockets, connectivity=6)
-    touches = np.zeros(int(labels.max()) + 1, dtype=bool)
+    labels, count = cc3d.connected_components(pockets, connectivity=6, return_N=True)
+    touches = np.zeros(count + 1, dtype=bool)
     touches[labels[dilated(lungs, 1)]] = True
     touches[0] = False
-    return touches[labels]
+    return _of(labels, touches)
 
 
 def _main_pieces(mask: Mask) -> Mask:
@@ -211,7 +231,7 @@ def _main_pieces(mask: Mask) -> Mask:
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
     second = np.sort(sizes)[-2] if len(sizes) > 2 else sizes.max()
-    return (sizes >= max(0.25 * second, 0.01 * sizes.max(), 1))[labels] & mask
+    return _of(labels, sizes >= max(0.25 * second, 0.01 * sizes.max(), 1))
 
 
 def _filled(lungs: Mask) -> Mask:
@@ -221,7 +241,7 @@ def _filled(lungs: Mask) -> Mask:
 
 def _left_share(lungs: Mask, body: Mask) -> float:
     """Column 0 is the patient's right; the body's middle in the lungs' slices parts the two sides."""
-    columns = lungs.sum(axis=(0, 1))
+    columns = lungs.sum(axis=(0, 1), dtype=np.int32)
     if not columns.any():
         return 0.5
     across = np.flatnonzero(body[lungs.any(axis=(1, 2))].any(axis=(0, 1)))

@@ -1,7 +1,7 @@
 """Erosion and dilation of a mask by squares within its slices.
 
 SciPy's filters give the same masks (a test compares them), but took three fifths of a segmentation: they go value by
-value, while a mask joined with itself shifted goes through whole slices at once.
+value, while a mask joined with itself shifted goes through whole slices at once, eight of them packed into one.
 """
 
 import numpy as np
@@ -12,10 +12,10 @@ Mask = NDArray[np.bool_]
 
 def dilated(mask: Mask, radius: int) -> Mask:
     """True where any of `mask` is within `radius` rows and columns; shape (depth, height, width)."""
-    out = mask
+    bits = _packed(mask)
     for axis in (1, 2):
-        out = _joined(out, radius, axis)
-    return out
+        bits = _joined(bits, radius, axis)
+    return _unpacked(bits, len(mask))
 
 
 def eroded(mask: Mask, radius: int) -> Mask:
@@ -23,17 +23,37 @@ def eroded(mask: Mask, radius: int) -> Mask:
     return ~dilated(~mask, radius)
 
 
-def _joined(mask: Mask, radius: int, axis: int) -> Mask:
-    """`mask` or any of its neighbours along `axis`; steps double, as long as they leave no gap."""
-    length = mask.shape[axis]
+def _packed(mask: Mask) -> NDArray[np.uint8]:
+    """The first eighth of the slices in the lowest bits, and so on: what is done within slices is done to eight."""
+    depth, height, width = mask.shape
+    deep = max(1, -(-depth // 8))
+    bits = np.zeros((deep, height, width), dtype=np.uint8)
+    for start in reversed(range(0, depth, deep)):
+        part = mask[start : start + deep].view(np.uint8)
+        bits += bits
+        bits[: len(part)] |= part
+    return bits
+
+
+def _unpacked(bits: NDArray[np.uint8], depth: int) -> Mask:
+    mask = np.empty((depth, *bits.shape[1:]), dtype=bool)
+    for bit, start in enumerate(range(0, depth, len(bits))):
+        part = mask[start : start + len(bits)]
+        np.not_equal(bits[: len(part)] & np.uint8(1 << bit), 0, out=part)
+    return mask
+
+
+def _joined(bits: NDArray[np.uint8], radius: int, axis: int) -> NDArray[np.uint8]:
+    """`bits`, each or any of its neighbours along `axis`; steps double, as long as they leave no gap."""
+    length = bits.shape[axis]
     reach, radius = 0, min(radius, length - 1)
     while reach < radius:
         step = min(reach + 1, radius - reach)
         before = (slice(None),) * axis + (slice(None, length - step),)
         after = (slice(None),) * axis + (slice(step, None),)
-        out = mask.copy()
-        out[after] |= mask[before]
-        out[before] |= mask[after]
-        mask = out
+        out = bits.copy()
+        out[after] |= bits[before]
+        out[before] |= bits[after]
+        bits = out
         reach += step
-    return mask
+    return bits

@@ -43,13 +43,13 @@ def is_feet_first(segmentation: Segmentation) -> bool:
         return False
     extent = bounds(lungs)
     top, bottom = int(extent.first[0]), int(extent.last[0])
-    areas = lungs.sum(axis=(1, 2))
+    areas = lungs.sum(axis=(1, 2), dtype=np.int32)
     if areas[0] > _CUT * areas.max():
         return False  # what would be the bases is cut off: bowel gas may pass for a windpipe at the other end
     if _is_cut_at_one_side(lungs[areas > 0]):
         return False  # the field of view cuts one side off: where the middle is, is not known
     from_middle = np.abs(across(segmentation.body))
-    columns = lungs.sum(axis=1)
+    columns = lungs.sum(axis=1, dtype=np.int32)
 
     def spread(end: slice) -> float:
         return float((columns[end] * from_middle[end]).sum() / columns[end].sum())

@@ -85,7 +85,7 @@ def reach(segmentation: Segmentation) -> Extent:
     flank = bone[lower, rows]
     right_cage, left_cage = _beside(flank[..., ::-1], -from_middle[lower, ::-1]), _beside(flank, from_middle[lower])
 
-    filled = float(lungs.sum()) / (depth * height * width)
+    filled = int(np.count_nonzero(lungs)) / (depth * height * width)
     barely = filled < BARELY_FILLED
     consolidated = filled < FILLED or base_gap > BASE_HEALTHY
     short = 0.0 if barely else SHORT if consolidated else SHORT_FOR_SURE

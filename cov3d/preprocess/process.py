@@ -1,0 +1,29 @@
+"""How a process is set up that preprocesses one scan after another."""
+
+import ctypes
+from contextlib import suppress
+
+from threadpoolctl import threadpool_limits
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+"""Parameters of glibc's `mallopt`."""
+
+_KEPT = 512 * 1024**2
+_OWN_MAPPING = 32 * 1024**2
+"""Larger arrays, of which a scan needs a few, go back to the system at once, so that none is left behind as a gap."""
+
+
+def set_up() -> threadpool_limits:
+    """Keep the maths of this process to one thread, and what it frees for its next scan.
+
+    The C library gives freed memory back to the system, which hands it out again page by page, each cleared first: a
+    fifteenth of the time of a scan of 60 slices. The peak is the same. Where the library is not glibc nothing changes.
+
+    Returns:
+        The limit on threads, which may be lifted by `unregister`; memory is kept from then on.
+    """
+    with suppress(OSError, AttributeError):  # macOS, musl
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_TRIM_THRESHOLD, _KEPT)
+        mallopt(_MMAP_THRESHOLD, _OWN_MAPPING)
+    return threadpool_limits(1)
