@@ -4,6 +4,8 @@ fastai's loop is kept. What differs is said where it does: where it begins when 
 when the optimiser takes a step, and that a step does not make the GPU wait for the host.
 """
 
+import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -181,11 +183,24 @@ def compiler_explained() -> Iterator[None]:
 
 @contextmanager
 def chosen_algorithms(deterministic: bool) -> Iterator[None]:
-    """cuDNN's algorithms: those that give the same result every time, or the fastest; as before afterwards."""
+    """Algorithms that give the same result every time, or the fastest; as before afterwards.
+
+    Where torch has none that does, it takes the one that it has.
+    """
     cudnn = torch.backends.cudnn
-    before = cudnn.deterministic, cudnn.benchmark
+    memory: Any = torch.utils.deterministic
+    before = cudnn.deterministic, cudnn.benchmark, torch.are_deterministic_algorithms_enabled()
+    filling = memory.fill_uninitialized_memory
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS asks for, before it is first used
     cudnn.deterministic, cudnn.benchmark = deterministic, not deterministic
+    memory.fill_uninitialized_memory = False  # finds mistakes in kernels, and costs time
+    torch.use_deterministic_algorithms(deterministic, warn_only=True)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*does not have a deterministic implementation")
+            yield
     finally:
-        cudnn.deterministic, cudnn.benchmark = before
+        cudnn.deterministic, cudnn.benchmark, enabled = before
+        torch.use_deterministic_algorithms(enabled)
+        memory.fill_uninitialized_memory = filling
