@@ -141,6 +141,9 @@ def train(
     check_start(chosen.experiment, kwargs.get("from_checkpoint"))
     data: Path = kwargs["data"]
     folder = output_dir or data / "runs" / run_name(chosen, kwargs.get("from_checkpoint"))
+    if resume and learner.is_done_for_good(folder):
+        say(f"the run in {folder} is finished")
+        return None
     target, world, compute = self.compute_options(**kwargs)
     amp_mode(chosen.precision, target)
     trackers = self.trackers(folder, chosen, **kwargs) if world.is_first else []

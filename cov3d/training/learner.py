@@ -117,6 +117,8 @@ def train(
         state = resume.load(folder) if continues else None
         if state is not None:
             resume.check_identity(state, identity, folder)
+        elif continues and is_done_for_good(folder):
+            raise OutputError(f"the run in {folder} is finished, and its {resume.FILE_NAME} is gone: nothing to resume")
         elif world.is_first:
             _begin(folder, description, overwrite=overwrite or continues)
     console = (console if world.is_first else None) or Console(quiet=True)
@@ -148,6 +150,11 @@ def train(
         _summarise(folder, journal)
     done_before = 0 if state is None else state.epoch
     return Run(folder, model.eval(), journal.best, pd.DataFrame(journal.rows), resumed_after=done_before)
+
+
+def is_done_for_good(folder: Path) -> bool:
+    """Whether a run in the folder is finished and its resume state was deleted since, to save space."""
+    return (folder / SUMMARY).exists() and not (folder / resume.FILE_NAME).exists()
 
 
 def _begin(folder: Path, description: dict[str, Any], *, overwrite: bool) -> None:

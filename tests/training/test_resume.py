@@ -20,6 +20,7 @@ from cov3d.preprocess.store import Store
 from cov3d.training import checkpoint, resume
 from cov3d.training.journal import Journal
 from cov3d.training.learner import Run
+from tests.conftest import Ended
 from tests.training.conftest import fill
 from tests.training.test_training import QUICK, run
 
@@ -85,6 +86,18 @@ def test_a_finished_run_is_resumed_to_itself_without_training(
     monkeypatch.setattr(Journal, "after_epoch", lambda self: pytest.fail("an epoch was trained"))
     again = run(labelled, unbroken, OPTIONS, continues=True)
     assert again.resumed_after == OPTIONS.epochs
+    assert contents(unbroken) == before
+
+
+def test_a_finished_run_whose_state_was_deleted_is_not_begun_anew(
+    labelled: Labelled, unbroken: Path, cov3d: Callable[..., Ended], tmp_path: Path
+) -> None:
+    (unbroken / "last.pt").unlink()
+    before = contents(unbroken)
+    with pytest.raises(OutputError, match="is finished"):
+        run(labelled, unbroken, OPTIONS, continues=True)
+    ended = cov3d("train", "--data", tmp_path, "--output-dir", unbroken, "--resume")
+    assert (ended.code, f"the run in {unbroken} is finished" in ended.out) == (0, True)
     assert contents(unbroken) == before
 
 
