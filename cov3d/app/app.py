@@ -9,9 +9,9 @@ from torchapp.citations import Citable
 from torchapp.cli import flag, main, method
 
 import cov3d
-from cov3d.app import compute, data, demonstration, experiments, infer, tracking, training, weights
+from cov3d.app import compute, data, demonstration, experiments, infer, tracking, training, tune, weights
 
-COMMANDS = ("phantom", "folds", "preprocess", "weights", "experiments", "train", "validate", "infer", "demo")
+COMMANDS = ("phantom", "folds", "preprocess", "weights", "experiments", "train", "tune", "validate", "infer", "demo")
 
 
 class Cov3d(TorchApp):
@@ -33,6 +33,7 @@ class Cov3d(TorchApp):
     weights = main(weights.weights)
     experiments = main(experiments.experiments)
     train = main("scan_table", "training_options", "starting_point", "compute_options", "trackers")(training.train)
+    tune = main("scan_table", "training_options", "starting_point", "compute_options")(tune.tune)
     validate = main("scan_table")(training.validate)
     infer = main(infer.infer)
     demo = main(demonstration.demo)
@@ -42,7 +43,7 @@ class Cov3d(TorchApp):
     setup = model = loss_function = setup_and_data = validation_dataloader = prediction_dataloader = None
     monitor = goal = checkpoint = checkpoint_callback = callbacks = extra_callbacks = profiler = project_name = None
     trainer = metrics = input_count = extra_hyperparameters = module_class = lightning_module = None
-    load_checkpoint = prediction_trainer = output_results = tune = None
+    load_checkpoint = prediction_trainer = output_results = None
     __call__ = None
 
     def __init__(self, **kwargs: Any) -> None:

@@ -201,25 +201,26 @@ def _refuse_both(resume: bool, overwrite: bool) -> None:
         raise Cov3dError("--resume and --overwrite contradict each other: give one of them")
 
 
+def differing(chosen: TrainingOptions) -> dict[str, Any]:
+    """The options that are not the experiment's, or not the defaults; fold and seed aside, and what `run_name` begins
+    with."""
+    plain = TrainingOptions.of_experiment(chosen.experiment, architecture=chosen.architecture)
+    apart = {"experiment", "architecture", "fold", "seed"} | ({"size"} if chosen.experiment is None else set())
+    found = {name: value for name, value in vars(chosen).items() if name not in apart and value != getattr(plain, name)}
+    if chosen.architecture != TrainingOptions.of_experiment(chosen.experiment).architecture and chosen.experiment:
+        return {"architecture": chosen.architecture, **found}
+    return found
+
+
 def run_name(chosen: TrainingOptions, from_checkpoint: Path | None = None) -> str:
     """A folder's name: experiment, or network and size; what differs from it or from the defaults; fold and seed."""
     from cov3d.experiments import find
 
-    plain = TrainingOptions.of_experiment(chosen.experiment, architecture=chosen.architecture)
-    apart = {"experiment", "architecture", "fold", "seed"}
-    needs_checkpoint = False
     if chosen.experiment is None:
-        apart.add("size")
-        parts = [chosen.architecture.value, chosen.size.value]
+        needs_checkpoint, parts = False, [chosen.architecture.value, chosen.size.value]
     else:
-        row = find(chosen.experiment)
-        needs_checkpoint = row.stoic
-        parts = [f"experiment-{chosen.experiment}"]
-        if chosen.architecture != row.architecture:
-            parts.append(f"architecture-{chosen.architecture}")
-    for name, value in vars(chosen).items():
-        if name not in apart and value != getattr(plain, name):
-            parts.append(f"{name.replace('_', '-')}-{_brief(value)}")
+        needs_checkpoint, parts = find(chosen.experiment).stoic, [f"experiment-{chosen.experiment}"]
+    parts += [f"{name.replace('_', '-')}-{_brief(value)}" for name, value in differing(chosen).items()]
     if from_checkpoint is not None and not needs_checkpoint:
         parts.append("from-checkpoint")
     return "_".join([*parts, f"fold-{chosen.fold}", f"seed-{chosen.seed}"])

@@ -50,7 +50,7 @@ def test_commands_stand_in_the_order_of_the_work(cov3d: Command) -> None:
     text = cov3d("--help").out
     places = [text.index(f" {command} ") for command in COMMANDS]
     assert places == sorted(places)
-    for foreign in ("one-batch", "tune", "lightning", "predict "):
+    for foreign in ("one-batch", "lightning", "predict "):
         assert foreign not in text
 
 

@@ -96,6 +96,14 @@ ELSEWHERE: dict[str, dict[str, str]] = {
         ),
         "experiment": "tests/app/test_experiments.py",
     },
+    "tune": dict.fromkeys(
+        (
+            *("trials", "objective", "search", "prune", "store", "output_dir", "overwrite"),
+            *("data", "table", "experiment", "pretrained", "reflect", "weights", "weights_dir", "from_checkpoint"),
+            *("device", "workers", "compile", "channels_last", "gradient_checkpointing", "deterministic"),
+        ),
+        "tests/app/test_tune.py",
+    ),
     "weights": dict.fromkeys(("architecture", "every", "weights_dir"), "tests/app/test_weights.py"),
     "validate": dict.fromkeys(
         ("checkpoint", "data", "table", "store", "fold", "output_dir", "overwrite", "device", "workers"),
@@ -117,7 +125,7 @@ ELSEWHERE: dict[str, dict[str, str]] = {
 @pytest.mark.parametrize("command", COMMANDS)
 def test_no_option_is_left_out(command: str) -> None:
     declared = set(inspect.signature(getattr(Cov3d(), command)).parameters)
-    tried = set(ELSEWHERE[command]) | (set(HYPER_PARAMETERS) if command == "train" else set())
+    tried = set(ELSEWHERE[command]) | (set(HYPER_PARAMETERS) if command in ("train", "tune") else set())
     assert declared == tried
     here = Path(__file__).parent
     written = "".join(file.read_text() for file in (here / "test_options.py", here / "test_cli.py"))
@@ -351,5 +359,7 @@ def test_a_runs_default_name_says_what_differs_from_the_paper() -> None:
     assert run_name(TrainingOptions(size=Size.SMALL, fold=3, seed=2, emd_weight=0.5, reflect=False)) == (
         "resnet_small_emd-weight-0.5_reflect-False_fold-3_seed-2"
     )
+    assert run_name(TrainingOptions.of_experiment(1), Path("stoic")) == "experiment-1_fold-0_seed-1"
+    assert run_name(TrainingOptions.of_experiment(8), Path("x")) == "experiment-8_from-checkpoint_fold-0_seed-8"
     assert run_name(TrainingOptions(Architecture.SWIN, Size.SMALL)) == "swin_small_fold-0_seed-0"
     assert run_name(TrainingOptions(Architecture.MC3, dropout=0.5)) == "mc3_medium_dropout-0.5_fold-0_seed-0"

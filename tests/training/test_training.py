@@ -77,13 +77,14 @@ def test_the_run_folder_is_as_designed(labelled: tuple[Store, pd.DataFrame], tmp
 
 @pytest.mark.usefixtures("quick_network")
 def test_a_checkpoint_says_all_that_is_needed_to_use_it(labelled: tuple[Store, pd.DataFrame], tmp_path: Path) -> None:
-    run(labelled, tmp_path / "run", replace(QUICK, seed=4, dropout=0.3))
+    run(labelled, tmp_path / "run", replace(QUICK, seed=4, dropout=0.3, experiment=7))
     info = checkpoint.read_info(tmp_path / "run" / "presence.safetensors")
     assert (info.architecture, info.size, info.task, info.fold, info.seed) == ("resnet", "tiny", "presence", 0, 4)
     assert info.categories == ("non-covid", "mild", "moderate", "severe", "critical")
     assert info.model == {"dropout": 0.3}
     assert info.lung_share == pytest.approx((0.10, 0.15))
     assert info.temperature is None
+    assert info.experiment == 7
     assert info.options["gamma"] == 2.0
     trained_on = list(labelled[1].loc[labelled[1]["fold"] == 1, "scan"])
     assert seen_in_training(info, trained_on) == 6
