@@ -1,10 +1,11 @@
 """Writing files whole or not at all, and claiming the folders that they go to."""
 
+import fcntl
 import os
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from cov3d.errors import OutputError
@@ -49,6 +50,32 @@ def _make_folder(folder: Path, tries: int = 5) -> None:
                 raise
         else:
             return
+
+
+@contextmanager
+def held(folder: Path, what: str) -> Iterator[None]:
+    """Hold a folder for this process as long as the block runs; the end of a process, however it comes, lets it go.
+
+    Args:
+        folder: made if it is missing.
+        what: what works in it, for the error.
+
+    Raises:
+        OutputError: another process holds it, or it can't be written.
+    """
+    lock = folder / ".lock"
+    with ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            fcntl.flock(stack.enter_context(lock.open("w")), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OutputError(f"another {what} works in {folder}: wait for it, or give another --output-dir") from None
+        except OSError as error:
+            raise OutputError(f"{folder} can't be written: {error.strerror or error}") from error
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
 
 
 def remove_aside(folder: Path) -> None:

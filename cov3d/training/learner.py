@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 from hashlib import sha256
@@ -17,7 +18,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from cov3d.errors import OutputError
-from cov3d.files import claim_folder, remove_aside, write_text
+from cov3d.files import claim_folder, held, remove_aside, write_text
 from cov3d.labels import CATEGORIES
 from cov3d.models.memory import checkpoint_activations
 from cov3d.preprocess.pipeline import settings
@@ -113,41 +114,44 @@ def train(
     start.check(options.architecture, categories)
     description = _describe(options, fold, store, categories, start, compute, world)
     identity = _identity(description, fold, world)
-    with distributed.first_before_others(world):
-        state = resume.load(folder) if continues else None
-        if state is not None:
-            resume.check_identity(state, identity, folder)
-        elif continues and is_done_for_good(folder):
-            raise OutputError(f"the run in {folder} is finished, and its {resume.FILE_NAME} is gone: nothing to resume")
-        elif world.is_first:
-            _begin(folder, description, overwrite=overwrite or continues)
-    console = (console if world.is_first else None) or Console(quiet=True)
-    with chosen_algorithms(compute.deterministic), memory.explained(options, device), compiler_explained():
-        seed_everything(options.seed)
-        model = start.network(options.architecture, categories, _model_arguments(options))
-        if state is not None:
-            model.load_state_dict(state.model)
-        told = memory.line(model, options, device, checkpointing=compute.gradient_checkpointing)
-        console.print(told, highlight=False, soft_wrap=True)
-        learn, validation, losses = _learner(options, fold, store, model, device, compute, categories, world)
+    with held(folder, "run") if world.is_first else nullcontext():
+        with distributed.first_before_others(world):
+            state = resume.load(folder) if continues else None
+            if state is not None:
+                resume.check_identity(state, identity, folder)
+            elif continues and is_done_for_good(folder):
+                raise OutputError(
+                    f"the run in {folder} is finished, and its {resume.FILE_NAME} is gone: nothing to resume"
+                )
+            elif world.is_first:
+                _begin(folder, description, overwrite=overwrite or continues)
+        console = (console if world.is_first else None) or Console(quiet=True)
+        with chosen_algorithms(compute.deterministic), memory.explained(options, device), compiler_explained():
+            seed_everything(options.seed)
+            model = start.network(options.architecture, categories, _model_arguments(options))
+            if state is not None:
+                model.load_state_dict(state.model)
+            told = memory.line(model, options, device, checkpointing=compute.gradient_checkpointing)
+            console.print(told, highlight=False, soft_wrap=True)
+            learn, validation, losses = _learner(options, fold, store, model, device, compute, categories, world)
 
-        def save(file: Path, task: str, result: EpochResult) -> None:
-            checkpoint.save(file, model, _checkpoint_info(options, fold, description, task, result))
+            def save(file: Path, task: str, result: EpochResult) -> None:
+                checkpoint.save(file, model, _checkpoint_info(options, fold, description, task, result))
 
-        journal = Journal(
-            folder,
-            validation,
-            losses,
-            identity=identity,
-            versions=description["versions"],
-            save_checkpoint=save,
-            writes=world.is_first,
-        )
-        if state is not None:
-            _go_back(learn, journal, state, console)
-        _fit(learn, options, journal, validation, losses, console, trackers if world.is_first else ())
-    if world.is_first:
-        _summarise(folder, journal)
+            journal = Journal(
+                folder,
+                validation,
+                losses,
+                identity=identity,
+                versions=description["versions"],
+                save_checkpoint=save,
+                writes=world.is_first,
+            )
+            if state is not None:
+                _go_back(learn, journal, state, console)
+            _fit(learn, options, journal, validation, losses, console, trackers if world.is_first else ())
+        if world.is_first:
+            _summarise(folder, journal)
     done_before = 0 if state is None else state.epoch
     return Run(folder, model.eval(), journal.best, pd.DataFrame(journal.rows), resumed_after=done_before)
 

@@ -7,11 +7,10 @@ draws what an unbroken one would have: Optuna's sampler begins anew with each pr
 A trial that was interrupted is done again, from its last epoch.
 """
 
-import fcntl
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from math import ceil
 from pathlib import Path
@@ -26,7 +25,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
 from cov3d.errors import CheckpointError, Cov3dError, DeviceMemoryError, OutputError, TrainingDivergedError
-from cov3d.files import claim_folder, write_text
+from cov3d.files import claim_folder, held, write_text
 from cov3d.models.names import Architecture
 from cov3d.preprocess.sizes import Size
 from cov3d.training.learner import Run
@@ -263,15 +262,7 @@ def _of_optuna(found: FrozenTrial, tuning: Tuning) -> Trial:
 @contextmanager
 def _claimed(folder: Path, overwrite: bool) -> Iterator[None]:
     """Hold the folder for this process; `overwrite` empties it of an earlier search."""
-    with ExitStack() as held:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            lock = held.enter_context((folder / ".lock").open("w"))
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise OutputError(f"another cov3d tune works in {folder}: give another --output-dir") from None
-        except OSError as error:
-            raise OutputError(f"{folder} can't be written: {error.strerror or error}") from error
+    with held(folder, "search"):
         if overwrite:
             claim_folder(folder, (STUDY, TRIALS, TABLE, BEST), overwrite=True, what="a search")
         yield

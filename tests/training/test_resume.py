@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from cov3d.errors import CheckpointError, OutputError
+from cov3d.files import held
 from cov3d.preprocess.store import Store
 from cov3d.training import checkpoint, resume
 from cov3d.training.journal import Journal
@@ -98,6 +99,13 @@ def test_a_finished_run_whose_state_was_deleted_is_not_begun_anew(
         run(labelled, unbroken, OPTIONS, continues=True)
     ended = cov3d("train", "--data", tmp_path, "--output-dir", unbroken, "--resume")
     assert (ended.code, f"the run in {unbroken} is finished" in ended.out) == (0, True)
+    assert contents(unbroken) == before
+
+
+def test_a_folder_in_which_a_run_is_at_work_is_left_alone(labelled: Labelled, unbroken: Path) -> None:
+    before = contents(unbroken)
+    with held(unbroken, "run"), pytest.raises(OutputError, match="another run works in"):
+        run(labelled, unbroken, OPTIONS, continues=True)
     assert contents(unbroken) == before
 
 

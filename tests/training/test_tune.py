@@ -208,7 +208,7 @@ def test_two_searches_do_not_work_in_one_folder(tmp_path: Path) -> None:
         search(TUNING, faked([]), tmp_path, trials=1)
         raise AssertionError
 
-    with pytest.raises(OutputError, match="another cov3d tune works in"):
+    with pytest.raises(OutputError, match="another search works in"):
         search(TUNING, nested, tmp_path, trials=1)
 
 
