@@ -48,7 +48,7 @@ def lines(file: Path) -> list[str]:
 
 def test_commands_stand_in_the_order_of_the_work(cov3d: Command) -> None:
     text = cov3d("--help").out
-    places = [text.index(f" {command} ") for command in COMMANDS]
+    places = [text.index(f"│ {command} ") for command in COMMANDS]
     assert places == sorted(places)
     for foreign in ("one-batch", "lightning", "predict "):
         assert foreign not in text
