@@ -9,9 +9,14 @@ from torchapp.citations import Citable
 from torchapp.cli import flag, main, method
 
 import cov3d
-from cov3d.app import compute, data, demonstration, experiments, infer, tracking, training, tune, weights
+from cov3d.app import compute, crossval, data, demonstration, experiments, infer, tracking, training, tune, weights
 
-COMMANDS = ("phantom", "folds", "preprocess", "weights", "experiments", "train", "tune", "validate", "infer", "demo")
+COMMANDS = (
+    *("phantom", "folds", "preprocess", "weights", "experiments", "train", "tune", "crossval", "validate", "infer"),
+    "demo",
+)
+
+_TRAINING = ("scan_table", "training_options", "starting_point", "compute_options")
 
 
 class Cov3d(TorchApp):
@@ -32,8 +37,9 @@ class Cov3d(TorchApp):
     preprocess = main("scan_table")(data.preprocess)
     weights = main(weights.weights)
     experiments = main(experiments.experiments)
-    train = main("scan_table", "training_options", "starting_point", "compute_options", "trackers")(training.train)
-    tune = main("scan_table", "training_options", "starting_point", "compute_options")(tune.tune)
+    train = main(*_TRAINING, "trackers")(training.train)
+    tune = main(*_TRAINING)(tune.tune)
+    crossval = main(*_TRAINING, "trackers")(crossval.crossval)
     validate = main("scan_table")(training.validate)
     infer = main(infer.infer)
     demo = main(demonstration.demo)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Ended
+from tests.training.conftest import quick_network  # noqa: F401  a fixture
 
 Command = Callable[..., Ended]
 

@@ -96,6 +96,14 @@ ELSEWHERE: dict[str, dict[str, str]] = {
         ),
         "experiment": "tests/app/test_experiments.py",
     },
+    "crossval": dict.fromkeys(
+        (
+            *("store", "output_dir", "data", "table", "experiment", "pretrained", "reflect", "weights", "weights_dir"),
+            *("from_checkpoint", "tensorboard", "wandb", "wandb_offline", "wandb_project", "device", "workers"),
+            *("compile", "channels_last", "gradient_checkpointing", "deterministic"),
+        ),
+        "tests/app/test_crossval.py",
+    ),
     "tune": dict.fromkeys(
         (
             *("trials", "objective", "search", "prune", "store", "output_dir", "overwrite"),
@@ -125,7 +133,7 @@ ELSEWHERE: dict[str, dict[str, str]] = {
 @pytest.mark.parametrize("command", COMMANDS)
 def test_no_option_is_left_out(command: str) -> None:
     declared = set(inspect.signature(getattr(Cov3d(), command)).parameters)
-    tried = set(ELSEWHERE[command]) | (set(HYPER_PARAMETERS) if command in ("train", "tune") else set())
+    tried = set(ELSEWHERE[command]) | (set(HYPER_PARAMETERS) if command in ("train", "tune", "crossval") else set())
     assert declared == tried
     here = Path(__file__).parent
     written = "".join(file.read_text() for file in (here / "test_options.py", here / "test_cli.py"))

@@ -1,0 +1,99 @@
+"""`cov3d crossval`: every fold once, done ones skipped, interrupted ones gone on with, and the whole put together."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import f1_score
+
+from cov3d.training import learner
+from tests.conftest import Ended
+from tests.training.conftest import fill
+
+Command = Callable[..., Ended]
+NAME = "resnet_tiny_epochs-2_pretrained-False_fold-{}_seed-0"
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Fifteen scans in five folds; fold 4 has no graded scan."""
+    labels = ["non-covid", "mild", "severe"] * 4 + ["non-covid", "covid", "non-covid"]
+    _, table = fill(tmp_path / "preprocessed" / "tiny", labels, [fold for fold in range(5) for _ in range(3)])
+    table.to_csv(tmp_path / "scans.csv", index=False)
+    return tmp_path
+
+
+@pytest.fixture
+def crossval(cov3d: Command, data: Path) -> Command:
+    base = ["crossval", "--data", data, "--size", "tiny", "--no-pretrained", "--epochs", 2, "--device", "cpu"]
+    return lambda *words: cov3d(*base, *words)
+
+
+def forbid_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learner, "train", lambda *_, **__: pytest.fail("a fold was trained again"))
+
+
+@pytest.mark.usefixtures("quick_network")
+def test_every_labelled_scan_is_predicted_by_the_network_that_did_not_see_it(
+    crossval: Command, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = crossval()
+    assert ended.code == 0, ended.err
+    folder = data / "runs" / "crossval_resnet_tiny_epochs-2_pretrained-False_seed-0"
+    table, scans = pd.read_csv(folder / "out-of-fold-presence.csv"), pd.read_csv(data / "scans.csv")
+    together = table.merge(scans, on="scan", suffixes=("", "_of_table"), validate="one_to_one")
+    assert len(together) == len(scans)
+    assert (together["fold"] == together["fold_of_table"]).all()
+    assert (together["label"] == together["label_of_table"]).all()
+    # The networks' files say what they were trained on: never the fold that they predicted.
+    for fold in range(5):
+        saved = pd.read_csv(data / "runs" / NAME.format(fold) / "validation-presence.csv")
+        mine = table[table["fold"] == fold].drop(columns="fold").reset_index(drop=True)
+        pd.testing.assert_frame_equal(mine, saved)
+
+    wanted = f1_score(table["label"] != "non-covid", table["presence"] == "covid", average="macro")
+    assert f"{wanted:.3f}" in ended.out
+    folds = pd.read_csv(folder / "folds.csv")
+    presence = folds[folds["task"] == "presence"]
+    assert presence["macro_f1"].notna().all()
+    mean, deviation = np.mean(presence["macro_f1"]), np.std(presence["macro_f1"], ddof=1)
+    assert f"{mean:.3f} ± {deviation:.3f}" in ended.out
+    severity = folds[folds["task"] == "severity"]
+    assert severity["macro_f1"].isna().tolist() == [False] * 4 + [True]
+
+    before = {file: file.read_bytes() for file in (data / "runs").rglob("*") if file.is_file()}
+    forbid_training(monkeypatch)
+    assert crossval().code == 0
+    assert {file: file.read_bytes() for file in (data / "runs").rglob("*") if file.is_file()} == before
+
+
+@pytest.mark.usefixtures("quick_network")
+def test_a_fold_a_job_and_then_collected(crossval: Command, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for fold in (3, 1):
+        ended = crossval("--fold", fold)
+        assert (ended.code, "the same command without --fold" in ended.out) == (0, True)
+    assert "folds 0, 2, 4 are not finished" in ended.out
+    assert sorted(path.name for path in (data / "runs").iterdir()) == [NAME.format(1), NAME.format(3)]
+    trained: list[int] = []
+    original = learner.train
+
+    def noting(options: learner.TrainingOptions, *arguments: object, **how: object) -> learner.Run:
+        trained.append(options.fold)
+        return original(options, *arguments, **how)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(learner, "train", noting)
+    assert crossval().code == 0
+    assert trained == [0, 2, 4]
+
+
+@pytest.mark.usefixtures("quick_network")
+def test_runs_of_different_scan_tables_are_not_put_together(crossval: Command, data: Path) -> None:
+    assert crossval("--fold", 0).code == 0
+    table = pd.read_csv(data / "scans.csv")
+    table["fold"] = (table["fold"] + 1) % 5
+    table.to_csv(data / "scans.csv", index=False)
+    ended = crossval()
+    assert ended.code == 2
+    assert "is in two folds: the runs were made with different scan tables" in ended.err
