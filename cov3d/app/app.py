@@ -9,9 +9,9 @@ from torchapp.citations import Citable
 from torchapp.cli import flag, main, method
 
 import cov3d
-from cov3d.app import compute, data, demonstration, experiments, infer, tracking, training, weights
+from cov3d.app import compute, data, demonstration, experiments, infer, scores, tracking, training, weights
 
-COMMANDS = ("phantom", "folds", "preprocess", "weights", "experiments", "train", "validate", "infer", "demo")
+COMMANDS = ("phantom", "folds", "preprocess", "weights", "experiments", "train", "validate", "compare", "infer", "demo")
 
 
 class Cov3d(TorchApp):
@@ -33,7 +33,8 @@ class Cov3d(TorchApp):
     weights = main(weights.weights)
     experiments = main(experiments.experiments)
     train = main("scan_table", "training_options", "starting_point", "compute_options", "trackers")(training.train)
-    validate = main("scan_table")(training.validate)
+    validate = main("scan_table")(scores.validate)
+    compare = main(scores.compare)
     infer = main(infer.infer)
     demo = main(demonstration.demo)
 
