@@ -5,6 +5,7 @@ Cov3dError                     bad input or usage: the command line prints the s
 ├── DatasetError               a dataset's folders, scan table, severity files or overrides are not as they should be
 ├── StoreError                 the store of preprocessed volumes is missing, incomplete or of other settings
 ├── CheckpointError            a file is not a checkpoint of ours, or does not fit what is asked of it
+├── PredictionsError           a prediction table can't be read, or does not fit what it is compared with
 ├── WeightsError               pretrained weights can't be fetched or don't fit
 ├── ClusterError               the Dask cluster can't be reached, or its workers are not fit for the work
 ├── TrainingDivergedError      the loss is no longer a number
@@ -36,6 +37,10 @@ class StoreError(Cov3dError):
 
 class CheckpointError(Cov3dError):
     """A file is not a checkpoint of ours, or does not fit what is asked of it."""
+
+
+class PredictionsError(Cov3dError):
+    """A prediction table can't be read, or does not fit what it is compared with."""
 
 
 class WeightsError(Cov3dError):

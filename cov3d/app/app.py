@@ -9,11 +9,23 @@ from torchapp.citations import Citable
 from torchapp.cli import flag, main, method
 
 import cov3d
-from cov3d.app import compute, crossval, data, demonstration, experiments, infer, tracking, training, tune, weights
+from cov3d.app import (
+    compute,
+    crossval,
+    data,
+    demonstration,
+    experiments,
+    infer,
+    scores,
+    tracking,
+    training,
+    tune,
+    weights,
+)
 
 COMMANDS = (
-    *("phantom", "folds", "preprocess", "weights", "experiments", "train", "tune", "crossval", "validate", "infer"),
-    "demo",
+    *("phantom", "folds", "preprocess", "weights", "experiments", "train", "tune", "crossval", "validate"),
+    *("compare", "infer", "demo"),
 )
 
 _TRAINING = ("scan_table", "training_options", "starting_point", "compute_options")
@@ -40,7 +52,8 @@ class Cov3d(TorchApp):
     train = main(*_TRAINING, "trackers")(training.train)
     tune = main(*_TRAINING)(tune.tune)
     crossval = main(*_TRAINING, "trackers")(crossval.crossval)
-    validate = main("scan_table")(training.validate)
+    validate = main("scan_table")(scores.validate)
+    compare = main(scores.compare)
     infer = main(infer.infer)
     demo = main(demonstration.demo)
 

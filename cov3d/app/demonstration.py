@@ -109,7 +109,9 @@ def _close(directory: Path, run: Path, validated: Any, steps: list[str], seconds
     from cov3d.datasets import scan_table
     from cov3d.reports import figures
     from cov3d.reports.tables import number
+    from cov3d.training.summary import selection_of_run
 
+    selection = selection_of_run(run, "presence")
     scans = scan_table.load(directory / scan_table.FILE_NAME)
     pictures = {"fold figure": directory / "folds.png", "crop": directory / "crop.png"}
     figures.save(figures.folds(scans), pictures["fold figure"])
@@ -119,6 +121,10 @@ def _close(directory: Path, run: Path, validated: Any, steps: list[str], seconds
     table = Table(title="The demo in figures", title_justify="left", box=box.SIMPLE_HEAD, show_header=False)
     table.add_row("validation presence macro F1", f"[bold]{number(validated.presence.macro_f1)}")
     table.add_row("validation severity macro F1", number(validated.severity.macro_f1))
+    if selection is not None:
+        table.add_row("the epoch", str(selection))
+        for task, score in selection.last.items():
+            table.add_row(f"{task} macro F1 after the last epoch", number(score))
     table.add_row("scans validated", str(validated.presence.scans))
     table.add_row("time", f"{int(seconds // 60)} min {int(seconds % 60)} s")
     table.add_row("training curves", str(run / "curves.png"))

@@ -1,4 +1,4 @@
-"""Commands on networks and labelled scans: `train`, `validate`."""
+"""The command `train`."""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from torchapp import Param
 
 from cov3d.app import options
-from cov3d.app.console import RESEARCH_ONLY, out, say, say_warning, stoppable
+from cov3d.app.console import out, say, say_warning, stoppable
 from cov3d.app.data import store_folder
 from cov3d.labels import categories_of
 from cov3d.models.names import Architecture
@@ -185,12 +185,16 @@ def train(
         if task in run.best:
             best = run.best[task]
             score = number(best.scores[task].macro_f1)
-            say(f"best {task} macro F1 {score}, after epoch {best.epoch}: {folder / task}.safetensors")
+            last = number(run.last[task].macro_f1)
+            say(
+                f"best {task} macro F1 {score}, after epoch {best.epoch}, selected on this fold among "
+                f"{len(run.history)} ({last} after the last): {folder / task}.safetensors"
+            )
         else:
             say_warning(f"no scan of fold {chosen.fold} could be scored for {task}: no checkpoint was chosen for it")
     for tracker in trackers:
         say(tracker.where())
-    say("The best epoch was chosen on this fold, so its score flatters; the summary has the last epoch's beside it.")
+    say("What was selected on this fold flatters: the more so, the more epochs there were to choose from.")
     return run
 
 
@@ -228,69 +232,3 @@ def run_name(chosen: TrainingOptions, from_checkpoint: Path | None = None) -> st
 
 def _brief(value: Any) -> str:
     return "-".join(f"{step:g}" for step in value) if isinstance(value, tuple) else str(value)
-
-
-def validate(
-    self: Any,
-    checkpoint: Path = Param(..., help="A checkpoint that `cov3d train` wrote.", rich_help_panel=options.INPUT),
-    fold: int = Param(
-        None,
-        min=0,
-        max=4,
-        help="Fold to score.",
-        show_default="the one it was validated on",
-        rich_help_panel=options.INPUT,
-    ),
-    store: Path = options.store(),
-    output_dir: Path = Param(
-        None,
-        help="Folder of the results.",
-        show_default="<checkpoint>-fold-<fold>, beside the checkpoint",
-        rich_help_panel=options.OUTPUT,
-    ),
-    overwrite: bool = options.overwrite(),
-    device: str = options.device(),
-    workers: int = options.workers(),
-    **kwargs: Any,
-) -> Any:
-    """Score a checkpoint on a fold: macro F1s, F1 of each class, confusion matrices, prediction table."""
-    from cov3d.files import claim_folder
-    from cov3d.inference import validate as validation
-    from cov3d.inference.predict import load_members
-    from cov3d.preprocess.store import Store
-    from cov3d.reports import figures
-    from cov3d.reports.tables import confusion_table, score_table
-    from cov3d.training.checkpoint import seen_in_training
-    from cov3d.training.device import choose_device
-    from cov3d.training.loaders import choose_fold
-
-    target = choose_device(device)
-    (member,) = load_members([checkpoint], target)
-    info = member.info
-    chosen = info.fold if fold is None else fold
-    data: Path = kwargs["data"]
-    opened = Store.open(store_folder(data, store, info.size), info.size)
-    table = self.scan_table(**kwargs)
-    validation.check_labels(info, table["label"])
-    scans = choose_fold(table, chosen).validation
-    folder = output_dir or checkpoint.with_name(f"{checkpoint.stem}-fold-{chosen}")
-    claim_folder(folder, validation.RESULT_FILES, overwrite=overwrite, what="scores")
-    if seen := seen_in_training(info, scans["scan"]):
-        say_warning(f"the checkpoint was trained on {seen} of the {len(scans)} scans of fold {chosen}: scores flatter")
-    found = validation.validate(
-        member,
-        scans,
-        opened,
-        device=target,
-        workers=options.default_workers(workers, target.type),
-    )
-    validation.save_validated(found, folder)
-    scores = {"presence": found.presence, "severity": found.severity}
-    figures.save(figures.confusion(scores), folder / "confusion.png")
-    console = out()
-    console.print(score_table(scores, f"Fold {chosen}: {len(scans)} scans"))
-    for task, score in scores.items():
-        console.print(confusion_table(score, f"{task}, scans"))
-    say(f"results in {folder}")
-    say(RESEARCH_ONLY)
-    return found

@@ -1,6 +1,5 @@
 """A checkpoint on a labelled fold → its prediction table and scores."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +18,9 @@ from cov3d.training.metrics import TaskScore
 from cov3d.training.predictions import prediction_table, save_predictions, score_table
 
 RESULT_FILES = (
-    *("predictions.csv", "scores.json", "confusion.png"),
+    *("predictions.csv", "scores.json", "scores.csv", "centres.csv"),
     *("confusion-presence.csv", "confusion-severity.csv"),
+    *("confusion.png", "curves.png", "reliability.png"),
 )
 
 
@@ -70,15 +70,13 @@ def check_labels(info: CheckpointInfo, labels: Iterable[str]) -> None:
 
 
 def save_validated(validated: Validated, folder: Path) -> None:
-    """Write `predictions.csv`, `scores.json` and a confusion matrix a task (`confusion-<task>.csv`).
+    """Write `predictions.csv` and a confusion matrix a task (`confusion-<task>.csv`).
 
     Raises:
         OutputError: the folder can't be written.
     """
     save_predictions(validated.table, folder / "predictions.csv")
     scores = {"presence": validated.presence, "severity": validated.severity}
-    as_dict = {task: score.as_dict() for task, score in scores.items()}
-    write_text(folder / "scores.json", json.dumps(as_dict, indent=2) + "\n")
     for task, score in scores.items():
         counts = pd.DataFrame(score.confusion, index=pd.Index(score.classes, name="true"), columns=score.classes)
         write_text(folder / f"confusion-{task}.csv", counts.to_csv(lineterminator="\n"))

@@ -1,13 +1,21 @@
 """Scores and counts → tables for the terminal."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 from rich import box
+from rich.markup import escape
 from rich.table import Table
 
 from cov3d.labels import ALL_LABELS
+from cov3d.reports.comparison import Comparison
+from cov3d.reports.intervals import Interval, Method
+from cov3d.reports.measures import MACRO_F1
+from cov3d.reports.scores import TaskEvaluation
 from cov3d.training.metrics import TaskScore
+from cov3d.training.summary import Selection
+
+POSTERIOR_NOTE = "* the bootstrap (BCa) has no answer here: from the posterior of the calls, see the README"
 
 
 def number(value: float | None) -> str:
@@ -29,6 +37,91 @@ def score_table(scores: Mapping[str, TaskScore], title: str) -> Table:
             table.add_row("", name, f1, str(int(score.confusion[index].sum())))
         table.add_section()
     return table
+
+
+def interval(found: Interval | None) -> str:
+    """An interval as it is printed, with a star where BCa has none."""
+    if found is None:
+        return "–"
+    return f"{found.low:.3f} to {found.high:.3f}{'*' if found.method == Method.POSTERIOR else ' '}"
+
+
+def evaluation_table(
+    evaluation: TaskEvaluation, title: str, selection: Selection | None = None, task: str = ""
+) -> Table:
+    """Every score of a task with its interval; where the epoch was chosen on the fold, the last epoch's beside it.
+
+    Args:
+        evaluation: of the task.
+        title: over the table.
+        selection: how the epoch was chosen, if on the scans that are scored.
+        task: the task's name in `selection`.
+    """
+    caption = [*evaluation.notes]
+    if any(score.interval and score.interval.method == Method.POSTERIOR for score in evaluation.scores):
+        caption.append(POSTERIOR_NOTE)
+    table = _table(title if selection is None else f"{title}; {selection}", caption)
+    for column in ("score", "class"):
+        table.add_column(column)
+    for column in ("value", "95 % interval", "scans"):
+        table.add_column(column, justify="right")
+    for score in evaluation.scores:
+        bold = "[bold]" if score.name == MACRO_F1 else ""
+        values = (score.name, score.of_class, number(score.value), interval(score.interval), str(score.scans))
+        table.add_row(*(f"{bold}{value}" for value in values))
+        if bold and selection is not None:
+            last = number(selection.last.get(task))
+            table.add_row("  of the last epoch", "", last, "", str(score.scans))
+    return table
+
+
+def comparison_table(found: Comparison, title: str) -> Table:
+    """The F1s of two models A and B, their difference, its interval and its p-value."""
+    posterior = any(row.interval and row.interval.method == Method.POSTERIOR for row in found.rows)
+    notes = [
+        f"{letter}: {selection}; of the last epoch {number(selection.last.get(selection.task))}"
+        for letter, selection in zip("AB", found.selections, strict=True)
+        if selection
+    ]
+    table = _table(title, [*notes, POSTERIOR_NOTE] if posterior else notes)
+    table.add_column("F1")
+    for column in ("A", "B", "A − B", "95 % interval", "p", "scans"):
+        table.add_column(column, justify="right")
+    for row in found.rows:
+        p = "" if row.p is None else "<0.001" if row.p < 0.001 else number(row.p)
+        table.add_row(
+            *(row.name, number(row.a), number(row.b), f"{row.difference:+.3f}", interval(row.interval), p),
+            str(row.scans),
+        )
+    return table
+
+
+def centre_table(found: Mapping[str, Mapping[str, TaskEvaluation]]) -> Table:
+    """Macro F1 of each centre's scans."""
+    notes = {
+        f"{centre}, {task}: {note}" for centre, tasks in found.items() for task, e in tasks.items() for note in e.notes
+    }
+    table = _table("Macro F1 by source", sorted(notes))
+    for column in ("source", "task"):
+        table.add_column(column)
+    for column in ("macro F1", "95 % interval", "scans"):
+        table.add_column(column, justify="right")
+    for centre, tasks in found.items():
+        for task, evaluation in tasks.items():
+            macro = evaluation.score(MACRO_F1)
+            values = (None, None) if macro is None else (macro.value, macro.interval)
+            table.add_row(centre, task, number(values[0]), interval(values[1]), str(evaluation.result.scans))
+    return table
+
+
+def _table(title: str, notes: Sequence[str]) -> Table:
+    return Table(
+        title=escape(title),
+        title_justify="left",
+        caption=escape("\n".join(notes)) or None,
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+    )
 
 
 def confusion_table(score: TaskScore, title: str) -> Table:

@@ -76,10 +76,12 @@ def reflected_probabilities(
         model: gives logits.
         volumes: what the model takes.
         logits: those of `volumes`, where they are known already.
-        temperature: what logits are divided by, 1 unless one was fitted.
+        temperature: of the mean, 1 unless one was fitted: each probability to the power of 1 / temperature, and all
+            divided by their sum. Fitted on a table of such means (`fit_temperature`), it does to them what it did
+            there; dividing both logits by it would not.
     """
     if logits is None:
         logits = model(volumes)
     mirrored = model(reflect(volumes))
-    both = torch.stack([logits, mirrored]).float() / temperature
-    return both.softmax(dim=2).mean(dim=0)
+    mean = torch.stack([logits, mirrored]).float().softmax(dim=2).mean(dim=0)
+    return mean if temperature == 1.0 else (mean.log() / temperature).softmax(dim=1)

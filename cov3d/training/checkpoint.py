@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ class CheckpointInfo:
         trained_on: fingerprints of the scans trained on, see `fingerprint`.
         lung_share: least and greatest share of lung in the body over the scans trained on; None if unknown.
         experiment: number of the paper's experiment, if it is one.
-        temperature: divisor of the logits, once one is fitted.
+        temperature: of its probabilities, once one is fitted; see `fit_temperature`.
         started_from: `kind` of weights that training started from (random, kinetics or checkpoint), and where they
             were in a file, its name `file` and its `sha256`; empty if unknown.
         options: every hyper-parameter of the run.
@@ -78,6 +79,21 @@ def save(file: Path, model: nn.Module, info: CheckpointInfo) -> None:
     content = serialise(weights, metadata={_KEY: text})
     with replacing(file) as aside:
         aside.write_bytes(content)
+
+
+def write_temperature(file: Path, temperature: float) -> None:
+    """Write a temperature into a checkpoint, in place of one that is there; the weights stay as they are.
+
+    The file is replaced whole or not at all.
+
+    Raises:
+        CheckpointError: the file is missing or not a checkpoint of ours, or the temperature is none.
+        OutputError: the file can't be written.
+    """
+    if not (math.isfinite(temperature) and temperature > 0):
+        raise CheckpointError(f"a temperature is a positive number, not {temperature!r}: {file} stays as it is")
+    model, info = load(file)
+    save(file, model, replace(info, temperature=float(temperature)))
 
 
 def read_info(file: Path) -> CheckpointInfo:

@@ -31,14 +31,15 @@ from cov3d.training.fit import ScanLearner, chosen_algorithms, compiler_explaine
 from cov3d.training.journal import HISTORY, Journal
 from cov3d.training.loaders import EpochShuffle, Fold, ScanDataset, check_preprocessed, scan_loader
 from cov3d.training.loss import FocalEMDLoss
+from cov3d.training.metrics import TaskScore
 from cov3d.training.options import Compute, TrainingOptions
 from cov3d.training.progress import EpochProgress
 from cov3d.training.start import RANDOM, Start
+from cov3d.training.summary import SUMMARY, write_summary
 from cov3d.training.tracking.tracker import Tracker, closing
 from cov3d.training.tracking.values import TENSORBOARD_FOLDER, WANDB_FOLDER
 
 DEFAULT_COMPUTE = Compute()
-SUMMARY = "summary.json"
 RUN_FILES = (
     *("config.json", HISTORY, SUMMARY, "curves.png", resume.FILE_NAME),
     *(f"{task}.safetensors" for task in TASKS),
@@ -55,6 +56,7 @@ class Run:
         folder: where it was written.
         model: the network after the last epoch.
         best: the best epoch's result, by task; a task that could not be scored is absent.
+        last: the last epoch's scores, by task.
         history: a row an epoch.
         resumed_after: epochs that were done before, by a run that was interrupted.
     """
@@ -62,6 +64,7 @@ class Run:
     folder: Path
     model: nn.Module
     best: dict[str, EpochResult]
+    last: dict[str, TaskScore]
     history: pd.DataFrame
     resumed_after: int = 0
 
@@ -150,10 +153,12 @@ def train(
             if state is not None:
                 _go_back(learn, journal, state, console)
             _fit(learn, options, journal, validation, losses, console, trackers if world.is_first else ())
+        last = None if validation.result is None else validation.result.scores
         if world.is_first:
-            _summarise(folder, journal)
+            best = {task: (result.epoch, result.scores[task]) for task, result in journal.best.items()}
+            write_summary(folder, len(journal.rows), {task: best.get(task) for task in TASKS}, last)
     done_before = 0 if state is None else state.epoch
-    return Run(folder, model.eval(), journal.best, pd.DataFrame(journal.rows), resumed_after=done_before)
+    return Run(folder, model.eval(), journal.best, last or {}, pd.DataFrame(journal.rows), resumed_after=done_before)
 
 
 def is_done_for_good(folder: Path) -> bool:
@@ -346,16 +351,3 @@ def _checkpoint_info(
 def _model_arguments(options: TrainingOptions) -> dict[str, Any]:
     """The arguments of the network beside its outputs."""
     return {} if options.dropout is None else {"dropout": options.dropout}
-
-
-def _summarise(folder: Path, journal: Journal) -> None:
-    last = journal.validation.result
-    summary: dict[str, Any] = {"epochs": len(journal.rows), "tasks": {}}
-    for task in TASKS:
-        chosen = journal.best.get(task)
-        summary["tasks"][task] = {
-            "best_epoch": None if chosen is None else chosen.epoch,
-            "best": None if chosen is None else chosen.scores[task].as_dict(),
-            "last": None if last is None else last.scores[task].as_dict(),
-        }
-    write_text(folder / SUMMARY, json.dumps(summary, indent=2) + "\n")

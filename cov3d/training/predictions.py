@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from cov3d.errors import PredictionsError
 from cov3d.files import write_text
-from cov3d.labels import label_index
+from cov3d.labels import CATEGORIES, STOIC_CATEGORIES, UNKNOWN_SEVERITY, label_index
 from cov3d.training.metrics import (
     PRESENCE,
     TaskScore,
@@ -72,3 +73,61 @@ def save_predictions(table: pd.DataFrame, file: Path) -> None:
         OutputError: the file can't be written.
     """
     write_text(file, table.to_csv(index=False, lineterminator="\n", float_format="%.9g"))
+
+
+def load_predictions(file: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Read a prediction table and find its categories; `label` is a column only where the file has it.
+
+    Raises:
+        PredictionsError: the file is missing or no prediction table; the sentence names the first line that is wrong.
+    """
+    try:
+        table = pd.read_csv(file, dtype=dict.fromkeys(_WORDS, str), keep_default_na=False)
+    except FileNotFoundError:
+        raise PredictionsError(f"there is no prediction table at {file}") from None
+    except (OSError, ValueError) as error:
+        raise PredictionsError(f"{file} can't be read as a table: {error}") from error
+    for categories in (CATEGORIES, STOIC_CATEGORIES):
+        columns = ["scan", *probability_columns(categories), "presence", "severity"]
+        if set(table.columns) - {"label"} == set(columns):
+            _check(table, categories, file)
+            return table, categories
+    raise PredictionsError(
+        f"{file} is no prediction table: its columns are {', '.join(map(str, table.columns))}, not scan, "
+        "a probability of each category (p_non_covid, …), presence, severity and perhaps label"
+    )
+
+
+_WORDS = ("scan", "presence", "severity", "label")
+
+
+def _check(table: pd.DataFrame, categories: Sequence[str], file: Path) -> None:
+    if table.empty:
+        raise PredictionsError(f"{file} has no scan in it")
+    repeated = table.loc[table["scan"].duplicated(), "scan"]
+    if len(repeated):
+        raise PredictionsError(f"{file} names the scan {repeated.iloc[0]} more than once")
+    allowed = {
+        "presence": PRESENCE,
+        "severity": categories[1:],
+        "label": (*categories, UNKNOWN_SEVERITY, ""),
+    }
+    for column, values in allowed.items():
+        if column not in table or (known := table[column].isin(values)).all():
+            continue
+        line = int(known.argmin())
+        raise PredictionsError(
+            f"{file} line {line + 2}: {column} is {table[column].iloc[line]!r}, but must be one of "
+            f"{', '.join(value or 'empty' for value in values)}"
+        )
+    probabilities = table[probability_columns(categories)].apply(pd.to_numeric, errors="coerce").to_numpy()
+    with np.errstate(invalid="ignore"):
+        sound = (probabilities >= 0).all(axis=1) & (np.abs(probabilities.sum(axis=1) - 1) < _TOLERANCE)
+    if not sound.all():
+        line = int(sound.argmin())
+        scan = str(table["scan"].iloc[line])
+        raise PredictionsError(f"{file} line {line + 2}: the probabilities of {scan} don't add up to 1")
+
+
+_TOLERANCE = 1e-3
+"""How far from 1 the probabilities of a scan may add up: tables may have been rounded by hand."""

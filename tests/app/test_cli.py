@@ -1,6 +1,7 @@
 """The command line as a person meets it: help, the whole way from scans to submission, and every refusal."""
 
 import inspect
+import json
 import re
 import shutil
 import subprocess
@@ -104,8 +105,26 @@ def test_validate_scores_the_checkpoint_as_training_did(cov3d: Command, data: Pa
     assert "Research use only" in ended.out
     folder = trained / "presence-fold-0"
     assert {path.name for path in folder.iterdir()} == {
-        *("predictions.csv", "scores.json", "confusion-presence.csv", "confusion-severity.csv", "confusion.png")
+        *("predictions.csv", "scores.json", "scores.csv", "confusion-presence.csv", "confusion-severity.csv"),
+        *("confusion.png", "curves.png", "reliability.png"),
     }
+    summary = json.loads((trained / "summary.json").read_text())
+    said = json.loads((folder / "scores.json").read_text())
+    assert said["presence"]["macro_f1"] == pytest.approx(summary["tasks"]["presence"]["best"]["macro_f1"])
+    assert said["presence"]["scores"][0]["low"] <= said["presence"]["macro_f1"]
+    assert said["selection"] == {
+        "selected": "selected on this fold",
+        "by": "presence macro F1",
+        "epoch": summary["tasks"]["presence"]["best_epoch"],
+        "epochs_to_choose_from": summary["epochs"],
+        "last_epoch_macro_f1": {
+            task: one["last"]["macro_f1"] for task, one in summary["tasks"].items() if one["last"]["scans"]
+        },
+    }
+    flat = re.sub(r"\s+", " ", ended.out)
+    assert flat.count(f"among {summary['epochs']}, selected on this fold by presence macro F1") == 2
+    assert re.search(rf"of the last epoch {summary['tasks']['presence']['last']['macro_f1']:.3f}", flat)
+    assert "presence: fewer than 10 scans of a class" in ended.err
     again, before = (pd.read_csv(file) for file in (folder / "predictions.csv", trained / "validation-presence.csv"))
     assert again["scan"].tolist() == before["scan"].tolist()
     assert again.filter(like="p_").to_numpy() == pytest.approx(before.filter(like="p_").to_numpy(), abs=1e-5)
@@ -121,6 +140,26 @@ def test_validate_on_a_fold_that_was_trained_on_warns(
     assert ended.code == 0, ended.err
     scored = len(pd.read_csv(tmp_path / "predictions.csv"))
     assert f"trained on {scored} of the {scored} scans of fold {fold}" in ended.err
+    assert "selected on this fold" not in ended.out
+    assert json.loads((tmp_path / "scores.json").read_text())["selection"] is None
+
+
+def test_validate_scores_each_source_and_takes_seed_and_specificity(
+    cov3d: Command, data: Path, trained: Path, tmp_path: Path
+) -> None:
+    scans = pd.read_csv(trained / "validation-presence.csv")["scan"]
+    sources = pd.DataFrame({"scan": scans, "source": [("north", "south")[n % 2] for n in range(len(scans))]})
+    sources.to_csv(tmp_path / "sources.csv", index=False)
+    words = ["validate", "--data", data, "--checkpoint", trained / "presence.safetensors"]
+    words += ["--sources", tmp_path / "sources.csv", "--seed", 3, "--specificity", 0.5]
+    ended = cov3d(*words, "--output-dir", tmp_path / "out")
+    assert ended.code == 0, ended.err
+    rows = pd.read_csv(tmp_path / "out" / "centres.csv")
+    assert set(rows["source"]) == {"north", "south"}
+    assert "Macro F1 by source" in ended.out
+    said = json.loads((tmp_path / "out" / "scores.json").read_text())
+    assert (said["seed"], said["specificity"]) == (3, 0.5)
+    assert "at a specificity of 0.5" in ended.out
 
 
 @pytest.mark.parametrize(("task", "folder"), [("presence", "task1"), ("severity", "task2"), ("both", "task1")])

@@ -113,9 +113,17 @@ ELSEWHERE: dict[str, dict[str, str]] = {
         "tests/app/test_tune.py",
     ),
     "weights": dict.fromkeys(("architecture", "every", "weights_dir"), "tests/app/test_weights.py"),
-    "validate": dict.fromkeys(
-        ("checkpoint", "data", "table", "store", "fold", "output_dir", "overwrite", "device", "workers"),
-        "test_what_validate_declares_reaches_the_scoring",
+    "validate": {
+        **dict.fromkeys(
+            ("checkpoint", "data", "table", "store", "fold", "output_dir", "overwrite", "device", "workers"),
+            "test_what_validate_declares_reaches_the_scoring",
+        ),
+        **dict.fromkeys(
+            ("sources", "specificity", "seed"), "test_validate_scores_each_source_and_takes_seed_and_specificity"
+        ),
+    },
+    "compare": dict.fromkeys(
+        ("run_a", "run_b", "task", "seed", "output_dir", "overwrite"), "tests/reports/test_comparison.py"
     ),
     "infer": dict.fromkeys(
         (

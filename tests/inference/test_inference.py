@@ -20,6 +20,7 @@ from cov3d.labels import CATEGORIES
 from cov3d.preprocess.pipeline import preprocess_scan, settings
 from cov3d.preprocess.sizes import Size
 from cov3d.training.checkpoint import CheckpointInfo
+from cov3d.training.temperature import scale
 from tests.conftest import sphere_chest, write_slices
 from tests.training.test_checkpoint import INFO
 
@@ -122,12 +123,10 @@ def test_scans_unlike_those_trained_on_are_doubtful(scans: dict[str, Path], tmp_
     assert not predict_scans(scans, [member(1, lung_share=(0.0, 1.0))], device=CPU).doubtful
 
 
-def test_a_fitted_temperature_divides_the_logits(scans: dict[str, Path]) -> None:
-    plain, cooler = Linear(1), Linear(1)
-    cooler.weight = nn.Parameter(plain.weight.detach() / 2.5)
-    one = predict_scans(scans, [Member(plain, replace(INFO, lung_share=None, temperature=2.5))], device=CPU)
-    other = predict_scans(scans, [Member(cooler, replace(INFO, lung_share=None))], device=CPU)
-    assert probabilities(one.table) == pytest.approx(probabilities(other.table), abs=1e-6)
+def test_a_fitted_temperature_scales_what_the_network_says(scans: dict[str, Path]) -> None:
+    plain = predict_scans(scans, [Member(Linear(1), replace(INFO, lung_share=None))], device=CPU)
+    fitted = predict_scans(scans, [Member(Linear(1), replace(INFO, lung_share=None, temperature=2.5))], device=CPU)
+    assert probabilities(fitted.table) == pytest.approx(scale(probabilities(plain.table), 2.5), abs=1e-6)
 
 
 def test_members_that_can_not_be_averaged_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

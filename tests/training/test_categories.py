@@ -15,7 +15,8 @@ from cov3d.inference.submission import write_submission
 from cov3d.inference.task import Task
 from cov3d.inference.validate import check_labels, save_validated, validate
 from cov3d.labels import CATEGORIES, STOIC_CATEGORIES
-from cov3d.reports import figures
+from cov3d.reports import figures, score_figures
+from cov3d.reports.scores import evaluate, save_scores
 from cov3d.reports.tables import confusion_table, fold_table, score_table
 from cov3d.training import checkpoint
 from cov3d.training.learner import train
@@ -48,7 +49,13 @@ def test_three_categories_are_trained_validated_and_drawn(tmp_path: Path) -> Non
     assert found.severity.classes == ("covid-not-severe", "covid-severe")
     assert (found.presence.scans, found.severity.scans) == (3, 2)
     save_validated(found, tmp_path)
+    evaluated = evaluate(found.table, STOIC_CATEGORIES, resamples=50)
+    save_scores(evaluated, tmp_path, {})
     assert list(json.loads((tmp_path / "scores.json").read_text())["severity"]["f1"]) == list(found.severity.classes)
+    assert evaluated["severity"].result.macro_f1 == found.severity.macro_f1
+    assert [axes.get_title().split(":")[0] for axes in score_figures.curves(evaluated).axes] == [
+        *["presence"] * 2, *["severity"] * 2
+    ]  # fmt: skip
     drawn = figures.confusion({"presence": found.presence, "severity": found.severity})
     assert [text.get_text() for text in drawn.axes[1].get_xticklabels()] == list(found.severity.classes)
     assert confusion_table(found.severity, "").row_count == 2

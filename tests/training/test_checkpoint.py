@@ -135,3 +135,43 @@ def test_a_folder_that_can_not_be_written_is_an_error(tmp_path: Path, model: tor
     (tmp_path / "file").write_text("x")
     with pytest.raises(OutputError, match="can't be written"):
         checkpoint.save(tmp_path / "file" / "c.safetensors", model, INFO)
+
+
+def test_a_temperature_is_written_and_the_weights_stay_byte_for_byte(saved: Path, tmp_path: Path) -> None:
+    file = tmp_path / "copy.safetensors"
+    file.write_bytes(saved.read_bytes())
+    for temperature in (1.25, 2.0):
+        checkpoint.write_temperature(file, temperature)
+        assert checkpoint.read_info(file) == replace(INFO, temperature=temperature)
+    before, after = saved.read_bytes(), file.read_bytes()
+    tensors = [content[8 + int.from_bytes(content[:8], "little") :] for content in (before, after)]
+    assert tensors[0] == tensors[1]
+    headers = [json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")]) for content in (before, after)]
+    for header in headers:
+        header.pop("__metadata__")
+    assert headers[0] == headers[1]
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan"), float("inf")])
+def test_what_is_no_temperature_is_refused_and_the_file_stays(saved: Path, temperature: float) -> None:
+    before = saved.read_bytes()
+    with pytest.raises(CheckpointError, match="a temperature is a positive number"):
+        checkpoint.write_temperature(saved, temperature)
+    assert saved.read_bytes() == before
+
+
+def test_a_temperature_that_cannot_be_written_leaves_the_file(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "copy.safetensors"
+    file.write_bytes(saved.read_bytes())
+
+    def full(self: Path, content: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OutputError, match="No space left on device"):
+        checkpoint.write_temperature(file, 2.0)
+    monkeypatch.undo()
+    assert file.read_bytes() == saved.read_bytes()
+    assert [path.name for path in tmp_path.iterdir()] == [file.name]

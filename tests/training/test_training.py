@@ -23,6 +23,7 @@ from cov3d.training.device import amp_mode, choose_device
 from cov3d.training.learner import RUN_FILES, Run, train
 from cov3d.training.loaders import EpochShuffle, choose_fold
 from cov3d.training.options import Compute, Precision, TrainingOptions
+from cov3d.training.summary import Selection, selection_of
 from tests.training.conftest import fill
 
 CPU = torch.device("cpu")
@@ -68,6 +69,17 @@ def test_the_run_folder_is_as_designed(labelled: tuple[Store, pd.DataFrame], tmp
     assert summary["tasks"]["presence"]["best"]["macro_f1"] == pytest.approx(history["presence_f1"].max())
     assert summary["tasks"]["presence"]["best_epoch"] == int(history["presence_f1"].to_numpy().argmax()) + 1
     assert summary["tasks"]["severity"]["last"]["macro_f1"] == pytest.approx(history["severity_f1"].iloc[-1])
+    for task in ("presence", "severity"):
+        said = summary["tasks"][task]
+        assert said["best_is"] == "selected on this fold, among 3 epochs, by its own macro F1: it flatters"
+        assert (said["epochs_to_choose_from"], said["last_epoch"]) == (3, 3)
+        info = checkpoint.read_info(tmp_path / "run" / f"{task}.safetensors")
+        chosen = selection_of(tmp_path / "run" / f"{task}.safetensors", info, 0)
+        assert chosen == Selection(task, info.epoch, 3, {one: found.last[one].macro_f1 for one in found.last})
+        assert found.last[task].macro_f1 == pytest.approx(history[f"{task}_f1"].iloc[-1])
+        assert selection_of(tmp_path / "run" / f"{task}.safetensors", info, 1) is None
+        elsewhere = selection_of(tmp_path / f"{task}.safetensors", info, 0)
+        assert str(elsewhere) == f"epoch {info.epoch}, selected on this fold by {task} macro F1"
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["options"]["learning_rate"] == 1e-4
     assert config["training_scans"] == 6

@@ -1,0 +1,155 @@
+"""Commands on labelled predictions: `validate` makes them and scores them, `compare` sets two side by side."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import typer
+from torchapp import Param
+
+from cov3d.app import options
+from cov3d.app.console import RESEARCH_ONLY, out, say, say_warning
+from cov3d.app.data import store_folder
+from cov3d.inference.task import Task
+
+
+def validate(
+    self: Any,
+    checkpoint: Path = Param(..., help="A checkpoint that `cov3d train` wrote.", rich_help_panel=options.INPUT),
+    fold: int = Param(
+        None,
+        min=0,
+        max=4,
+        help="Fold to score.",
+        show_default="the one it was validated on",
+        rich_help_panel=options.INPUT,
+    ),
+    store: Path = options.store(),
+    sources: Path = Param(
+        None,
+        help="A CSV file with the columns scan,source: scores of each source's scans too, hospital by hospital.",
+        rich_help_panel=options.INPUT,
+    ),
+    specificity: float = Param(
+        0.95,
+        min=0.0,
+        max=1.0,
+        help="Specificity at which the sensitivity is given.",
+        rich_help_panel=options.OUTPUT,
+    ),
+    seed: int = Param(0, min=0, help="Of the intervals' resamples.", rich_help_panel=options.OUTPUT),
+    output_dir: Path = Param(
+        None,
+        help="Folder of the results.",
+        show_default="<checkpoint>-fold-<fold>, beside the checkpoint",
+        rich_help_panel=options.OUTPUT,
+    ),
+    overwrite: bool = options.overwrite(),
+    device: str = options.device(),
+    workers: int = options.workers(),
+    **kwargs: Any,
+) -> Any:
+    """Score a checkpoint on a fold: F1, areas, calibration, with 95 % intervals; confusion matrices, pictures."""
+    from cov3d.files import claim_folder
+    from cov3d.inference import validate as validation
+    from cov3d.inference.predict import load_members
+    from cov3d.preprocess.store import Store
+    from cov3d.reports import centres, figures, score_figures, scores
+    from cov3d.reports.tables import centre_table, confusion_table, evaluation_table
+    from cov3d.training.checkpoint import seen_in_training
+    from cov3d.training.device import choose_device
+    from cov3d.training.loaders import choose_fold
+    from cov3d.training.summary import selection_of
+
+    target = choose_device(device)
+    (member,) = load_members([checkpoint], target)
+    info = member.info
+    chosen = info.fold if fold is None else fold
+    data: Path = kwargs["data"]
+    opened = Store.open(store_folder(data, store, info.size), info.size)
+    table = self.scan_table(**kwargs)
+    validation.check_labels(info, table["label"])
+    scans = choose_fold(table, chosen).validation
+    origin = centres.load_sources(sources) if sources else {}
+    if sources:
+        centres.check_sources(scans["scan"], origin)
+    folder = output_dir or checkpoint.with_name(f"{checkpoint.stem}-fold-{chosen}")
+    claim_folder(folder, validation.RESULT_FILES, overwrite=overwrite, what="scores")
+    if seen := seen_in_training(info, scans["scan"]):
+        say_warning(f"the checkpoint was trained on {seen} of the {len(scans)} scans of fold {chosen}: scores flatter")
+    found = validation.validate(
+        member,
+        scans,
+        opened,
+        device=target,
+        workers=options.default_workers(workers, target.type),
+    )
+    by_centre = centres.evaluate_centres(found.table, info.categories, origin, seed=seed) if origin else {}
+    evaluated = scores.evaluate(found.table, info.categories, seed=seed, specificity=specificity)
+    selection = selection_of(checkpoint, info, chosen)
+    said = selection and selection.as_dict()
+    validation.save_validated(found, folder)
+    scores.save_scores(evaluated, folder, {"fold": chosen, "selection": said, "seed": seed, "specificity": specificity})
+    results = {task: evaluation.result for task, evaluation in evaluated.items()}
+    figures.save(figures.confusion(results), folder / "confusion.png")
+    figures.save(score_figures.curves(evaluated), folder / "curves.png")
+    figures.save(score_figures.reliability(evaluated), folder / "reliability.png")
+    console = out()
+    for task, evaluation in evaluated.items():
+        console.print(evaluation_table(evaluation, f"{task}, fold {chosen}", selection, task))
+        console.print(confusion_table(evaluation.result, f"{task}, scans"))
+    if by_centre:
+        centres.save_centres(by_centre, folder / "centres.csv")
+        console.print(centre_table(by_centre))
+    _warn_of_small_classes({task: evaluation.calls.small for task, evaluation in evaluated.items()})
+    say(f"sensitivity: at a specificity of {specificity:g}, by the threshold that gives it on these very scans")
+    say(f"results in {folder}")
+    say(RESEARCH_ONLY)
+    return found
+
+
+def compare(
+    self: Any,
+    run_a: Path = typer.Argument(..., help="Folder of a run, or a prediction table (CSV) with labels."),
+    run_b: Path = typer.Argument(..., help="Another, of the same scans."),
+    task: Task = Param(Task.BOTH, help="What to compare.", rich_help_panel=options.INPUT),
+    seed: int = Param(0, min=0, help="Of resamples and permutations.", rich_help_panel=options.OUTPUT),
+    output_dir: Path = Param(
+        None,
+        help="Folder for comparison.json and comparison.csv.",
+        show_default="print only",
+        rich_help_panel=options.OUTPUT,
+    ),
+    overwrite: bool = options.overwrite(),
+) -> Any:
+    """Compare two models on the same scans: difference of macro F1, 95 % interval, p-value of a permutation test.
+
+    Of a run's folder, the predictions of its best epoch on its fold; of the folder that validate wrote, its own.
+    """
+    from cov3d.files import claim_folder
+    from cov3d.reports import comparison
+    from cov3d.reports.tables import comparison_table
+
+    tasks = [Task.PRESENCE, Task.SEVERITY] if task == Task.BOTH else [task]
+    found = {str(one): comparison.compare_runs(run_a, run_b, one, seed=seed) for one in tasks}
+    if output_dir is not None:
+        claim_folder(output_dir, comparison.RESULT_FILES, overwrite=overwrite, what="a comparison")
+    for name, result in found.items():
+        a, b = result.files
+        title = f"{name}: A = {a}, B = {b}; their calls differ on {result.differing} of {len(result.calls)} scans"
+        out().print(comparison_table(result, title))
+    _warn_of_small_classes({name: result.calls.small for name, result in found.items()})
+    say("p: paired permutation test, two-sided, of macro F1")
+    if output_dir is not None:
+        comparison.save(found, output_dir, seed)
+        say(f"results in {output_dir}")
+    say(RESEARCH_ONLY)
+    return found
+
+
+def _warn_of_small_classes(found: Mapping[str, Mapping[str, int]]) -> None:
+    """Warn of classes with fewer than ten scans, by task."""
+    for task, small in found.items():
+        if small:
+            counts = ", ".join(f"{count} {name}" for name, count in small.items())
+            say_warning(f"{task}: fewer than 10 scans of a class ({counts}): its score and its interval say little")

@@ -1,0 +1,85 @@
+"""Evaluations → pictures: receiver operating characteristic and precision over recall, and the reliability diagram."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from cov3d.labels import UNKNOWN_SEVERITY
+from cov3d.reports.figures import BLUE, GREEN, LABEL_COLOURS
+from cov3d.reports.intervals import proportion
+from cov3d.reports.measures import BINS
+from cov3d.reports.scores import Curve, Score, TaskEvaluation
+
+_STYLES = ("--", "-", "-.", ":")  # of the classes in their order; covid is the second of its task
+_NOTHING = "no scan could be scored"
+
+
+def curves(found: Mapping[str, TaskEvaluation]) -> Figure:
+    """Receiver operating characteristic (left) and precision over recall (right), a row a task, areas in the legend."""
+    figure = Figure(figsize=(9, 5.2 * len(found)), layout="constrained")
+    for row, (task, evaluation) in zip(figure.subplots(len(found), 2, squeeze=False), found.items(), strict=True):
+        roc, pr = row
+        styles = dict(zip(evaluation.calls.classes, _STYLES, strict=False))
+        _draw(roc, evaluation.roc, styles)
+        _draw(pr, evaluation.pr, styles)
+        roc.plot([0, 1], [0, 1], color="0.6", linewidth=1, zorder=0)
+        roc.set(title=f"{task}: ROC (grey: by chance)", xlabel="1 − specificity", ylabel="sensitivity")
+        pr.set(title=f"{task}: precision over recall", xlabel="recall (sensitivity)", ylabel="precision")
+    return figure
+
+
+def _draw(axes: Axes, found: Mapping[str, Curve], styles: Mapping[str, str]) -> None:
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    axes.grid(alpha=0.3)
+    if not found:
+        axes.text(0.5, 0.5, "fewer than two classes here", ha="center", va="center", bbox={"color": "white"})
+        return
+    for name, curve in found.items():
+        colour = BLUE if name == UNKNOWN_SEVERITY else LABEL_COLOURS[name]
+        label = f"{name}, area {_with_interval(curve.area)}"
+        axes.plot(curve.x, curve.y, styles[name], color=colour, linewidth=2, label=label)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), frameon=False)
+
+
+def _with_interval(score: Score) -> str:
+    if score.interval is None:
+        return f"{score.value:.3f}"
+    return f"{score.value:.3f} ({score.interval.low:.3f}–{score.interval.high:.3f})"
+
+
+def reliability(found: Mapping[str, TaskEvaluation]) -> Figure:
+    """Reliability diagrams: what came true over the probability given, and below it the scans in each bin.
+
+    A bar is the 95 % interval (Wilson) of the share that came true.
+    """
+    figure = Figure(figsize=(9, 5.6), layout="constrained")
+    grid = figure.subplots(2, len(found), squeeze=False, sharex=True, height_ratios=(3, 1))
+    for (upper, lower), (task, evaluation) in zip(grid.T, found.items(), strict=True):
+        if task == "presence":
+            given, share = "probability of COVID-19 given, 1 − p₀", "share positive"
+        else:
+            given, share = "probability given to the grade called", "share called right"
+        upper.plot([0, 1], [0, 1], color="0.6", linewidth=1, zorder=0)
+        upper.set(title=f"{task}: {_NOTHING}", ylabel=share, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+        lower.set(xlabel=given, ylabel="scans")
+        for axes in (upper, lower):
+            axes.grid(alpha=0.3)
+            axes.set_axisbelow(True)
+        lower.yaxis.set_major_locator(MaxNLocator(3, integer=True))
+        _bins(upper, lower, task, evaluation)
+    return figure
+
+
+def _bins(upper: Axes, lower: Axes, task: str, evaluation: TaskEvaluation) -> None:
+    bins, error = evaluation.reliability, evaluation.score("calibration error")
+    if bins is None or error is None:
+        return
+    ends = [proportion(share, count) for share, count in zip(bins.came_true, bins.scans, strict=True)]
+    bars = np.abs(np.array(ends).T - bins.came_true)
+    upper.errorbar(bins.probability, bins.came_true, bars, fmt="o-", color=BLUE, ecolor="0.4", capsize=3, markersize=6)
+    upper.set_title(f"{task}: calibration error {_with_interval(error)}", fontsize=11)
+    left = np.minimum(np.ceil(bins.probability * BINS) - 1, BINS - 1).clip(0) / BINS
+    lower.bar(left, bins.scans, width=1 / BINS, align="edge", color=GREEN, edgecolor="white")
