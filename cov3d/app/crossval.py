@@ -7,7 +7,8 @@ from typing import Any
 from torchapp import Param
 
 from cov3d.app import options
-from cov3d.app.console import out, say
+from cov3d.app.console import out, say, say_warning
+from cov3d.app.scores import warn_of_small_classes
 from cov3d.app.training import run_name
 from cov3d.training.options import TrainingOptions
 
@@ -23,6 +24,11 @@ def crossval(
         show_default="DATA/runs/crossval_<experiment or options, seed>",
         rich_help_panel=options.OUTPUT,
     ),
+    temperature: bool = Param(
+        True,
+        help="Fit a temperature on the out-of-fold predictions and write it into the runs' checkpoints.",
+        rich_help_panel=options.OUTPUT,
+    ),
     **kwargs: Any,
 ) -> Any:
     """Train a configuration on each of the five folds in turn, and put what the runs found together.
@@ -32,6 +38,8 @@ def crossval(
     """
     from cov3d.errors import Cov3dError
     from cov3d.reports import crossval as crossvalidation
+    from cov3d.reports import figures, score_figures
+    from cov3d.reports.tables import evaluation_table
     from cov3d.training import distributed
 
     chosen = self.training_options(**kwargs)
@@ -54,10 +62,35 @@ def crossval(
     found = crossvalidation.collect(runs)
     folder = output_dir or data / "runs" / f"crossval_{_without_fold(runs[0].name)}"
     crossvalidation.save(found, folder)
+    figures.save(figures.confusion({task: one.result for task, one in found.pooled.items()}), folder / "confusion.png")
+    figures.save(score_figures.curves(found.pooled), folder / "curves.png")
+    figures.save(score_figures.reliability(found.pooled), folder / "reliability.png")
     out().print(crossvalidation.fold_scores_table(found))
+    for task, evaluation in found.pooled.items():
+        out().print(evaluation_table(evaluation, f"{task}, out of fold, all folds pooled"))
+    warn_of_small_classes({task: evaluation.calls.small for task, evaluation in found.pooled.items()})
+    for task, calibration in found.calibration.items():
+        _say_temperature(task, calibration, runs, write=temperature)
     say("A score selected on a fold flatters: the epoch was chosen for it.")
     say(f"out-of-fold predictions and scores in {folder}")
     return found
+
+
+def _say_temperature(task: str, calibration: Any, runs: dict[int, Path], *, write: bool) -> None:
+    """Say what the temperature does, and write it into the checkpoints of the task."""
+    from cov3d.reports.tables import number
+    from cov3d.training.checkpoint import write_temperature
+
+    errors = f"calibration error {number(calibration.error_before)}, scaled {number(calibration.error_after)}"
+    value = f"temperature {calibration.temperature.value:.3g}"
+    say(f"{task}: {value}; {errors} (each fold by the temperature of the others)")
+    if calibration.temperature.at_bound:
+        say_warning(f"{task}: the temperature is at the end of its range: too few wrong calls to fit one; not written")
+        return
+    if write:
+        for folder in runs.values():
+            if (file := folder / f"{task}.safetensors").exists():
+                write_temperature(file, calibration.temperature.value)
 
 
 def run_folders(data: Path, chosen: TrainingOptions, from_checkpoint: Path | None) -> dict[int, Path]:

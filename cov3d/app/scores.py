@@ -101,7 +101,7 @@ def validate(
     if by_centre:
         centres.save_centres(by_centre, folder / "centres.csv")
         console.print(centre_table(by_centre))
-    _warn_of_small_classes({task: evaluation.calls.small for task, evaluation in evaluated.items()})
+    warn_of_small_classes({task: evaluation.calls.small for task, evaluation in evaluated.items()})
     say(f"sensitivity: at a specificity of {specificity:g}, by the threshold that gives it on these very scans")
     say(f"results in {folder}")
     say(RESEARCH_ONLY)
@@ -138,7 +138,7 @@ def compare(
         a, b = result.files
         title = f"{name}: A = {a}, B = {b}; their calls differ on {result.differing} of {len(result.calls)} scans"
         out().print(comparison_table(result, title))
-    _warn_of_small_classes({name: result.calls.small for name, result in found.items()})
+    warn_of_small_classes({name: result.calls.small for name, result in found.items()})
     say("p: paired permutation test, two-sided, of macro F1")
     if output_dir is not None:
         comparison.save(found, output_dir, seed)
@@ -147,7 +147,7 @@ def compare(
     return found
 
 
-def _warn_of_small_classes(found: Mapping[str, Mapping[str, int]]) -> None:
+def warn_of_small_classes(found: Mapping[str, Mapping[str, int]]) -> None:
     """Warn of classes with fewer than ten scans, by task."""
     for task, small in found.items():
         if small:

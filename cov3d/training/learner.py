@@ -187,7 +187,7 @@ def _go_back(learn: ScanLearner, journal: Journal, state: resume.ResumeState, co
     learn.opt.opt.load_state_dict(state.optimiser)
     learn.first_epoch = learn.dls.train.sampler.epoch = state.epoch
     journal.restore(state)
-    if journal.writes:
+    if journal.writes and not (journal.folder / SUMMARY).exists():  # the last of its files
         remove_aside(journal.folder)
         journal.write()
     console.print(f"going on after epoch {state.epoch}", highlight=False)

@@ -1,5 +1,6 @@
 """`cov3d crossval`: every fold once, done ones skipped, interrupted ones gone on with, and the whole put together."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from sklearn.metrics import f1_score
 
 from cov3d.training import learner
+from cov3d.training.checkpoint import read_info, seen_in_training
 from tests.conftest import Ended
 from tests.training.conftest import fill
 
@@ -45,13 +47,15 @@ def test_every_labelled_scan_is_predicted_by_the_network_that_did_not_see_it(
     table, scans = pd.read_csv(folder / "out-of-fold-presence.csv"), pd.read_csv(data / "scans.csv")
     together = table.merge(scans, on="scan", suffixes=("", "_of_table"), validate="one_to_one")
     assert len(together) == len(scans)
-    assert (together["fold"] == together["fold_of_table"]).all()
     assert (together["label"] == together["label_of_table"]).all()
-    # The networks' files say what they were trained on: never the fold that they predicted.
+    found = json.loads((folder / "scores.json").read_text())["calibration"]["presence"]
     for fold in range(5):
-        saved = pd.read_csv(data / "runs" / NAME.format(fold) / "validation-presence.csv")
-        mine = table[table["fold"] == fold].drop(columns="fold").reset_index(drop=True)
-        pd.testing.assert_frame_equal(mine, saved)
+        run = data / "runs" / NAME.format(fold)
+        mine = table[table["scan"].isin(scans.loc[scans["fold"] == fold, "scan"])].reset_index(drop=True)
+        pd.testing.assert_frame_equal(mine, pd.read_csv(run / "validation-presence.csv"))
+        info = read_info(run / "presence.safetensors")
+        assert seen_in_training(info, mine["scan"]) == 0
+        assert info.temperature == pytest.approx(found["temperature"])
 
     wanted = f1_score(table["label"] != "non-covid", table["presence"] == "covid", average="macro")
     assert f"{wanted:.3f}" in ended.out

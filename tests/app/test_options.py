@@ -99,8 +99,17 @@ ELSEWHERE: dict[str, dict[str, str]] = {
     "crossval": dict.fromkeys(
         (
             *("store", "output_dir", "data", "table", "experiment", "pretrained", "reflect", "weights", "weights_dir"),
-            *("from_checkpoint", "tensorboard", "wandb", "wandb_offline", "wandb_project", "device", "workers"),
-            *("compile", "channels_last", "gradient_checkpointing", "deterministic"),
+            *(
+                "temperature",
+                "from_checkpoint",
+                "tensorboard",
+                "wandb",
+                "wandb_offline",
+                "wandb_project",
+                "device",
+                "workers",
+            ),
+            *("device", "workers", "compile", "channels_last", "gradient_checkpointing", "deterministic"),
         ),
         "tests/app/test_crossval.py",
     ),
