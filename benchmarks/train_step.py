@@ -38,6 +38,7 @@ from itertools import product
 from pathlib import Path
 
 import torch
+import torch._dynamo
 from contenders import Bare, Contender, Job, Paper, Train, WithoutNetwork
 from measures import Peak, loader_seconds, make_job, matrix_rate, matrix_side, operations, phantoms, profiled
 from rich.console import Console
@@ -274,6 +275,7 @@ def main() -> None:
     options.steps = options.steps or (20 if on_gpu else 1)
     options.warm_up = options.warm_up or (5 if on_gpu else 1)
     options.workers = default_workers(options.workers, device.type)
+    torch._dynamo.config.cache_size_limit = 64  # so many networks may be compiled side by side
     if options.profile is not None:
         write_text(options.profile, "")
     rows: list[dict[str, str]] = []
