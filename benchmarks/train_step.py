@@ -19,9 +19,10 @@ two more rows say what it costs to look at the loss at every step.
 Times are medians over rounds, with the middle half of them in brackets; ratios are medians of the ratios within each
 round. Peak memory is what is in use at most, above what was before the network was made: tensors on a GPU, resident
 memory on a CPU (rougher). Share is the step's operations (convolutions and matrix products, forward and backward; what
-checkpointing computes again does not count) a second, over those of a large square matrix product in the same
-precision. A loop alone is what the host does for a step beside the network, here one layer on a corner of the batch: on
-a GPU it is hidden while the GPU is busy. The loader reads phantoms from a store that the system has in its cache.
+checkpointing computes again does not count) a second, over those of the best of many products of large square matrices
+in the same precision. A loop alone is what the host does for a step beside the network, here one layer on a corner of
+the batch: on a GPU it is hidden while the GPU is busy. The loader reads phantoms from a store that the system has in
+its cache.
 """
 
 import argparse
@@ -148,15 +149,16 @@ def compare(job: Job, ways: Sequence[tuple[Precision, Compute]], options: argpar
             found.append(warm(what, make, job, options.warm_up))
         except Cov3dError as error:
             failed.append({"what": what, "remark": str(error)})
+    rates = {one.contender.amp: 0.0 for one in found}
     for number in range(options.rounds):
         console.print(f"round {number + 1} of {options.rounds}", style="dim")
         for one in found:
             one.seconds.append(one.contender.take(options.steps) / options.steps)
+        rates = {amp: max(rate, matrix_rate(amp, job.device)) for amp, rate in rates.items()}
     if options.profile is not None and found:
         text = f"{job.options.architecture}, {job.options.size}, {found[0].contender.how}\n"
         with options.profile.open("a", encoding="utf-8") as stream:
             stream.write(text + profiled(found[0].contender, job.device) + "\n")
-    rates = {amp: matrix_rate(amp, job.device) for amp in {one.contender.amp for one in found}}
     rows = [_row(one, found, operations(job), rates) for one in found]
     rows += [
         {
