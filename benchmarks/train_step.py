@@ -137,6 +137,11 @@ def warm(what: str, make: Callable[[], Contender], job: Job, steps: int) -> Meas
 
 def compare(job: Job, ways: Sequence[tuple[Precision, Compute]], options: argparse.Namespace) -> list[dict[str, str]]:
     """The rows of one network at one size."""
+    named = {"network": job.options.architecture.value, "size": job.options.size.value}
+    flops = operations(job)
+    counted = {"what": "operations", "how": "of a step", "remark": f"{flops / 1e12:.3g} TFLOP"}
+    if options.loader_only:
+        return [named | row for row in (counted, _loader_row(job, [], options.workers))]
     console = Console(stderr=True)
     loss_copy = job.device.type == "cuda" if options.loss_copy is None else options.loss_copy
     found: list[Measured] = []
@@ -159,7 +164,7 @@ def compare(job: Job, ways: Sequence[tuple[Precision, Compute]], options: argpar
         text = f"{job.options.architecture}, {job.options.size}, {found[0].contender.how}\n"
         with options.profile.open("a", encoding="utf-8") as stream:
             stream.write(text + profiled(found[0].contender, job.device) + "\n")
-    rows = [_row(one, found, operations(job), rates) for one in found]
+    rows = [*(_row(one, found, flops, rates) for one in found), counted]
     rows += [
         {
             "what": f"matrix product, {matrix_side(job.device)} square",
@@ -168,7 +173,6 @@ def compare(job: Job, ways: Sequence[tuple[Precision, Compute]], options: argpar
         }
         for amp, rate in rates.items()
     ]
-    named = {"network": job.options.architecture.value, "size": job.options.size.value}
     return [named | row for row in [*rows, *failed, *loops(job), _loader_row(job, found, options.workers)]]
 
 
@@ -207,7 +211,7 @@ def _loader_row(job: Job, found: Sequence[Measured], workers: int) -> dict[str, 
     trained = [one.median for one in found if one.what == TRAIN]
     return {
         "what": "loader alone",
-        "how": f"{workers} workers" if workers else "no workers",
+        "how": f"{workers or 'no'} worker{'s' * (workers != 1)}",
         "ms a step": f"{1000 * seconds:.4g}",
         "remark": f"{min(trained) / seconds:.1f} times what the fastest train needs" if trained else "",
     }
@@ -258,6 +262,7 @@ def arguments() -> argparse.Namespace:
         parser.add_argument(f"--{name}", **several, choices=["yes", "no"], default=[default])
     parser.add_argument("--loss-copy", action=argparse.BooleanOptionalAction, help="what looking at the loss costs")
     parser.add_argument("--workers", type=int, help="of the loader (default: as cov3d train)")
+    parser.add_argument("--loader-only", action="store_true", help="no steps: what the loader can feed")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--steps", type=int, help="in a round (default: 20 on a GPU, 1 on a CPU)")
     parser.add_argument("--warm-up", type=int, help="steps before the first round (default: 5 on a GPU, 1 on a CPU)")

@@ -50,6 +50,7 @@ def test_every_way_to_take_a_step_has_its_row(
         ("train, fastai's recorder", "fp32, deterministic"),
         ("train, loss not watched", "fp32, deterministic"),
         ("train", "fp32"),
+        ("operations", "of a step"),
         ("matrix product, 1024 square", "fp32"),
         ("train, loop alone", "one layer"),
         ("bare PyTorch, loop alone", "one layer"),
