@@ -72,11 +72,9 @@ class Scored:
 
 
 def make_phantom(scan: tuple[str, int], stores: dict[str, Store], resolution: int) -> None:
-    """Make one scan and put it into both stores, unless it is there."""
+    """Make one scan and put it into both stores."""
     partition, number = scan
     name = f"{partition}/{number}"
-    if all(store.has(name) for store in stores.values()):
-        return
     voxels = make_scan(SEED, partition, number, resolution=resolution).voxels
     depth, height, width = voxels.shape
     volume = Volume(voxels=voxels, path=Path(name), slices_found=depth)
@@ -88,9 +86,14 @@ def make_phantom(scan: tuple[str, int], stores: dict[str, Store], resolution: in
 def make_stores(folder: Path, counts: dict[str, int], size: Size, resolution: int, jobs: int) -> dict[str, Store]:
     """Both stores, with all scans in them."""
     stores = {kind: Store.create(folder / f"{resolution}-{size}-{kind}", size) for kind in (CROP, WHOLE)}
-    scans = [(partition, number) for partition, count in counts.items() for number in range(count)]
+    scans = [
+        (partition, number)
+        for partition, count in counts.items()
+        for number in range(count)
+        if not all(store.has(f"{partition}/{number}") for store in stores.values())
+    ]
     work = partial(make_phantom, stores=stores, resolution=resolution)
-    if jobs == 1:
+    if jobs == 1 or not scans:
         for scan in track(scans, "phantoms", console=console):
             work(scan)
         return stores
