@@ -136,7 +136,7 @@ def train(
                 model.load_state_dict(state.model)
             told = memory.line(model, options, device, checkpointing=compute.gradient_checkpointing)
             console.print(told, highlight=False, soft_wrap=True)
-            learn, validation, losses = _learner(options, fold, store, model, device, compute, categories, world)
+            learn, validation, losses = assemble(options, fold, store, model, device, compute, categories, world)
 
             def save(file: Path, task: str, result: EpochResult) -> None:
                 checkpoint.save(file, model, _checkpoint_info(options, fold, description, task, result))
@@ -218,16 +218,20 @@ def _fit(
             raise callback.error
 
 
-def _learner(
+def assemble(
     options: TrainingOptions,
     fold: Fold,
     store: Store,
     model: nn.Module,
     device: torch.device,
     compute: Compute,
-    categories: Sequence[str],
-    world: World,
+    categories: Sequence[str] = CATEGORIES,
+    world: World = ALONE,
 ) -> tuple[ScanLearner, Validation, LossWatch]:
+    """The learner that a run fits, and the two of its callbacks that are asked afterwards.
+
+    The model is moved to the device and laid out in memory as the run has it.
+    """
     training_set = ScanDataset(fold.train, store, categories)
     validation_set = ScanDataset(fold.validation, store, categories)
     loader = partial(scan_loader, batch_size=options.batch_size, workers=compute.workers, device=device)
