@@ -1,5 +1,6 @@
 """Writing files whole or not at all, and claiming the folders that they go to."""
 
+import errno
 import fcntl
 import os
 import secrets
@@ -56,6 +57,9 @@ def _make_folder(folder: Path, tries: int = 5) -> None:
 def held(folder: Path, what: str) -> Iterator[None]:
     """Hold a folder for this process as long as the block runs; the end of a process, however it comes, lets it go.
 
+    The file `.lock` stays: were it removed, a process that waits at the old one and one that makes a new one would both
+    hold the folder.
+
     Args:
         folder: made if it is missing.
         what: what works in it, for the error.
@@ -71,11 +75,9 @@ def held(folder: Path, what: str) -> Iterator[None]:
         except BlockingIOError:
             raise OutputError(f"another {what} works in {folder}: wait for it, or give another --output-dir") from None
         except OSError as error:
-            raise OutputError(f"{folder} can't be written: {error.strerror or error}") from error
-        try:
-            yield
-        finally:
-            lock.unlink(missing_ok=True)
+            if error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):  # a file system without locks
+                raise OutputError(f"{folder} can't be written: {error.strerror or error}") from error
+        yield
 
 
 def remove_aside(folder: Path) -> None:

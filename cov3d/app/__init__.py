@@ -12,12 +12,12 @@ def main() -> None:
 
     from cov3d.app.app import Cov3d
     from cov3d.app.console import say_error, speaks
-    from cov3d.errors import Cov3dError, StoppedError
+    from cov3d.errors import Cov3dError, PeerLostError, StoppedError
 
     try:
         Cov3d.main()
-    except StoppedError as error:
-        if speaks():  # every process of a run is stopped at once
+    except (StoppedError, PeerLostError) as error:
+        if speaks():  # every process of a run is stopped at once, or by another
             say_error(str(error))
         sys.exit(error.exit_code)
     except Cov3dError as error:

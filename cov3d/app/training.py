@@ -134,6 +134,7 @@ def train(
     from cov3d.training.checkpoint import seen_in_training
     from cov3d.training.device import amp_mode
     from cov3d.training.distributed import first_before_others, joined
+    from cov3d.training.folder import is_done_for_good
     from cov3d.training.loaders import choose_fold
 
     _refuse_both(resume, overwrite)
@@ -141,7 +142,7 @@ def train(
     check_start(chosen.experiment, kwargs.get("from_checkpoint"))
     data: Path = kwargs["data"]
     folder = output_dir or data / "runs" / run_name(chosen, kwargs.get("from_checkpoint"))
-    if resume and learner.is_done_for_good(folder):
+    if resume and is_done_for_good(folder):
         say(f"the run in {folder} is finished")
         return None
     target, world, compute = self.compute_options(**kwargs)
@@ -150,12 +151,13 @@ def train(
     with stoppable(f"{folder} holds every epoch that was finished, and --resume goes on"), joined(world, target):
         with first_before_others(world):
             start = self.starting_point(chosen, **kwargs)  # before any data: what is missing is said at once
-        opened = Store.open(store_folder(data, store, chosen.size), chosen.size)
         with first_before_others(world):
+            opened = Store.open(store_folder(data, store, chosen.size), chosen.size)
             table = self.scan_table(**kwargs)
             categories = categories_of(table["label"])
             chosen = chosen.for_categories(categories)
             fold = choose_fold(table, chosen.fold)
+        _say_if_not_of_stoic(chosen, start)
         if start.info is not None and (seen := seen_in_training(start.info, fold.validation["scan"])):
             say_warning(
                 f"{start.file} was trained on {seen} of the {len(fold.validation)} scans of fold {chosen.fold}, which "
@@ -196,6 +198,18 @@ def train(
         say(tracker.where())
     say("What was selected on this fold flatters: the more so, the more epochs there were to choose from.")
     return run
+
+
+def _say_if_not_of_stoic(chosen: TrainingOptions, start: Any) -> None:
+    from cov3d.experiments import find
+    from cov3d.labels import STOIC_CATEGORIES
+
+    if chosen.experiment is None or not find(chosen.experiment).stoic or start.info is None:
+        return
+    if start.info.categories != STOIC_CATEGORIES:
+        say_warning(
+            f"experiment {chosen.experiment} starts from a network of STOIC's three categories; {start.file} is none"
+        )
 
 
 def _refuse_both(resume: bool, overwrite: bool) -> None:

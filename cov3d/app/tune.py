@@ -151,6 +151,8 @@ def _trainer(
     stores = {size: Store.open(store_folder(kwargs["data"], store, size), size) for size in sizes}
     table = self.scan_table(**kwargs)
     categories = categories_of(table["label"])
+    for name, start in starts.items():
+        start.check(Architecture(name), categories)
     fold = choose_fold(table, chosen.fold)
     for opened in stores.values():
         check_preprocessed([*fold.train["scan"], *fold.validation["scan"]], opened)

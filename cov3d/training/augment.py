@@ -49,11 +49,12 @@ def apply(volumes: Tensor, augmentation: Augmentation) -> Tensor:
 
     The result is not clipped: the equation is not, and clipping would undo the shift where it matters.
     """
-    shape = (-1, *[1] * (volumes.ndim - 1))
-    scale = augmentation.contrast.to(volumes.device, volumes.dtype).view(shape)
-    shift = augmentation.brightness.to(volumes.device, volumes.dtype).view(shape)
-    reflected = augmentation.reflect.to(volumes.device).view(shape)
-    volumes = torch.where(reflected, reflect(volumes), volumes)
+    drawn = torch.stack([augmentation.contrast, augmentation.brightness, augmentation.reflect.to(torch.float32)])
+    if volumes.is_cuda:
+        drawn = drawn.pin_memory()  # else the GPU waits for it
+    drawn = drawn.to(volumes.device, volumes.dtype, non_blocking=True)
+    scale, shift, reflected = drawn.view(3, -1, *[1] * (volumes.ndim - 1))
+    volumes = torch.where(reflected > 0, reflect(volumes), volumes)
     return scale * (volumes - 0.5) + 0.5 + shift
 
 

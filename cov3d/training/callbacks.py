@@ -45,7 +45,7 @@ class EpochResult:
 
 
 class Chance(Callback):
-    """Seeds every source of chance anew before each epoch, from seed, process and epoch.
+    """Seeds every source of chance anew before each epoch, from seed, process and epoch; the order of the scans too.
 
     So an epoch is the same whether the run came to it without a break or was resumed, and nothing of it need be
     saved.
@@ -59,6 +59,7 @@ class Chance(Callback):
         self.augmentation = torch.Generator()
 
     def before_train(self) -> None:
+        self.learn.dls.train.sampler.epoch = self.learn.epoch
         networks, augmentation = np.random.SeedSequence([self.seed, self.rank, self.learn.epoch]).generate_state(2)
         seed_everything(int(networks))
         self.augmentation.manual_seed(int(augmentation))
@@ -171,7 +172,7 @@ class Validation(Callback):
     network is taken out of its wrapper for several GPUs, which would make processes with fewer batches wait forever.
     """
 
-    order = 20  # after mixed precision gave float32 logits, while its autocast is still on
+    order = 20
     run_train = False
 
     def __init__(
@@ -198,11 +199,7 @@ class Validation(Callback):
 
     def after_pred(self) -> None:
         (volumes,) = self.learn.xb
-        mixed = torch.is_autocast_enabled(volumes.device.type)
-        # In float32, as inference is: a score must be the one that the checkpoint gives again.
-        with torch.autocast(volumes.device.type, enabled=False):
-            logits = None if mixed else self.learn.pred
-            self.batches.append(augment.reflected_probabilities(self.learn.model, volumes, logits))
+        self.batches.append(augment.reflected_probabilities(self.learn.model, volumes, self.learn.pred))
 
     def after_loss(self) -> None:
         self.lost = self.lost + self.learn.loss.detach().double() * len(self.learn.yb[0])

@@ -28,8 +28,14 @@ def choose_device(name: str, local_rank: int = 0) -> torch.device:
     if not torch.cuda.is_available():
         raise Cov3dError(f"--device {name}: torch finds no CUDA device here; use --device cpu")
     _, _, number = name.partition(":")
+    if local_rank and number:
+        raise Cov3dError(f"--device {name}: each process of torchrun has a GPU of its own; give --device cuda")
     index = int(number) if number else local_rank or torch.cuda.current_device()
     if index >= torch.cuda.device_count():
+        if local_rank and not number:
+            raise Cov3dError(
+                f"there are {torch.cuda.device_count()} CUDA devices here: lower torchrun's --nproc-per-node"
+            )
         raise Cov3dError(f"--device {name}: the CUDA devices here are 0 to {torch.cuda.device_count() - 1}")
     return torch.device("cuda", index)
 

@@ -14,7 +14,7 @@ from math import ceil
 import torch
 from torch import Tensor, distributed
 
-from cov3d.errors import PeerLostError
+from cov3d.errors import Cov3dError, PeerLostError
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ class World:
 
 
 ALONE = World()
+_LOST = ("closed by peer", "reset by peer", "timed out", "timeout", "broken pipe", "remote process has terminated")
 
 
 def launched() -> World:
@@ -59,7 +60,7 @@ def joined(world: World, device: torch.device) -> Iterator[None]:
     if world.size == 1:
         yield
         return
-    with _naming_the_lost():
+    with _explained():
         distributed.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
         yield
         # Not where an error ends the block: it would wait for processes that may be gone.
@@ -67,14 +68,21 @@ def joined(world: World, device: torch.device) -> Iterator[None]:
 
 
 @contextmanager
-def _naming_the_lost() -> Iterator[None]:
+def _explained() -> Iterator[None]:
+    """Tell a process that has lost another from processes that can't talk to each other."""
     try:
         yield
     except RuntimeError as error:
-        if not (isinstance(error, distributed.DistError) or "gloo" in str(error).lower()):
+        said = str(error).lower()
+        if not (isinstance(error, distributed.DistError) or "gloo" in said or "nccl" in said):
             raise
-        raise PeerLostError(
-            "another process of this run has ended, so this one ends too: what it said is the reason"
+        if any(words in said for words in _LOST):
+            raise PeerLostError(
+                "another process of this run has ended, so this one ends too: what it said is the reason"
+            ) from error
+        reason = " ".join(str(error).split("\n", 1)[0].split())[:300]
+        raise Cov3dError(
+            f"the processes of this run can't work together ({reason}): see how torchrun was called"
         ) from error
 
 
@@ -90,6 +98,15 @@ def first_before_others(world: World) -> Iterator[None]:
 
 def _wait() -> None:
     distributed.all_reduce(torch.zeros(1))  # not barrier(), which would go through the GPUs
+
+
+def agree(value: int, world: World) -> bool:
+    """Whether all processes have the same value."""
+    if world.size == 1:
+        return True
+    ends = torch.tensor([value, -value])
+    distributed.all_reduce(ends, op=distributed.ReduceOp.MAX)
+    return bool(ends.sum() == 0)
 
 
 def share(count: int, world: World) -> range:

@@ -6,7 +6,7 @@ when the optimiser takes a step, and that a step does not make the GPU wait for 
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
@@ -25,7 +25,7 @@ from torch._dynamo.exc import TorchDynamoException
 from torch.nn.parallel import DistributedDataParallel
 
 from cov3d.errors import Cov3dError
-from cov3d.training.callbacks import TASKS, Validation
+from cov3d.training.callbacks import TASKS, LossWatch, Validation
 
 MOMENTUM, SQUARED_MOMENTUM, EPSILON = 0.95, 0.99, 1e-5
 """β1 (the 1cycle schedule moves it), β2 and ε of fastai's Adam."""
@@ -87,15 +87,19 @@ class Accumulate(Callback):
             raise CancelBatchException
 
 
-class _SmoothLoss(AvgSmoothLoss):
-    """fastai's running mean of the loss, kept on the device: fastai's own makes the GPU wait at every step."""
+class _Known(AvgSmoothLoss):
+    """What another callback knows, in the place of a mean that fastai would make the GPU wait for at every step."""
 
-    val: Tensor
+    def __init__(self, value: Callable[[], float]) -> None:
+        super().__init__()
+        self.known = value
 
     def accumulate(self, learn: Learner) -> None:
         self.count += 1
-        loss = learn.loss.detach().mean()
-        self.val = torch.lerp(loss, self.val.to(loss.device, loss.dtype), self.beta)
+
+    @property
+    def value(self) -> float:
+        return self.known()
 
 
 def make_learner(
@@ -107,6 +111,7 @@ def make_learner(
     amp: str | None,
     accumulate: int,
     validation: Validation,
+    losses: LossWatch,
     callbacks: list[Callback],
 ) -> ScanLearner:
     """Put a learner together.
@@ -119,7 +124,8 @@ def make_learner(
         amp: `bf16` or `fp16` for mixed precision, None for float32.
         accumulate: batches to a step.
         validation: scores each epoch.
-        callbacks: ours, `validation` among them.
+        losses: follows the loss.
+        callbacks: ours, these two among them.
     """
     learn = ScanLearner(
         loaders,
@@ -135,11 +141,13 @@ def make_learner(
         cbs=callbacks,
     )
     learn.remove_cbs(learn.cbs.filter(lambda callback: isinstance(callback, ProgressCallback)))
-    learn.recorder.smooth_loss = _SmoothLoss()
+    learn.recorder.smooth_loss = _Known(lambda: losses.smooth)
     # fastai's own mean would gather from all processes at each batch, and they have not equally many.
     learn.recorder.loss = ValueMetric(lambda: validation.mean_loss, "valid_loss")
     if amp is not None:
-        learn.add_cb(MixedPrecision(amp_mode=AMPMode(amp)))
+        mixed = MixedPrecision(amp_mode=AMPMode(amp))
+        mixed.run_valid = False  # in float32, as inference is: a score must be the one that the checkpoint gives again
+        learn.add_cb(mixed)
     if accumulate > 1:
         learn.add_cb(Accumulate(loaders.train.batch_size, len(loaders.train.sampler)))
     return learn
@@ -168,6 +176,22 @@ def fit(learn: ScanLearner, epochs: int, learning_rate: float, weight_decay: flo
 
 
 @contextmanager
+def autocast_left(device: torch.device) -> Iterator[None]:
+    """Leave mixed precision however the block ends: fastai does not where a forward pass fails.
+
+    A later run in this process would otherwise go on with this one's weights in half precision.
+    """
+    try:
+        yield
+    finally:
+        if torch.is_autocast_enabled(device.type):
+            torch.set_autocast_enabled(device.type, False)
+            while torch.autocast_decrement_nesting() > 0:
+                pass
+            torch.clear_autocast_cache()
+
+
+@contextmanager
 def compiler_explained() -> Iterator[None]:
     """Turn a network that torch can't compile into one sentence.
 
@@ -190,6 +214,7 @@ def chosen_algorithms(deterministic: bool) -> Iterator[None]:
     cudnn = torch.backends.cudnn
     memory: Any = torch.utils.deterministic
     before = cudnn.deterministic, cudnn.benchmark, torch.are_deterministic_algorithms_enabled()
+    warns_only = torch.is_deterministic_algorithms_warn_only_enabled()
     filling = memory.fill_uninitialized_memory
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS asks for, before it is first used
@@ -202,5 +227,5 @@ def chosen_algorithms(deterministic: bool) -> Iterator[None]:
             yield
     finally:
         cudnn.deterministic, cudnn.benchmark, enabled = before
-        torch.use_deterministic_algorithms(enabled)
+        torch.use_deterministic_algorithms(enabled, warn_only=warns_only)
         memory.fill_uninitialized_memory = filling

@@ -50,7 +50,7 @@ class Journal(Callback):
         self.error: Cov3dError | None = None
 
     def before_fit(self) -> None:
-        if self.scaler_state:
+        if self.scaler_state and getattr(self.learn, "scaler", None) is not None:  # not where it goes on without one
             self.learn.scaler.load_state_dict(self.scaler_state)
 
     def after_epoch(self) -> None:

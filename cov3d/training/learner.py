@@ -1,11 +1,9 @@
 """A training run: options, fold and store → a run folder."""
 
-import json
-from collections.abc import Sequence
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -18,34 +16,36 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from cov3d.errors import OutputError
-from cov3d.files import claim_folder, held, remove_aside, write_text
+from cov3d.files import held, remove_aside
 from cov3d.labels import CATEGORIES
 from cov3d.models.memory import checkpoint_activations
-from cov3d.preprocess.pipeline import settings
 from cov3d.preprocess.store import Store
 from cov3d.training import checkpoint, distributed, memory, resume
 from cov3d.training.callbacks import TASKS, Chance, EpochResult, LossWatch, PrepareBatch, Validation, seed_everything
+from cov3d.training.description import checkpoint_info, describe, identity_of, model_arguments
 from cov3d.training.device import amp_mode
 from cov3d.training.distributed import ALONE, World
-from cov3d.training.fit import ScanLearner, chosen_algorithms, compiler_explained, fit, make_learner
-from cov3d.training.journal import HISTORY, Journal
-from cov3d.training.loaders import EpochShuffle, Fold, ScanDataset, check_preprocessed, scan_loader
+from cov3d.training.fit import ScanLearner, autocast_left, chosen_algorithms, compiler_explained, fit, make_learner
+from cov3d.training.folder import begin, check_best_files, is_finished
+from cov3d.training.journal import Journal
+from cov3d.training.loaders import (
+    EpochShuffle,
+    Fold,
+    ScanDataset,
+    check_preprocessed,
+    scan_loader,
+    shared_memory_explained,
+)
 from cov3d.training.loss import FocalEMDLoss
 from cov3d.training.metrics import TaskScore
 from cov3d.training.options import Compute, TrainingOptions
 from cov3d.training.progress import EpochProgress
+from cov3d.training.resume import ResumeState
 from cov3d.training.start import RANDOM, Start
-from cov3d.training.summary import SUMMARY, write_summary
+from cov3d.training.summary import write_summary
 from cov3d.training.tracking.tracker import Tracker, closing
-from cov3d.training.tracking.values import TENSORBOARD_FOLDER, WANDB_FOLDER
 
 DEFAULT_COMPUTE = Compute()
-RUN_FILES = (
-    *("config.json", HISTORY, SUMMARY, "curves.png", resume.FILE_NAME),
-    *(f"{task}.safetensors" for task in TASKS),
-    *(f"validation-{task}.csv" for task in TASKS),
-    *(TENSORBOARD_FOLDER, WANDB_FOLDER),
-)
 
 
 @dataclass(frozen=True)
@@ -115,38 +115,29 @@ def train(
     options = options.for_categories(categories)
     check_preprocessed([*fold.train["scan"], *fold.validation["scan"]], store)
     start.check(options.architecture, categories)
-    description = _describe(options, fold, store, categories, start, compute, world)
-    identity = _identity(description, fold, world)
+    description = describe(options, fold, store, categories, start, compute, world)
+    identity = identity_of(description, fold, world)
     with held(folder, "run") if world.is_first else nullcontext():
-        with distributed.first_before_others(world):
-            state = resume.load(folder) if continues else None
-            if state is not None:
-                resume.check_identity(state, identity, folder)
-            elif continues and is_done_for_good(folder):
-                raise OutputError(
-                    f"the run in {folder} is finished, and its {resume.FILE_NAME} is gone: nothing to resume"
-                )
-            elif world.is_first:
-                _begin(folder, description, overwrite=overwrite or continues)
+        state = _claim(folder, description, identity, world, overwrite=overwrite, continues=continues)
         console = (console if world.is_first else None) or Console(quiet=True)
-        with chosen_algorithms(compute.deterministic), memory.explained(options, device), compiler_explained():
+        with chosen_algorithms(compute.deterministic), _explained(options, device):
             seed_everything(options.seed)
-            model = start.network(options.architecture, categories, _model_arguments(options))
+            model = start.network(options.architecture, categories, model_arguments(options))
             if state is not None:
-                model.load_state_dict(state.model)
+                resume.fit_into(model, state.model, folder)
             told = memory.line(model, options, device, checkpointing=compute.gradient_checkpointing)
             console.print(told, highlight=False, soft_wrap=True)
             learn, validation, losses = assemble(options, fold, store, model, device, compute, categories, world)
 
             def save(file: Path, task: str, result: EpochResult) -> None:
-                checkpoint.save(file, model, _checkpoint_info(options, fold, description, task, result))
+                checkpoint.save(file, model, checkpoint_info(options, fold, description, task, result))
 
             journal = Journal(
                 folder,
                 validation,
                 losses,
                 identity=identity,
-                versions=description["versions"],
+                versions=description["versions"] | {"arithmetic": amp_mode(options.precision, device) or "fp32"},
                 save_checkpoint=save,
                 writes=world.is_first,
             )
@@ -161,39 +152,47 @@ def train(
     return Run(folder, model.eval(), journal.best, last or {}, pd.DataFrame(journal.rows), resumed_after=done_before)
 
 
-def is_done_for_good(folder: Path) -> bool:
-    """Whether a run in the folder is finished and its resume state was deleted since, to save space."""
-    return (folder / SUMMARY).exists() and not (folder / resume.FILE_NAME).exists()
+@contextmanager
+def _explained(options: TrainingOptions, device: torch.device) -> Iterator[None]:
+    """What a user can do something about, in one sentence each."""
+    with memory.explained(options, device), compiler_explained(), shared_memory_explained():
+        yield
 
 
-def _begin(folder: Path, description: dict[str, Any], *, overwrite: bool) -> None:
-    """Claim the folder for a new run, and say in it what it is."""
-    try:
-        claim_folder(folder, RUN_FILES, overwrite=overwrite, what="a run")
-    except OutputError as error:
-        unfinished = (folder / resume.FILE_NAME).exists() and not (folder / SUMMARY).exists()
-        if not unfinished:
-            raise
-        raise OutputError(
-            f"{folder} holds a run that was not finished: --resume goes on with it, --overwrite begins anew"
-        ) from error
-    remove_aside(folder)
-    write_text(folder / "config.json", json.dumps(description, indent=2, default=list) + "\n")
+def _claim(
+    folder: Path,
+    description: dict[str, Any],
+    identity: dict[str, Any],
+    world: World,
+    *,
+    overwrite: bool,
+    continues: bool,
+) -> ResumeState | None:
+    """The state to go on from, or a folder in which a run has begun."""
+    with distributed.first_before_others(world):
+        state = resume.load(folder) if continues else None
+        if state is not None:
+            resume.check_identity(state, identity, folder)
+            check_best_files(folder, state)
+        elif world.is_first:
+            begin(folder, description, overwrite=overwrite, continues=continues)
+    if not distributed.agree(0 if state is None else state.epoch, world):
+        raise OutputError(f"the processes of this run do not all see {folder}: give an --output-dir that they share")
+    return state
 
 
-def _go_back(learn: ScanLearner, journal: Journal, state: resume.ResumeState, console: Console) -> None:
+def _go_back(learn: ScanLearner, journal: Journal, state: ResumeState, console: Console) -> None:
     """Take up a run where `state` was written, and make its files again that may be missing or older."""
     learn.create_opt()
-    learn.opt.opt.load_state_dict(state.optimiser)
-    learn.first_epoch = learn.dls.train.sampler.epoch = state.epoch
+    resume.fit_into(learn.opt.opt, state.optimiser, journal.folder)
+    learn.first_epoch = state.epoch
     journal.restore(state)
-    if journal.writes and not (journal.folder / SUMMARY).exists():  # the last of its files
+    if journal.writes and not is_finished(journal.folder):
         remove_aside(journal.folder)
         journal.write()
     console.print(f"going on after epoch {state.epoch}", highlight=False)
-    if state.versions != journal.versions:
-        changed = [name for name, version in journal.versions.items() if state.versions.get(name) != version]
-        console.print(f"other versions than before of {', '.join(changed)}: rounding may differ", highlight=False)
+    if changed := [name for name, version in journal.versions.items() if state.versions.get(name) != version]:
+        console.print(f"other than before: {', '.join(changed)}; rounding may differ", highlight=False)
 
 
 def _fit(
@@ -210,7 +209,7 @@ def _fit(
         return
     progress = EpochProgress(console, validation, losses, journal)
     learn.add_cbs([journal, progress, *trackers])
-    with closing(trackers), learn.no_logging(), progress.bar:  # fastai would print each epoch as a list
+    with closing(trackers), learn.no_logging(), progress.bar, autocast_left(learn.device):
         fit(learn, options.epochs, options.learning_rate, options.weight_decay)
     ending: list[Any] = [losses, validation, journal, *trackers]
     for callback in ending:
@@ -275,6 +274,7 @@ def assemble(
         amp=amp,
         accumulate=options.accumulate,
         validation=validation,
+        losses=losses,
         callbacks=[chance, prepare, losses, validation],
     )
     return learn, validation, losses
@@ -284,74 +284,8 @@ def _spread(model: nn.Module, device: torch.device, world: World) -> nn.Module:
     """The network in the wrapper that exchanges gradients between processes; itself where there is one."""
     if world.size == 1:
         return model
-    return DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
-
-
-def _describe(
-    options: TrainingOptions,
-    fold: Fold,
-    store: Store,
-    categories: Sequence[str],
-    start: Start,
-    compute: Compute,
-    world: World,
-) -> dict[str, Any]:
-    """What `config.json` says."""
-    records = [store.record(scan) for scan in fold.train["scan"]]
-    shares = [record["lung_share"] for record in records if record["crop"] == "lungs"]
-    return {
-        "options": asdict(options),
-        "categories": list(categories),
-        "preprocessing": settings(options.size),
-        "training_scans": len(fold.train),
-        "validation_scans": len(fold.validation),
-        "lung_share": (min(shares), max(shares)) if shares else None,
-        "started_from": start.describe(),
-        "compute": {**asdict(compute), "processes": world.size},
-        "versions": checkpoint.versions(),
-    }
-
-
-def _identity(description: dict[str, Any], fold: Fold, world: World) -> dict[str, Any]:
-    """What a run is of, as plain values: it can be gone on with as this only."""
-    scans = "".join(table.to_csv(index=False) for table in (fold.train, fold.validation))
-    identity = {
-        **description["options"],
-        "categories": description["categories"],
-        "preprocessing": description["preprocessing"]["hash"],
-        # A file may have been moved or renamed meanwhile, but not changed.
-        "started_from": {name: said for name, said in description["started_from"].items() if name != "file"},
-        "scans": sha256(scans.encode()).hexdigest()[:12],
-        "processes": world.size,
-    }
-    return json.loads(json.dumps(identity, default=list))
-
-
-def _checkpoint_info(
-    options: TrainingOptions, fold: Fold, description: dict[str, Any], task: str, result: EpochResult
-) -> checkpoint.CheckpointInfo:
-    """What a checkpoint of this run says of itself; `description` is what `config.json` says."""
-    score = result.scores[task].macro_f1
-    return checkpoint.CheckpointInfo(
-        architecture=options.architecture,
-        model=_model_arguments(options),
-        size=options.size,
-        preprocessing=description["preprocessing"],
-        categories=tuple(description["categories"]),
-        task=task,
-        fold=options.fold,
-        epoch=result.epoch,
-        score=float("nan") if score is None else score,
-        seed=options.seed,
-        trained_on=tuple(checkpoint.fingerprint(scan) for scan in sorted(fold.train["scan"])),
-        lung_share=description["lung_share"],
-        experiment=options.experiment,
-        started_from=description["started_from"],
-        options=description["options"],
-        versions=description["versions"],
+    return DistributedDataParallel(
+        model,
+        device_ids=[device] if device.type == "cuda" else None,
+        gradient_as_bucket_view=True,  # no second copy of the gradients
     )
-
-
-def _model_arguments(options: TrainingOptions) -> dict[str, Any]:
-    """The arguments of the network beside its outputs."""
-    return {} if options.dropout is None else {"dropout": options.dropout}

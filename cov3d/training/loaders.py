@@ -1,7 +1,9 @@
 """Scan table and store → the data loaders of a fold. Never preprocesses: a missing volume is an error."""
 
+import shutil
 import signal
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil, prod
 
@@ -11,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from cov3d.errors import DatasetError, StoreError
+from cov3d.errors import DatasetError, DeviceMemoryError, StoreError
 from cov3d.labels import CATEGORIES, label_index
 from cov3d.preprocess.store import Store
 from cov3d.training.distributed import ALONE, World
@@ -133,16 +135,45 @@ def scan_loader(
         persistent_workers=workers > 0,
         prefetch_factor=_prefetch(dataset, batch_size, workers) if workers else None,
         pin_memory=device.type == "cuda",
-        worker_init_fn=_leave_ctrl_c_to_the_parent,
+        worker_init_fn=_leave_signals_to_the_parent,
     )
 
 
 def _prefetch(dataset: ScanDataset, batch_size: int, workers: int) -> int:
     """Batches that each worker has ready: as many as bridge a slow read, within a fixed share of the memory."""
     batch = batch_size * dataset.item_bytes
-    return max(2, min(8, _READY // (batch * workers)))
+    room = min(_READY, _shared_memory() // 2)
+    return max(2, min(8, room // (batch * workers)))
 
 
-def _leave_ctrl_c_to_the_parent(worker: int) -> None:
-    # A terminal sends it to every process; the parent ends the workers, and says why, once.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _shared_memory() -> int:
+    """Free bytes of the memory through which workers hand over volumes."""
+    try:
+        return shutil.disk_usage("/dev/shm").free
+    except OSError:  # not Linux
+        return _READY
+
+
+@contextmanager
+def shared_memory_explained() -> Iterator[None]:
+    """Turn the end of shared memory, of which containers have little, into one sentence.
+
+    Raises:
+        DeviceMemoryError: a worker could not hand its volumes over.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        said = str(error)
+        if "DataLoader worker" not in said or not any(word in said.lower() for word in ("shared memory", "shm", "bus")):
+            raise
+        raise DeviceMemoryError(
+            f"processes that load volumes ran out of shared memory (/dev/shm has {_shared_memory() / 1e6:.0f} MB "
+            "free): give --workers 0, or more of it (docker run --ipc=host, or --shm-size)"
+        ) from error
+
+
+def _leave_signals_to_the_parent(worker: int) -> None:
+    # A terminal and a batch system send them to every process; the parent ends the workers, and says why, once.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)

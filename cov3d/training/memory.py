@@ -1,9 +1,9 @@
 """How much memory a run needs on its device: told before it begins, and explained when it was not enough."""
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,10 @@ _COPIES = 4
 _HALF = 0.55
 """Of the bytes kept for the backward pass in float32, what half precision keeps: norms and softmax stay float32."""
 
-_WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory")
+_WORDS = (
+    *("out of memory", "can't allocate memory", "cannot allocate memory"),
+    *("unable to find a valid cudnn algorithm", "cudnn_status_alloc_failed"),
+)
 
 
 def estimate(model: nn.Module, options: TrainingOptions, amp: str | None, *, checkpointing: bool = False) -> int:
@@ -83,14 +86,35 @@ def _kept(network: nn.Module, volumes: Tensor) -> dict[int | None, dict[int, tor
 def line(model: nn.Module, options: TrainingOptions, device: torch.device, *, checkpointing: bool) -> str:
     """The estimate in words, beside what the device has."""
     needed = estimate(model, options, amp_mode(options.precision, device), checkpointing=checkpointing)
-    return f"estimated peak memory: {_words(needed)}, of {_words(free(device))} free on {device}"
+    available = free(device)
+    of = "" if available is None else f", of {_words(available)} free on {device}"
+    return f"estimated peak memory: {_words(needed)}{of}"
 
 
-def free(device: torch.device) -> int:
-    """Bytes that are free on the device."""
+def free(device: torch.device) -> int | None:
+    """Bytes that are free on the device; None where nothing says."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    known = [value for value in (_of_machine(), _of_container()) if value is not None]
+    return min(known, default=None)
+
+
+def _of_machine() -> int | None:
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        (found,) = (line for line in lines if line.startswith("MemAvailable:"))
+        return int(found.split()[1]) * 1024
+    except (OSError, ValueError):
+        return None
+
+
+def _of_container() -> int | None:
+    """What the limit of the control group (version 2) that this process is in leaves."""
+    group = Path("/sys/fs/cgroup")
+    try:
+        return int((group / "memory.max").read_text()) - int((group / "memory.current").read_text())
+    except (OSError, ValueError):  # there is none, or it is `max`
+        return None
 
 
 @contextmanager
@@ -108,11 +132,12 @@ def explained(options: TrainingOptions, device: torch.device) -> Iterator[None]:
             words in str(error).lower() for words in _WORDS
         ):
             raise
-        smaller = f"--batch-size {options.batch_size // 2} --accumulate {2 * options.accumulate}, "
+        of = "" if before is None else f", of which {_words(before)} were free before the run"
+        half = f"--batch-size {options.batch_size // 2} --accumulate {2 * options.accumulate}, "
+        smaller = half if options.batch_size > 1 else ""
         raise DeviceMemoryError(
-            f"{options.batch_size} scans of size {options.size} do not fit into the memory of {device}, of which "
-            f"{_words(before)} were free before the run: try {smaller if options.batch_size > 1 else ''}"
-            "--gradient-checkpointing, or a smaller --size"
+            f"{options.batch_size} scans of size {options.size} do not fit into the memory of {device}{of}: "
+            f"try {smaller}--gradient-checkpointing, or a smaller --size"
         ) from error
 
 

@@ -146,6 +146,7 @@ class TrainingOptions:
             "--distances must be 0 or more": all(0 <= step < float("inf") for step in self.distances),
             "--negative-positive-distance must be 0 or more": 0 <= self.negative_positive_distance < float("inf"),
             "--dropout must be from 0 to below 1": self.dropout is None or 0 <= self.dropout < 1,
+            "--seed must be from 0 to 4294967295": 0 <= self.seed < 2**32,
             "--brightness must be 0 or more": 0 <= self.brightness < float("inf"),
             "--contrast must be 0 or more": 0 <= self.contrast < float("inf"),
         }

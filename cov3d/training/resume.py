@@ -4,6 +4,7 @@ It is written after every epoch, aside and put in place in one step, before the 
 be made again from it. Chance is not in it: each epoch draws from seed and number (`callbacks.Chance`).
 """
 
+import os
 import pickle
 import zipfile
 from dataclasses import dataclass, fields
@@ -62,6 +63,8 @@ def save(folder: Path, state: ResumeState) -> None:
     try:
         with replacing(file) as aside, aside.open("wb") as opened:
             torch.save(content, opened)
+            opened.flush()
+            os.fsync(opened.fileno())  # a machine that goes down must not leave an empty file in its place
     except RuntimeError as error:  # what torch makes of a full disk
         raise OutputError(f"{file} can't be written: {error}") from error
 
@@ -83,6 +86,21 @@ def load(folder: Path) -> ResumeState | None:
     except _UNREADABLE as error:
         raise CheckpointError(
             f"{file} is damaged, or of another version of cov3d: begin anew with --overwrite"
+        ) from error
+
+
+def fit_into(receiver: Any, state: dict[str, Any], folder: Path) -> None:
+    """Load a part of the state into the network or the optimiser that it is of.
+
+    Raises:
+        CheckpointError: it is of another one.
+    """
+    try:
+        receiver.load_state_dict(state)
+    except (RuntimeError, ValueError, LookupError) as error:
+        raise CheckpointError(
+            f"{folder / FILE_NAME} does not fit this version of cov3d or of torch: go on with the one that began the "
+            "run, or begin anew with --overwrite"
         ) from error
 
 

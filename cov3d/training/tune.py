@@ -7,6 +7,7 @@ draws what an unbroken one would have: Optuna's sampler begins anew with each pr
 A trial that was interrupted is done again, from its last epoch.
 """
 
+import gc
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 import optuna
 import pandas as pd
+import torch
 from fastai.callback.core import CancelFitException
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import URL
@@ -28,6 +30,7 @@ from cov3d.errors import CheckpointError, Cov3dError, DeviceMemoryError, OutputE
 from cov3d.files import claim_folder, held, write_text
 from cov3d.models.names import Architecture
 from cov3d.preprocess.sizes import Size
+from cov3d.training import resume
 from cov3d.training.learner import Run
 from cov3d.training.options import TrainingOptions
 from cov3d.training.search_space import Dimension, Objective, suggest
@@ -185,6 +188,10 @@ def _try_one(
         with suppress(Exception):
             study.tell(trial, state=TrialState.FAIL)
         raise
+    finally:
+        # Learner and callbacks hold each other, and so the network: the next trial needs its memory.
+        gc.collect()
+        torch.cuda.empty_cache()
     for pattern in _HEAVY:
         for file in folder.glob(pattern):
             file.unlink()
@@ -194,6 +201,8 @@ def _trained(train: Train, options: TrainingOptions, folder: Path, watch: "_Watc
     try:
         return train(options, folder, [watch])
     except CheckpointError:
+        if not (folder / resume.FILE_NAME).exists():
+            raise
         # An interrupted trial of other options is in its folder: another version of Optuna draws otherwise.
         shutil.rmtree(folder)
         return train(options, folder, [watch])

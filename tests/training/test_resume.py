@@ -1,5 +1,6 @@
 """A run that is stopped and resumed is the unbroken one: in this process at every point, and killed for real."""
 
+import errno
 import os
 import random
 import signal
@@ -95,11 +96,56 @@ def test_a_finished_run_whose_state_was_deleted_is_not_begun_anew(
 ) -> None:
     (unbroken / "last.pt").unlink()
     before = contents(unbroken)
-    with pytest.raises(OutputError, match="is finished"):
+    with pytest.raises(OutputError, match=r"has no last\.pt to go on from"):
         run(labelled, unbroken, OPTIONS, continues=True)
     ended = cov3d("train", "--data", tmp_path, "--output-dir", unbroken, "--resume")
     assert (ended.code, f"the run in {unbroken} is finished" in ended.out) == (0, True)
     assert contents(unbroken) == before
+
+
+@pytest.mark.parametrize("gone", ["last.pt", "presence.safetensors"])
+def test_what_can_not_be_made_again_is_not_thrown_away(
+    labelled: Labelled, tmp_path: Path, quick_network: None, gone: str
+) -> None:
+    # The first epoch is the best: a network that learns nothing more.
+    options = replace(OPTIONS, learning_rate=1e-12)
+    folder = tmp_path / "run"
+    run(labelled, folder, options)
+    (folder / "summary.json").unlink()
+    (folder / gone).unlink()
+    before = contents(folder)
+    with pytest.raises((OutputError, CheckpointError), match=gone):
+        run(labelled, folder, options, continues=True)
+    assert contents(folder) == before
+
+
+def test_a_state_of_another_network_is_one_sentence(labelled: Labelled, unbroken: Path) -> None:
+    content = torch.load(unbroken / "last.pt", weights_only=True)
+    content["model"].pop("head.bias")
+    torch.save(content, unbroken / "last.pt")
+    with pytest.raises(CheckpointError, match="does not fit this version"):
+        run(labelled, unbroken, OPTIONS, continues=True)
+
+
+def test_a_run_that_was_stopped_before_its_first_epoch_was_done_is_named_as_unfinished(
+    labelled: Labelled, unbroken: Path
+) -> None:
+    for file in unbroken.iterdir():
+        if file.name != "config.json":
+            file.unlink()
+    with pytest.raises(OutputError, match="was not finished: --resume goes on"):
+        run(labelled, unbroken, OPTIONS)
+
+
+def test_a_file_system_without_locks_is_worked_on_all_the_same(
+    labelled: Labelled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick_network: None
+) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    run(labelled, tmp_path / "run", OPTIONS)
+    assert (tmp_path / "run" / "summary.json").exists()
 
 
 def test_a_folder_in_which_a_run_is_at_work_is_left_alone(labelled: Labelled, unbroken: Path) -> None:
@@ -201,6 +247,7 @@ def begun(words: list[str]) -> subprocess.Popen[str]:
         env=ONE_THREAD,
         # What a shell runs in the background ignores Ctrl-C, and so would its children.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        start_new_session=True,
     )
 
 
@@ -247,7 +294,7 @@ def test_told_to_stop_it_says_how_to_go_on(data: Path, finished: Path, tmp_path:
     folder = tmp_path / "run"
     running = begun(command(data, folder, "--workers", 1))
     wait_for(running, folder / "last.pt")
-    running.send_signal(number)
+    os.killpg(running.pid, number)  # as a terminal and a batch system do: to the loading processes as well
     _, said = running.communicate(timeout=60)
     if running.returncode == 0:
         pytest.skip("the run was done before the signal came")

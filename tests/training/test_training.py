@@ -20,7 +20,8 @@ from cov3d.training import checkpoint, learner
 from cov3d.training.callbacks import seed_everything
 from cov3d.training.checkpoint import seen_in_training
 from cov3d.training.device import amp_mode, choose_device
-from cov3d.training.learner import RUN_FILES, Run, train
+from cov3d.training.folder import RUN_FILES
+from cov3d.training.learner import Run, train
 from cov3d.training.loaders import EpochShuffle, choose_fold
 from cov3d.training.options import Compute, Precision, TrainingOptions
 from cov3d.training.summary import Selection, selection_of
@@ -57,7 +58,7 @@ def test_the_paper_s_network_trains_twice_to_the_same_weights(
 def test_the_run_folder_is_as_designed(labelled: tuple[Store, pd.DataFrame], tmp_path: Path) -> None:
     found = run(labelled, tmp_path / "run", replace(QUICK, epochs=3))
     assert {path.name for path in (tmp_path / "run").iterdir()} == {
-        *("config.json", "history.csv", "summary.json", "last.pt"),
+        *("config.json", "history.csv", "summary.json", "last.pt", ".lock"),
         *("presence.safetensors", "severity.safetensors", "validation-presence.csv", "validation-severity.csv"),
     }
     history = pd.read_csv(tmp_path / "run" / "history.csv")
@@ -285,7 +286,7 @@ def test_a_run_is_not_overwritten_unless_asked(labelled: tuple[Store, pd.DataFra
         run(labelled, tmp_path / "run")
     run(labelled, tmp_path / "run", replace(QUICK, seed=2), overwrite=True)
     assert json.loads((tmp_path / "run" / "config.json").read_text())["options"]["seed"] == 2
-    assert {path.name for path in (tmp_path / "run").iterdir()} - set(RUN_FILES) == {"notes.txt"}
+    assert {path.name for path in (tmp_path / "run").iterdir()} - set(RUN_FILES) == {"notes.txt", ".lock"}
 
 
 def test_a_damaged_volume_is_found_before_training(tmp_path: Path) -> None:
