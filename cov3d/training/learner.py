@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -56,17 +56,17 @@ class Run:
         folder: where it was written.
         model: the network after the last epoch.
         best: the best epoch's result, by task; a task that could not be scored is absent.
-        last: the last epoch's scores, by task.
         history: a row an epoch.
         resumed_after: epochs that were done before, by a run that was interrupted.
+        last: the last epoch's scores, by task.
     """
 
     folder: Path
     model: nn.Module
     best: dict[str, EpochResult]
-    last: dict[str, TaskScore]
     history: pd.DataFrame
     resumed_after: int = 0
+    last: dict[str, TaskScore] = field(default_factory=dict)
 
 
 def train(
@@ -158,7 +158,7 @@ def train(
             best = {task: (result.epoch, result.scores[task]) for task, result in journal.best.items()}
             write_summary(folder, len(journal.rows), {task: best.get(task) for task in TASKS}, last)
     done_before = 0 if state is None else state.epoch
-    return Run(folder, model.eval(), journal.best, last or {}, pd.DataFrame(journal.rows), resumed_after=done_before)
+    return Run(folder, model.eval(), journal.best, pd.DataFrame(journal.rows), done_before, last or {})
 
 
 def is_done_for_good(folder: Path) -> bool:
