@@ -110,7 +110,7 @@ def validate(
 
 def compare(
     self: Any,
-    run_a: Path = typer.Argument(..., help="Folder of a run, or a prediction table (CSV) with labels."),
+    run_a: Path = typer.Argument(..., help="Folder of a run or a cross-validation, or a labelled prediction table."),
     run_b: Path = typer.Argument(..., help="Another, of the same scans."),
     task: Task = Param(Task.BOTH, help="What to compare.", rich_help_panel=options.INPUT),
     seed: int = Param(0, min=0, help="Of resamples and permutations.", rich_help_panel=options.OUTPUT),
@@ -124,7 +124,7 @@ def compare(
 ) -> Any:
     """Compare two models on the same scans: difference of macro F1, 95 % interval, p-value of a permutation test.
 
-    Of a run's folder, the predictions of its best epoch on its fold; of the folder that validate wrote, its own.
+    Of a run's folder, the predictions of its best epoch on its fold; of a cross-validation's, those of all folds.
     """
     from cov3d.files import claim_folder
     from cov3d.reports import comparison

@@ -233,8 +233,8 @@ def compare_runs(run_a: Path, run_b: Path, task: str, *, seed: int = 0) -> Compa
     """Compare two runs, or prediction tables, on a task.
 
     Args:
-        run_a, run_b: folders of runs (their best epoch's predictions on their fold), other folders with a
-            `predictions.csv`, or prediction tables.
+        run_a, run_b: folders of runs (their best epoch's predictions on their fold), of cross-validations (those of
+            all folds), of what `validate` wrote, or prediction tables.
         task: `presence` or `severity`.
         seed: of resamples and permutations.
 
@@ -255,19 +255,19 @@ def compare_runs(run_a: Path, run_b: Path, task: str, *, seed: int = 0) -> Compa
 
 
 def table_of(run: Path, task: str) -> Path:
-    """The prediction table that a path stands for: of a run's folder its best epoch's, of other folders the only one.
+    """The prediction table that a path stands for: of a run's folder that of its best epoch.
 
     Raises:
         PredictionsError: there is none.
     """
     if not run.is_dir():
         return run
-    for name in (f"validation-{task}.csv", "predictions.csv"):
+    for name in (f"validation-{task}.csv", f"out-of-fold-{task}.csv", "predictions.csv"):
         if (run / name).is_file():
             return run / name
     raise PredictionsError(
-        f"{run} holds neither validation-{task}.csv, of a run, nor predictions.csv: give the folder of a run, or a "
-        "prediction table"
+        f"{run} holds no validation-{task}.csv, out-of-fold-{task}.csv or predictions.csv: give the folder of a "
+        "run, of a cross-validation or of what cov3d validate wrote, or a prediction table"
     )
 
 

@@ -1,6 +1,7 @@
 """Scores and counts → tables for the terminal."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pandas as pd
 from rich import box
@@ -13,7 +14,7 @@ from cov3d.reports.intervals import Interval, Method
 from cov3d.reports.measures import MACRO_F1
 from cov3d.reports.scores import TaskEvaluation
 from cov3d.training.metrics import TaskScore
-from cov3d.training.summary import Selection
+from cov3d.training.summary import SELECTED, Selection
 
 POSTERIOR_NOTE = "* the bootstrap (BCa) has no answer here: from the posterior of the calls, see the README"
 
@@ -78,11 +79,12 @@ def evaluation_table(
 def comparison_table(found: Comparison, title: str) -> Table:
     """The F1s of two models A and B, their difference, its interval and its p-value."""
     posterior = any(row.interval and row.interval.method == Method.POSTERIOR for row in found.rows)
-    notes = [
-        f"{letter}: {selection}; of the last epoch {number(selection.last.get(selection.task))}"
-        for letter, selection in zip("AB", found.selections, strict=True)
-        if selection
-    ]
+    notes = []
+    for letter, file, selection in zip("AB", found.files, found.selections, strict=True):
+        if selection is not None:
+            notes.append(f"{letter}: {selection}; of the last epoch {number(selection.last.get(selection.task))}")
+        elif Path(file).name.startswith("out-of-fold-"):
+            notes.append(f"{letter}: of each fold the epoch that was {SELECTED}")
     table = _table(title, [*notes, POSTERIOR_NOTE] if posterior else notes)
     table.add_column("F1")
     for column in ("A", "B", "A − B", "95 % interval", "p", "scans"):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -56,17 +56,17 @@ class Run:
         folder: where it was written.
         model: the network after the last epoch.
         best: the best epoch's result, by task; a task that could not be scored is absent.
-        last: the last epoch's scores, by task.
         history: a row an epoch.
         resumed_after: epochs that were done before, by a run that was interrupted.
+        last: the last epoch's scores, by task.
     """
 
     folder: Path
     model: nn.Module
     best: dict[str, EpochResult]
-    last: dict[str, TaskScore]
     history: pd.DataFrame
     resumed_after: int = 0
+    last: dict[str, TaskScore] = field(default_factory=dict)
 
 
 def train(
@@ -149,7 +149,7 @@ def train(
             best = {task: (result.epoch, result.scores[task]) for task, result in journal.best.items()}
             write_summary(folder, len(journal.rows), {task: best.get(task) for task in TASKS}, last)
     done_before = 0 if state is None else state.epoch
-    return Run(folder, model.eval(), journal.best, last or {}, pd.DataFrame(journal.rows), resumed_after=done_before)
+    return Run(folder, model.eval(), journal.best, pd.DataFrame(journal.rows), done_before, last or {})
 
 
 @contextmanager

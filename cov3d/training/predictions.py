@@ -76,7 +76,7 @@ def save_predictions(table: pd.DataFrame, file: Path) -> None:
 
 
 def load_predictions(file: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Read a prediction table and find its categories; `label` is a column only where the file has it.
+    """Read a prediction table and find its categories; `label` and other columns are as the file has them.
 
     Raises:
         PredictionsError: the file is missing or no prediction table; the sentence names the first line that is wrong.
@@ -88,8 +88,9 @@ def load_predictions(file: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
     except (OSError, ValueError) as error:
         raise PredictionsError(f"{file} can't be read as a table: {error}") from error
     for categories in (CATEGORIES, STOIC_CATEGORIES):
-        columns = ["scan", *probability_columns(categories), "presence", "severity"]
-        if set(table.columns) - {"label"} == set(columns):
+        probabilities = probability_columns(categories)
+        given = {name for name in table.columns if name.startswith("p_")}
+        if given == set(probabilities) and {"scan", "presence", "severity"} <= set(table.columns):
             _check(table, categories, file)
             return table, categories
     raise PredictionsError(

@@ -15,6 +15,7 @@ from cov3d.errors import PredictionsError
 from cov3d.labels import CATEGORIES, SEVERITIES, STOIC_CATEGORIES
 from cov3d.reports.comparison import Comparison, compare, compare_runs
 from cov3d.reports.intervals import Method
+from cov3d.reports.tables import comparison_table
 from cov3d.training.predictions import load_predictions, prediction_table, save_predictions
 from tests.conftest import Ended
 from tests.reports.predictions import predictions
@@ -158,6 +159,16 @@ def test_a_run_is_compared_by_the_predictions_of_the_tasks_best_epoch(saved: tup
     assert found.selections[1] is None
 
 
+def test_a_cross_validation_is_compared_by_its_out_of_fold_predictions(tmp_path: Path) -> None:
+    folders = []
+    for seed in (1, 2):
+        folders.append(tmp_path / str(seed))
+        save_predictions(predictions(seed=seed).assign(fold=seed), folders[-1] / "out-of-fold-severity.csv")
+    found = compare_runs(folders[0], folders[1], "severity")
+    assert "A: of each fold the epoch that was selected on this fold" in str(comparison_table(found, "").caption)
+    assert found.rows == compare(predictions(seed=1), predictions(seed=2), CATEGORIES, "severity").rows
+
+
 def test_compare_prints_and_writes_what_it_found(
     saved: tuple[Path, Path], tmp_path: Path, cov3d: Callable[..., Ended]
 ) -> None:
@@ -188,7 +199,7 @@ def test_what_compare_can_not_read_is_one_sentence(
     (tmp_path / "scans.csv").write_text("scan,label\na,mild\n")
     save_predictions(predictions({"covid-severe": 12}, categories=STOIC_CATEGORIES), tmp_path / "stoic.csv")
     sentences = {
-        tmp_path / "empty": "holds neither validation-presence.csv",
+        tmp_path / "empty": "holds no validation-presence.csv",
         tmp_path / "none.csv": "there is no prediction table at",
         tmp_path / "scans.csv": "is no prediction table: its columns are scan, label",
         tmp_path / "stoic.csv": "has the categories non-covid, mild",
