@@ -17,6 +17,7 @@ from cov3d.app import (
     experiments,
     infer,
     scores,
+    submission,
     tracking,
     training,
     tune,
@@ -24,8 +25,19 @@ from cov3d.app import (
 )
 
 COMMANDS = (
-    *("phantom", "folds", "preprocess", "weights", "experiments", "train", "tune", "crossval", "validate"),
-    *("compare", "infer", "demo"),
+    "phantom",
+    "folds",
+    "preprocess",
+    "weights",
+    "experiments",
+    "train",
+    "tune",
+    "crossval",
+    "validate",
+    "compare",
+    "infer",
+    "check_submission",
+    "demo",
 )
 
 _TRAINING = ("scan_table", "training_options", "starting_point", "compute_options")
@@ -55,6 +67,7 @@ class Cov3d(TorchApp):
     validate = main("scan_table")(scores.validate)
     compare = main(scores.compare)
     infer = main(infer.infer)
+    check_submission = main(submission.check_submission)
     demo = main(demonstration.demo)
 
     predict = None
