@@ -14,6 +14,7 @@ from cov3d.app import (
     crossval,
     data,
     demonstration,
+    ensemble,
     experiments,
     infer,
     scores,
@@ -35,6 +36,7 @@ COMMANDS = (
     "crossval",
     "validate",
     "compare",
+    "ensemble",
     "infer",
     "check_submission",
     "demo",
@@ -66,6 +68,7 @@ class Cov3d(TorchApp):
     crossval = main(*_TRAINING, "trackers")(crossval.crossval)
     validate = main("scan_table")(scores.validate)
     compare = main(scores.compare)
+    ensemble = main(ensemble.ensemble)
     infer = main(infer.infer)
     check_submission = main(submission.check_submission)
     demo = main(demonstration.demo)

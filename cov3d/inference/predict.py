@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from cov3d.errors import CheckpointError, ScanError
+from cov3d.inference.ensemble import average
 from cov3d.preprocess.pipeline import RECORD_COLUMNS, preprocess_scan, settings
 from cov3d.preprocess.sizes import Size
 from cov3d.preprocess.store import Store
@@ -21,8 +22,6 @@ from cov3d.training import checkpoint
 from cov3d.training.augment import reflected_probabilities, to_network_input
 from cov3d.training.checkpoint import CheckpointInfo
 from cov3d.training.loaders import ScanDataset, scan_loader
-from cov3d.training.metrics import conditional_severity
-from cov3d.training.predictions import prediction_table
 
 
 @dataclass(frozen=True)
@@ -151,12 +150,7 @@ def _predictions(
     members: Sequence[Member],
 ) -> Predictions:
     """Average over the members; `probabilities` has shape (members, scans, categories)."""
-    table = prediction_table(
-        names,
-        probabilities.mean(axis=0),
-        members[0].info.categories,
-        conditional=conditional_severity(probabilities).mean(axis=0),
-    )
+    table = average(names, probabilities, members[0].info.categories)
     doubtful = _doubtful(records, members)
     manifest = pd.DataFrame(records, columns=list(RECORD_COLUMNS))
     manifest["doubtful"] = [doubtful.get(scan, "") for scan in manifest["scan"]]

@@ -106,7 +106,7 @@ def test_validate_scores_the_checkpoint_as_training_did(cov3d: Command, data: Pa
     folder = trained / "presence-fold-0"
     assert {path.name for path in folder.iterdir()} == {
         *("predictions.csv", "scores.json", "scores.csv", "confusion-presence.csv", "confusion-severity.csv"),
-        *("confusion.png", "curves.png", "reliability.png"),
+        *("confusion.png", "curves.png", "reliability.png", "origin.json"),
     }
     summary = json.loads((trained / "summary.json").read_text())
     said = json.loads((folder / "scores.json").read_text())

@@ -142,6 +142,13 @@ ELSEWHERE: dict[str, dict[str, str]] = {
         ),
         "test_what_infer_declares_reaches_the_prediction",
     ),
+    "ensemble": {
+        **dict.fromkeys(
+            ("predictions", "name", "data", "runs", "fold", "all_folds", "task", "output_dir", "overwrite"),
+            "tests/inference/test_ensemble.py",
+        ),
+        **dict.fromkeys(("select_members", "select_threshold", "out_of_fold"), "tests/inference/test_selection.py"),
+    },
     "check_submission": dict.fromkeys(
         ("folder", "scans", "task", "line_format", "allow_empty"), "tests/inference/test_check.py"
     ),
