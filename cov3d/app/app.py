@@ -38,6 +38,7 @@ COMMANDS = (
     "compare",
     "ensemble",
     "infer",
+    "submit",
     "check_submission",
     "demo",
 )
@@ -70,6 +71,7 @@ class Cov3d(TorchApp):
     compare = main(scores.compare)
     ensemble = main(ensemble.ensemble)
     infer = main(infer.infer)
+    submit = main(submission.submit)
     check_submission = main(submission.check_submission)
     demo = main(demonstration.demo)
 

@@ -33,7 +33,7 @@ def infer(
     skip_errors: bool = options.skip_errors(),
     device: str = options.device(),
     jobs: int = options.jobs(),
-    batch_size: int = Param(2, min=1, help="Scans to a forward pass.", rich_help_panel=options.COMPUTE),
+    batch_size: int = options.batch_size(),
 ) -> Any:
     """Predict presence and severity for raw scans, and write the challenge's submission files."""
     from cov3d.files import claim_folder, write_text

@@ -95,6 +95,10 @@ def overwrite() -> Param:
     return Param(False, help="Replace what an earlier run left in the output folder.", rich_help_panel=OUTPUT)
 
 
+def batch_size() -> Param:
+    return Param(2, min=1, help="Scans to a forward pass.", rich_help_panel=COMPUTE)
+
+
 def line_format() -> Param:
     return Param(
         LineFormat.PLAIN,

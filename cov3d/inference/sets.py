@@ -1,7 +1,6 @@
 """Which submissions to make: the paper's (section 6), or a file of one's own; and the checkpoints that each needs."""
 
 import json
-import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from cov3d.inference.task import Task
 from cov3d.training.metrics import THRESHOLD
 
 PAPER = "paper"
+_MEMBERS = "a member is an experiment's number, an ensemble's name, a run's folder or a checkpoint"
 COLUMNS = ("task", "number", "members", "folds", "threshold")
 
 
@@ -175,14 +175,8 @@ def checkpoints_of(one: SubmissionSet, runs: Runs) -> tuple[list[Path], list[Mis
             path = Path(member)
             checkpoint = path / file if is_run(path) else path
             known = checkpoint.is_file()
-            found.append(checkpoint if known else Missing(f"there is no checkpoint at {checkpoint}", "check the path"))
+            found.append(checkpoint if known else Missing(f"there is no checkpoint at {checkpoint}", _MEMBERS))
     files = [path for path in found if isinstance(path, Path)]
     if twice := [path for path in files if [other.resolve() for other in files].count(path.resolve()) > 1]:
         raise SubmissionError(f"{one.place} would average {twice[0]} with itself: name each member once")
     return files, [path for path in found if isinstance(path, Missing)]
-
-
-def cache_name(checkpoint: Path, digest: str) -> str:
-    """A name for the predictions of a checkpoint: its run's, and what tells it from another of that name."""
-    run = re.sub(r"[^\w.-]", "-", checkpoint.parent.name) or "run"
-    return f"{run}_{checkpoint.stem}_{digest[:12]}"

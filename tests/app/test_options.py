@@ -149,6 +149,13 @@ ELSEWHERE: dict[str, dict[str, str]] = {
         ),
         **dict.fromkeys(("select_members", "select_threshold", "out_of_fold"), "tests/inference/test_selection.py"),
     },
+    "submit": dict.fromkeys(
+        (
+            *("which", "data", "runs", "presence_scans", "severity_scans", "line_format", "output_dir", "overwrite"),
+            *("skip_errors", "device", "jobs", "batch_size"),
+        ),
+        "tests/inference/test_submit.py",
+    ),
     "check_submission": dict.fromkeys(
         ("folder", "scans", "task", "line_format", "allow_empty"), "tests/inference/test_check.py"
     ),
