@@ -1,5 +1,6 @@
 """The command `ensemble`: prediction tables in, their mean and its scores out; and which of them to average."""
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,18 +11,20 @@ from torchapp import Param
 
 from cov3d.app import options
 from cov3d.app.console import RESEARCH_ONLY, out, say, say_error, say_warning
+from cov3d.app.scores import warn_of_small_classes
 from cov3d.inference.task import Task
 
 SELECTION = "Selection"
-SET_FILE = "set.json"
+SET_FILE, SELECTION_FILE = "set.json", "selection.json"
 
 
 def ensemble(
     self: Any,
     predictions: list[Path] = typer.Argument(
         None,
-        help="What to average: prediction tables, or folders that hold a predictions.csv; or runs or their "
-        "checkpoints, which stand for their validation tables. Runs that differ in the fold only are one member.",
+        help="What to average: prediction tables, or folders that hold a predictions.csv; folders of crossval; or "
+        "runs or their checkpoints, which stand for their validation tables. Runs that differ in the fold only are one "
+        "member.",
     ),
     name: str = Param(
         None,
@@ -43,7 +46,7 @@ def ensemble(
     all_folds: bool = Param(False, help="With --name: all five folds.", rich_help_panel=options.INPUT),
     task: Task = Param(
         Task.BOTH,
-        help="The task whose validation table of a run is meant, and to select by; --name says it itself.",
+        help="The task whose table of a run or a cross-validation is meant, and to select by; --name says it itself.",
         rich_help_panel=options.INPUT,
     ),
     select_members: bool = Param(
@@ -58,6 +61,12 @@ def ensemble(
         "is your word.",
         rich_help_panel=SELECTION,
     ),
+    seed: int = Param(
+        0,
+        min=0,
+        help="Of the intervals' resamples, and of the fifths that a selection is tried on.",
+        rich_help_panel=options.OUTPUT,
+    ),
     output_dir: Path = Param(Path("ensemble"), help="Folder of the results.", rich_help_panel=options.OUTPUT),
     overwrite: bool = options.overwrite(),
 ) -> Any:
@@ -70,6 +79,7 @@ def ensemble(
     from cov3d.inference import selection as selections
     from cov3d.inference import validate as validation
     from cov3d.inference.origin import write_origin
+    from cov3d.training.predictions import save_predictions
 
     members, task, folds = _members(predictions or [], name, data, runs or data / "runs", fold, all_folds, Task(task))
     selects = select_members or select_threshold
@@ -78,23 +88,25 @@ def ensemble(
     ensembles.check_together(members)
     selected = None
     if selects:
-        selected = selections.select(members, task, choose_members=select_members, choose_threshold=select_threshold)
+        selected = selections.select(
+            members, task, choose_members=select_members, choose_threshold=select_threshold, seed=seed
+        )
         members = [member for member in members if member.name in selected.members]
     threshold = selected.threshold if selected else ensembles.THRESHOLD
     table = ensembles.average_tables(members, threshold)
-    claim_folder(output_dir, (*validation.RESULT_FILES, SET_FILE), overwrite=overwrite, what="predictions")
+    claim_folder(
+        output_dir, (*validation.RESULT_FILES, SET_FILE, SELECTION_FILE), overwrite=overwrite, what="predictions"
+    )
     _say_members(members, table)
-    scored = validation.scored(table, members[0].categories)
-    if scored is None:
-        validation.save_predictions(table, output_dir / "predictions.csv")
-    else:
-        _write_scores(scored, output_dir, task)
-        _say_folds(table, members, task, name)
+    save_predictions(table, output_dir / "predictions.csv")
+    if "label" in table and (table["label"] != "").any():
+        _write_scores(table, members[0].categories, output_dir, task, seed, selected=selects)
+        _say_folds(table, members, task, None if selects else name)
     seen = [member.seen for member in members]
     count = None if None in seen else sum(value for value in seen if value is not None)
     write_origin(output_dir, networks=[member.name for member in members], seen_in_training=count)
     if selected:
-        _say_selection(selected, members[0].categories, task)
+        _write_selection(selected, members[0].categories, task, seed, output_dir)
     _write_set(members, folds, task, threshold, output_dir)
     say(f"results in {output_dir}")
     say(RESEARCH_ONLY)
@@ -168,16 +180,27 @@ def _say_members(members: Sequence[Any], table: Any) -> None:
             say_warning(f"{member.name} was trained on {member.seen} of these scans: scores flatter")
 
 
-def _write_scores(scored: Any, folder: Path, task: Task) -> None:
-    from cov3d.inference.validate import save_validated
-    from cov3d.reports import figures
-    from cov3d.reports.tables import score_table
+def _write_scores(
+    table: Any, categories: tuple[str, ...], folder: Path, task: Task, seed: int, *, selected: bool
+) -> None:
+    """Score the labelled scans for the tasks meant, as `cov3d validate` does."""
+    from cov3d.inference.validate import save_confusion
+    from cov3d.reports import figures, score_figures, scores
+    from cov3d.reports.tables import evaluation_table
 
-    save_validated(scored, folder)
-    scores = {"presence": scored.presence, "severity": scored.severity}
-    figures.save(figures.confusion(scores), folder / "confusion.png")
-    shown = {each: score for each, score in scores.items() if task in (Task.BOTH, each)}
-    out().print(score_table(shown, f"{scored.presence.scans} labelled scans"))
+    evaluated = scores.evaluate(table, categories, seed=seed)
+    shown = {name: evaluation for name, evaluation in evaluated.items() if task in (Task.BOTH, name)}
+    results = {name: evaluation.result for name, evaluation in shown.items()}
+    flatters = "members or threshold were selected on these scans: flatters" if selected else None
+    scores.save_scores(shown, folder, {"selection": flatters, "seed": seed})
+    save_confusion(results, folder)
+    figures.save(figures.confusion(results), folder / "confusion.png")
+    figures.save(score_figures.curves(shown), folder / "curves.png")
+    figures.save(score_figures.reliability(shown), folder / "reliability.png")
+    for name, evaluation in shown.items():
+        title = "; ".join(filter(None, [f"{name}, {len(evaluation.calls)} scans", flatters]))
+        out().print(evaluation_table(evaluation, title))
+    warn_of_small_classes({name: evaluation.calls.small for name, evaluation in shown.items()})
 
 
 def _say_folds(table: Any, members: Sequence[Any], task: Task, name: str | None) -> None:
@@ -202,21 +225,35 @@ def _say_folds(table: Any, members: Sequence[Any], task: Task, name: str | None)
         say("The epoch of each member was chosen on the fold that it is scored on, so these scores flatter.")
 
 
-def _say_selection(selected: Any, categories: tuple[str, ...], task: Task) -> None:
-    """Say what was chosen, and what that gained."""
-    from cov3d.inference.validate import macro_f1
+def _write_selection(selected: Any, categories: tuple[str, ...], task: Task, seed: int, folder: Path) -> None:
+    """Say and write what was chosen, and what that gained over the mean of all members by the usual threshold."""
+    from cov3d.files import write_text
+    from cov3d.reports.comparison import compare
+    from cov3d.reports.tables import comparison_table
 
     for member, score in zip(selected.members, selected.scores, strict=False):
-        say(f"  {score:.3f} with {member}")
+        say(f"  macro F1 {score:.3f} with {member}")
     say(f"chosen: {', '.join(selected.members)}; called positive where p_non_covid is below {selected.threshold:.4g}")
-    plain = macro_f1(selected.plain, categories, task)
-    say(f"{task} macro F1 of the mean of all, by the usual threshold: {plain:.3f}")
-    for what, table in (
-        ("as chosen, on the scans that it was chosen on (flatters)", selected.chosen),
-        ("with the choice made on four fifths of the scans and scored on the last", selected.cross_fitted),
-    ):
-        score = macro_f1(table, categories, task)
-        say(f"{what}: {score:.3f}, a gain of {score - plain:+.3f}")
+    chosen = {"members": selected.members, "scores": selected.scores, "threshold": selected.threshold, "seed": seed}
+    gains = {
+        "as_chosen": (
+            "on the scans that it was chosen on: this gain is itself selected, and flatters",
+            selected.chosen,
+        ),
+        "cross_fitted": (
+            "chosen on four fifths of the scans and tried on the last, five times: the gain to believe",
+            selected.cross_fitted,
+        ),
+    }
+    found = {name: compare(table, selected.plain, categories, task, seed=seed) for name, (_, table) in gains.items()}
+    for name, (what, _) in gains.items():
+        differing = found[name].differing
+        title = (
+            f"{task}: A, {what}; B, the mean of all; their calls differ on {differing} of {len(selected.plain)} scans"
+        )
+        out().print(comparison_table(found[name], title))
+    written = {**chosen, "b": "the mean of all members", **{name: one.as_dict() for name, one in found.items()}}
+    write_text(folder / SELECTION_FILE, json.dumps(written, indent=2) + "\n")
 
 
 def _write_set(members: Sequence[Any], folds: tuple[int, ...], task: Task, threshold: float, folder: Path) -> None:

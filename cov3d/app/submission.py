@@ -52,10 +52,9 @@ def submit(
 
     Each scan is preprocessed once and each network predicts it once, however many sets it is in.
     """
-    from cov3d.files import claim_folder, write_text
+    from cov3d.files import claim_folder, held, write_text
     from cov3d.inference import sets as submission_sets
     from cov3d.inference import submit as submissions
-    from cov3d.inference.member_cache import predict_networks
     from cov3d.training.device import choose_device
 
     target = choose_device(device)
@@ -71,44 +70,54 @@ def submit(
     results = [one.place for one in sets]
     manifests = {task: f"manifest-{task}.csv" for task in tasks}
     names = (*results, submissions.TABLES, submissions.OVERVIEW, *manifests.values())
-    claim_folder(output_dir, names, overwrite=overwrite, what="submissions")
     written: list[Any] = []
     failed: dict[str, str] = {}
-    for task in tasks:
-        count = len(named[task])
-        say(f"{task}: {count} scans by {len(networks[task])} networks, on {target}")
-        processors = options.default_jobs(jobs)
-        processes = min(processors, count)
-        kept = output_dir / submissions.MEMBERS / task
-        with (
-            stoppable(f"what was predicted is kept in {kept}, and the same command goes on"),
-            progress(f"predicting {task}", count) as advance,
-        ):
-            found = predict_networks(
-                named[task],
-                networks[task],
-                kept,
-                device=target,
-                jobs=0 if processes == 1 else processes,
-                threads=processors // processes,
-                batch_size=batch_size,
-                skip_errors=skip_errors,
-                on_scan=advance,
-            )
-        if found.kept:
-            say(f"{found.kept} of {count * len(networks[task])} predictions were there already, in {kept}")
-        say_some([f"{scan}: {reason}" for scan, reason in found.doubtful.items()])
-        write_text(output_dir / manifests[task], found.manifest.to_csv(index=False, lineterminator="\n"))
-        failed |= {f"{task}: {scan}": reason for scan, reason in found.failed.items()}
-        for one in (one for one in sets if one.task == task):
-            members = [found.tables[file] for file in checkpoints[one]]
-            written.append(submissions.write_set(one, members, output_dir, LineFormat(line_format)))
-    runs_of = {one: [f"{file.parent.name}/{file.name}" for file in files] for one, files in checkpoints.items()}
-    submissions.write_overview(written, runs_of, output_dir)
+    how = {"device": target, "batch_size": batch_size, "skip_errors": skip_errors}
+    with held(output_dir, "cov3d submit"):
+        claim_folder(output_dir, names, overwrite=overwrite, what="submissions")
+        predicted = {}
+        for task in tasks:  # all of it before anything is written: after an interruption the same command goes on
+            kept = output_dir / submissions.MEMBERS / task
+            predicted[task] = _predict(task, named[task], networks[task], kept, options.default_jobs(jobs), how)
+        for task, found in predicted.items():
+            say_some([f"{scan}: {reason}" for scan, reason in found.doubtful.items()])
+            write_text(output_dir / manifests[task], found.manifest.to_csv(index=False, lineterminator="\n"))
+            failed |= {f"{task}: {scan}": reason for scan, reason in found.failed.items()}
+            for one in (one for one in sets if one.task == task):
+                members = [found.tables[file] for file in checkpoints[one]]
+                written.append(submissions.write_set(one, members, output_dir, LineFormat(line_format)))
+        runs_of = {one: [f"{file.parent.name}/{file.name}" for file in files] for one, files in checkpoints.items()}
+        submissions.write_overview(written, runs_of, output_dir)
     _say_written(written, output_dir)
     say(RESEARCH_ONLY)
     say_failed(failed)
     return written
+
+
+def _predict(
+    task: Task, scans: dict[str, Path], networks: list[Path], kept: Path, processors: int, how: dict[str, Any]
+) -> Any:
+    """What each network says of each test scan of a task, but for what is in the folder `kept` already."""
+    from cov3d.inference.member_cache import predict_networks
+
+    say(f"{task}: {len(scans)} scans by {len(networks)} networks, on {how['device']}")
+    processes = min(processors, len(scans))
+    with (
+        stoppable(f"what was predicted is kept in {kept}, and the same command goes on"),
+        progress(f"predicting {task}", len(scans)) as advance,
+    ):
+        found = predict_networks(
+            scans,
+            networks,
+            kept,
+            jobs=0 if processes == 1 else processes,
+            threads=processors // processes,
+            on_scan=advance,
+            **how,
+        )
+    if found.kept:
+        say(f"{found.kept} of {len(scans) * len(networks)} predictions were there already, in {kept}")
+    return found
 
 
 def _checkpoints(sets: list[Any], runs: Path, data: Path) -> dict[Any, list[Path]]:

@@ -12,13 +12,12 @@ from pathlib import Path
 import pandas as pd
 
 from cov3d.errors import PredictionsError
-from cov3d.inference.origin import trained_on
+from cov3d.inference.origin import OUT_OF_FOLD, VALIDATION, trained_on
 from cov3d.inference.runs import Missing, Runs, is_run, run_options
 from cov3d.inference.task import Task
 from cov3d.training.checkpoint import read_info
 from cov3d.training.predictions import load_predictions
 
-_VALIDATION = "validation-"
 PREDICTIONS = "predictions.csv"
 
 
@@ -31,7 +30,7 @@ class MemberTable:
         files: the files that its table was put together from.
         table: a prediction table, sorted by scan.
         categories: of its columns.
-        folds: the fold of each scan, where the runs say; else empty.
+        folds: the fold of each scan, where runs or a cross-validation say; else empty.
         seen: how many scans its networks were trained on; None where nothing says.
         source: what to call it in a list of submissions: an experiment's number, or the run folders; else empty.
     """
@@ -57,8 +56,9 @@ def gather(paths: Sequence[Path], task: Task) -> list[MemberTable]:
     """The members that `paths` stand for.
 
     Args:
-        paths: prediction tables, folders that hold a `predictions.csv`, run folders, checkpoints.
-        task: whose validation table of a run folder is meant.
+        paths: prediction tables, folders that hold a `predictions.csv`, folders of runs or of `cov3d crossval`,
+            checkpoints.
+        task: whose table of a run or a cross-validation is meant.
 
     Raises:
         PredictionsError: a path stands for no table, one is given twice, or a table can't be read.
@@ -79,7 +79,7 @@ def gather_experiments(
     Raises:
         PredictionsError: a table can't be read.
     """
-    file = f"{_VALIDATION}{task}.csv"
+    file = f"{VALIDATION}{task}.csv"
     found = {number: [runs.find(number, fold, file) for fold in folds] for number in numbers}
     if missing := [part for parts in found.values() for part in parts if isinstance(part, Missing)]:
         return missing
@@ -91,23 +91,29 @@ def gather_experiments(
 
 def _part(path: Path, task: Task) -> _Part:
     if path.suffix == ".safetensors":
-        table = path.with_name(f"{_VALIDATION}{read_info(path).task}.csv")
+        table = path.with_name(f"{VALIDATION}{read_info(path).task}.csv")
         if not table.is_file():
             raise PredictionsError(f"{path} has no {table.name} beside it: give the folder of its run, or a table")
         return _part(table, task)
     if path.is_dir() and is_run(path):
-        if task == Task.BOTH:
-            raise PredictionsError(
-                f"{path} is a run, which has a validation table for each task: say which with --task presence or "
-                "--task severity"
-            )
-        return _Part(path / f"{_VALIDATION}{task}.csv", path)
+        return _Part(path / f"{VALIDATION}{_one(task, path)}.csv", path)
     if path.is_dir():
+        if any(path.glob(f"{OUT_OF_FOLD}*.csv")):
+            return _Part(path / f"{OUT_OF_FOLD}{_one(task, path)}.csv")
         if not (path / PREDICTIONS).is_file():
             raise PredictionsError(f"{path} is neither a run nor a folder with a {PREDICTIONS}")
         return _Part(path / PREDICTIONS)
-    of_run = path.name.startswith(_VALIDATION) and is_run(path.parent)
+    of_run = path.name.startswith(VALIDATION) and is_run(path.parent)
     return _Part(path, path.parent if of_run else None)
+
+
+def _one(task: Task, folder: Path) -> Task:
+    """The task, which must be one of the two."""
+    if task == Task.BOTH:
+        raise PredictionsError(
+            f"{folder} has a prediction table for each task: say which with --task presence or --task severity"
+        )
+    return task
 
 
 def _key(part: _Part) -> str:
@@ -142,6 +148,8 @@ def _member(parts: Sequence[_Part], experiment: int | None = None) -> MemberTabl
         place |= dict.fromkeys(table["scan"], part.file)
         if part.run is not None:
             folds |= dict.fromkeys(table["scan"], run_options(part.run)["fold"])
+        elif part.file.name.startswith(OUT_OF_FOLD) and "fold" in table:
+            folds |= dict(zip(table["scan"], table["fold"].astype(int), strict=True))
         seen.append(trained_on(part.file, table["scan"]))
         tables.append(table)
     runs = [part.run for part in parts if part.run is not None]

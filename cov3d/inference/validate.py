@@ -56,14 +56,6 @@ def validate(
     return Validated(table, presence, severity)
 
 
-def scored(table: pd.DataFrame, categories: Sequence[str]) -> Validated | None:
-    """A prediction table with the scores of its labelled scans; None where none has a label."""
-    if "label" not in table or not (labelled := table["label"] != "").any():
-        return None
-    presence, severity = score_table(table[labelled], categories)
-    return Validated(table, presence, severity)
-
-
 def macro_f1(table: pd.DataFrame, categories: Sequence[str], task: Task) -> float:
     """The macro F1 of a task in a labelled table; NaN where no scan can be scored for it."""
     score = score_table(table, categories)[0 if task == Task.PRESENCE else 1].macro_f1
@@ -113,7 +105,15 @@ def save_validated(validated: Validated, folder: Path) -> None:
         OutputError: the folder can't be written.
     """
     save_predictions(validated.table, folder / "predictions.csv")
-    scores = {"presence": validated.presence, "severity": validated.severity}
+    save_confusion({"presence": validated.presence, "severity": validated.severity}, folder)
+
+
+def save_confusion(scores: Mapping[str, TaskScore], folder: Path) -> None:
+    """Write a confusion matrix a task, `confusion-<task>.csv`: true classes by called ones.
+
+    Raises:
+        OutputError: the folder can't be written.
+    """
     for task, score in scores.items():
         counts = pd.DataFrame(score.confusion, index=pd.Index(score.classes, name="true"), columns=score.classes)
         write_text(folder / f"confusion-{task}.csv", counts.to_csv(lineterminator="\n"))

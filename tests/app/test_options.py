@@ -147,7 +147,9 @@ ELSEWHERE: dict[str, dict[str, str]] = {
             ("predictions", "name", "data", "runs", "fold", "all_folds", "task", "output_dir", "overwrite"),
             "tests/inference/test_ensemble.py",
         ),
-        **dict.fromkeys(("select_members", "select_threshold", "out_of_fold"), "tests/inference/test_selection.py"),
+        **dict.fromkeys(
+            ("select_members", "select_threshold", "out_of_fold", "seed"), "tests/inference/test_selection.py"
+        ),
     },
     "submit": dict.fromkeys(
         (

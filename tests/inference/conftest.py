@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from cov3d.labels import CATEGORIES
 from cov3d.preprocess.pipeline import settings
@@ -17,6 +18,16 @@ from tests.training.conftest import SmallNetwork, quick_network  # noqa: F401
 from tests.training.test_checkpoint import INFO
 
 LABELS = ("non-covid", "mild", "moderate", "severe", "critical", "covid")
+
+
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scores are written without their pictures, which take longer than all else."""
+    from cov3d.reports import figures, score_figures
+
+    monkeypatch.setattr(figures, "save", lambda figure, file: None)
+    for module, name in ((figures, "confusion"), (score_figures, "curves"), (score_figures, "reliability")):
+        monkeypatch.setattr(module, name, lambda found: None)
 
 
 def some_table(seed: int, scans: Sequence[str], labels: Sequence[str] | None = None) -> pd.DataFrame:

@@ -68,6 +68,7 @@ def test_severity_is_of_the_mean_of_conditional_probabilities_and_not_of_the_mea
     assert mean["severity_critical"][0] == pytest.approx((1.0 + 0.2) / 2)
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_an_ensemble_of_ensembles_averages_what_they_call_by(cov3d: Command, files: list[Path], tmp_path: Path) -> None:
     for pair, name in ((files[:2], "a"), ([files[2], files[0]], "b")):
         assert cov3d("ensemble", *pair, "--output-dir", tmp_path / name).code == 0
@@ -112,12 +113,15 @@ def test_folds_of_a_run_are_put_together_and_scored(
     assert scores[task]["macro_f1"] == pytest.approx(by_fold[0])
     mean_and_sd = f"mean {np.mean(by_fold[1:]):.3f} ± {np.std(by_fold[1:], ddof=1):.3f}"
     assert f"{task} macro F1 by fold: 0: {by_fold[1]:.3f}, 1: {by_fold[2]:.3f}; {mean_and_sd}" in ended.out
-    assert (tmp_path / "out" / "confusion.png").read_bytes().startswith(b"\x89PNG")
+    assert scores[task]["scores"][0]["low"] < by_fold[0] < scores[task]["scores"][0]["high"]
+    for picture in ("confusion.png", "curves.png", "reliability.png"):
+        assert (tmp_path / "out" / picture).read_bytes().startswith(b"\x89PNG")
     checkpoints = [run / f"{task}.safetensors" for run in runs]
     assert cov3d("ensemble", *checkpoints, "--output-dir", tmp_path / "again").code == 0
     assert (tmp_path / "again" / "predictions.csv").read_bytes() == (tmp_path / "out" / "predictions.csv").read_bytes()
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_by_name_it_is_of_the_runs_of_its_experiments(cov3d: Command, tmp_path: Path, quick_network: None) -> None:
     runs = [make_run(tmp_path / "runs", number, fold) for number in (16, 18) for fold in (0, 2)]
     words = ["ensemble", "--name", "es1", "--data", tmp_path]
@@ -166,6 +170,7 @@ def test_by_name_every_missing_run_is_said_with_its_command(
         assert f"cov3d train {data} --experiment {number} --fold {fold} --output-dir {folder}" in ended.err
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_run_with_other_options_stands_for_its_experiment_where_it_is_the_only_one(
     cov3d: Command, tmp_path: Path, quick_network: None
 ) -> None:
@@ -220,7 +225,7 @@ def test_what_can_not_be_averaged_is_one_sentence_and_exit_code_2(
         (one, tmp_path / "folder"): "folder is neither a run nor a folder with a predictions.csv",
         (one, bad): "off.csv line 6: the probabilities of test/ct_4 don't add up to 1",
         (one, twice): "twice.csv names the scan test/ct_3 more than once",
-        (run, one): f"{run} is a run, which has a validation table for each task: say which with --task",
+        (run, one): f"{run} has a prediction table for each task: say which with --task",
         (run, same, "--task", "presence"): "both predict train/x/ct_0_0, and their runs have the same options",
         (): "give prediction tables, folders, runs or checkpoints to average, or --name, and not both",
         (one, "--name", "EP1"): "and not both",
@@ -237,6 +242,7 @@ def test_what_can_not_be_averaged_is_one_sentence_and_exit_code_2(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_labels_of_one_table_do_for_all_and_results_are_not_overwritten(
     cov3d: Command, files: list[Path], tmp_path: Path
 ) -> None:
@@ -245,7 +251,7 @@ def test_labels_of_one_table_do_for_all_and_results_are_not_overwritten(
     words = ["ensemble", files[0], tmp_path / "labelled.csv", "--output-dir", tmp_path / "out"]
     ended = cov3d(*words)
     assert ended.code == 0, ended.err
-    assert "20 labelled scans" in ended.out
+    assert "presence, 20 scans" in ended.out
     found = load_predictions(tmp_path / "out" / "predictions.csv")[0].set_index("scan")
     assert found.loc[SCANS, "label"].tolist() == labels
     assert cov3d(*words).code == 2

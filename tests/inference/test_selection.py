@@ -1,6 +1,7 @@
 """Selection of members and of a threshold: against plain search, whatever the order, and on out-of-fold scans only."""
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from cov3d.training.predictions import save_predictions
 from tests.conftest import Ended
 from tests.inference.conftest import LABELS, make_run, some_table
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
 Command = Callable[..., Ended]
 P = ["p_non_covid", "p_mild", "p_moderate", "p_severe", "p_critical"]
 SCANS = [f"ct_{number}" for number in range(120)]
@@ -142,8 +144,20 @@ def test_what_was_chosen_is_said_and_can_be_submitted(cov3d: Command, tmp_path: 
         mean = np.mean([table.sort_index().to_numpy() for table in tables], axis=0)
         rows = found[found["scan"].str.contains(f"_{fold}_")]
         assert np.abs(rows[P].to_numpy() - mean).max() < 1e-7
-    assert "on the scans that it was chosen on (flatters)" in ended.out
-    assert "with the choice made on four fifths of the scans" in ended.out
+    flat = re.sub(r"\s+", " ", ended.out)
+    assert "on the scans that it was chosen on: this gain is itself selected, and flatters; B, the mean of all" in flat
+    assert "presence, 120 scans; members or threshold were selected on these scans: flatters" in flat
+    assert "chosen on four fifths of the scans and tried on the last, five times: the gain to believe" in flat
+    assert cov3d("ensemble", *runs, "--task", "presence", "--output-dir", tmp_path / "all").code == 0
+    compared = cov3d(
+        "compare", tmp_path / "out", tmp_path / "all", "--task", "presence", "--output-dir", tmp_path / "c"
+    )
+    assert compared.code == 0, compared.err
+    wanted = json.loads((tmp_path / "c" / "comparison.json").read_text())["presence"]["rows"]
+    selection = json.loads((tmp_path / "out" / "selection.json").read_text())
+    assert selection["as_chosen"]["rows"] == wanted
+    assert selection["cross_fitted"]["rows"][0]["difference"] < wanted[0]["difference"]
+    assert wanted[0]["low"] < wanted[0]["difference"] < wanted[0]["high"]
     by_name = cov3d(
         *("ensemble", "--name", "EP2", "--data", tmp_path, "--fold", 0, "--fold", 1, "--select-members"),
         *("--output-dir", tmp_path / "named"),
@@ -196,3 +210,26 @@ def test_without_labels_there_is_nothing_to_choose_by(cov3d: Command, tmp_path: 
         *("--out-of-fold", "--output-dir", tmp_path / "out"),
     )
     assert (ended.code, "has a severity label: there is nothing to choose by" in ended.err) == (2, True)
+
+
+@pytest.mark.parametrize("seen", [0, 2, None])
+def test_a_cross_validation_is_a_member_over_its_folds(cov3d: Command, tmp_path: Path, seen: int | None) -> None:
+    for name, first in (("a", 0), ("b", 40)):
+        for number, task in enumerate(("presence", "severity")):
+            table = some_table(first + number, SCANS, TRUE)
+            table["fold"] = [number % 5 for number in range(120)]
+            save_predictions(table, tmp_path / name / f"out-of-fold-{task}.csv")
+        if seen is not None:
+            origin = {"networks": ["x"], "seen_in_training": seen}
+            (tmp_path / name / "origin.json").write_text(json.dumps(origin))
+    words = ["ensemble", tmp_path / "a", tmp_path / "b", "--task", "severity", "--output-dir", tmp_path / "out"]
+    ended = cov3d(*words, "--select-members")
+    if seen:
+        assert (ended.code, "its network was trained on 2 of its 120 scans" in ended.err) == (2, True)
+        return
+    if seen is None:
+        assert (ended.code, "nothing beside it says what its network was trained on" in ended.err) == (2, True)
+        return
+    assert ended.code == 0, ended.err
+    assert "severity macro F1 by fold: 0: " in ended.out
+    assert cov3d(*words[:-4], "--output-dir", tmp_path / "both").code == 2

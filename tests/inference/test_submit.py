@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from cov3d.errors import SubmissionError
+from cov3d.files import held
 from cov3d.inference import member_cache, predict
 from cov3d.inference.runs import Runs
 from cov3d.inference.sets import SubmissionSet, checkpoints_of, load_sets, paper_sets
@@ -118,33 +119,41 @@ def test_the_papers_ten_submissions_are_what_infer_makes_of_their_networks(
 def test_what_was_predicted_is_not_predicted_again(
     cov3d: Command, data: Path, tmp_path: Path, counted: dict[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "sets.csv").write_text("task,number,members,folds,threshold\npresence,1,1 2,0,\n")
+    header = "task,number,members,folds,threshold\n"
+    (tmp_path / "sets.csv").write_text(f"{header}presence,1,1 2,0,\nseverity,1,16,0,\n")
     words = ["submit", "--data", data, "--jobs", 1, "--batch-size", 1, "--set", tmp_path / "sets.csv"]
     words += ["--output-dir", tmp_path / "out"]
     add, added = member_cache._Cache.add, []
 
     def stopped(self: member_cache._Cache, *arguments: object) -> None:
-        if len(added) == 2:
+        if len(added) == stop_at:
             raise KeyboardInterrupt
         added.append(add(self, *arguments))  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
         patch.setattr(member_cache._Cache, "add", stopped)
-        ended = cov3d(*words)
-    assert ended.code == 130
-    assert f"what was predicted is kept in {tmp_path / 'out' / 'members' / 'presence'}" in ended.err
-    assert counted["preprocessed"] == 3
-    assert not (tmp_path / "out" / "presence").exists()
+        for task in ("presence", "severity"):
+            stop_at = len(added) + 2  # a scan of each task is left
+            ended = cov3d(*words)
+            assert ended.code == 130
+            assert f"what was predicted is kept in {tmp_path / 'out' / 'members' / task}" in ended.err
+            assert not (tmp_path / "out" / "presence").exists()
+    # Of the scan at which it was stopped, each time, the work is lost.
+    assert counted == {"preprocessed": 3 + 3, "predicted": 3 * 2 + 2 + 2}
     ended = cov3d(*words)
     assert ended.code == 0, ended.err
-    assert "4 of 6 predictions were there already" in ended.out
-    assert counted == {"preprocessed": 4, "predicted": 6 + 2}
+    assert "6 of 6 predictions were there already" in ended.out
+    assert "1 of 2 predictions were there already" in ended.out
+    assert counted == {"preprocessed": 7, "predicted": 11}
     assert cov3d(*words[:-1], tmp_path / "whole").code == 0
     for file in ("predictions/presence-1.csv", "manifest-presence.csv", "presence/1/covid.csv", "submissions.csv"):
         assert (tmp_path / "out" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
-    # A network more: the others stay. The submissions that are there are not replaced unless told to.
-    (tmp_path / "sets.csv").write_text("task,number,members,folds,threshold\npresence,1,EP2,0,\n")
     assert cov3d(*words).code == 2
+    with held(tmp_path / "out", "test"):
+        ended = cov3d(*words, "--overwrite")
+    assert (ended.code, "another cov3d submit works in" in ended.err) == (2, True)
+    # A network more: the others stay. The submissions that are there are not replaced unless told to.
+    (tmp_path / "sets.csv").write_text(f"{header}presence,1,EP2,0,\nseverity,1,16,0,\n")
     before = dict(counted)
     assert cov3d(*words, "--overwrite").code == 0
     assert (counted["preprocessed"], counted["predicted"]) == (before["preprocessed"] + 3, before["predicted"] + 3)
