@@ -176,6 +176,8 @@ def _say_members(members: Sequence[Any], table: Any) -> None:
     for member in members:
         files = f"{len(member.files)} folds" if len(member.files) > 1 else str(member.files[0])
         say(f"  {member.name}" if files == member.name else f"  {member.name} ({files})")
+        for file, temperature in member.temperatures.items():
+            say(f"    {file} at temperature {temperature:.3g}, as its checkpoint predicts")
         if member.seen:
             say_warning(f"{member.name} was trained on {member.seen} of these scans: scores flatter")
 

@@ -2,6 +2,9 @@
 
 A member is a network, or one configuration trained on several folds: the validation tables of runs that differ in
 nothing but the fold are put together to one table, in which each scan is predicted by a network that has not seen it.
+
+A run stands for what its checkpoint says of other scans, so a temperature that was fitted since is applied to its
+table, which was written at temperature 1. A table that is given itself is taken as it is.
 """
 
 import json
@@ -16,7 +19,8 @@ from cov3d.inference.origin import OUT_OF_FOLD, VALIDATION, trained_on
 from cov3d.inference.runs import Missing, Runs, is_run, run_options
 from cov3d.inference.task import Task
 from cov3d.training.checkpoint import read_info
-from cov3d.training.predictions import load_predictions
+from cov3d.training.predictions import load_predictions, probability_columns
+from cov3d.training.temperature import scale
 
 PREDICTIONS = "predictions.csv"
 
@@ -32,7 +36,9 @@ class MemberTable:
         categories: of its columns.
         folds: the fold of each scan, where runs or a cross-validation say; else empty.
         seen: how many scans its networks were trained on; None where nothing says.
-        source: what to call it in a list of submissions: an experiment's number, or the run folders; else empty.
+        source: what to call it in a list of submissions: an experiment's number, or the run folders; empty where
+            there are none, or where their checkpoints would say something else.
+        temperatures: those that were applied, by file.
     """
 
     name: str
@@ -42,14 +48,22 @@ class MemberTable:
     folds: Mapping[str, int] = field(default_factory=dict)
     seen: int | None = None
     source: tuple[str, ...] = ()
+    temperatures: Mapping[Path, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class _Part:
-    """A table, and the run that it is of."""
+    """A table, the run that it is of, and whether the run was given rather than the table."""
 
     file: Path
     run: Path | None = None
+    given_as_run: bool = False
+
+    @property
+    def temperature(self) -> float | None:
+        """The temperature that was fitted for the run's checkpoint."""
+        checkpoint = self.file.with_name(f"{self.file.stem.removeprefix(VALIDATION)}.safetensors")
+        return read_info(checkpoint).temperature if self.run is not None and checkpoint.is_file() else None
 
 
 def gather(paths: Sequence[Path], task: Task) -> list[MemberTable]:
@@ -84,7 +98,7 @@ def gather_experiments(
     if missing := [part for parts in found.values() for part in parts if isinstance(part, Missing)]:
         return missing
     return [
-        _member([_Part(part, part.parent) for part in parts if isinstance(part, Path)], number)
+        _member([_Part(part, part.parent, given_as_run=True) for part in parts if isinstance(part, Path)], number)
         for number, parts in found.items()
     ]
 
@@ -94,9 +108,9 @@ def _part(path: Path, task: Task) -> _Part:
         table = path.with_name(f"{VALIDATION}{read_info(path).task}.csv")
         if not table.is_file():
             raise PredictionsError(f"{path} has no {table.name} beside it: give the folder of its run, or a table")
-        return _part(table, task)
+        return _Part(table, path.parent if is_run(path.parent) else None, given_as_run=True)
     if path.is_dir() and is_run(path):
-        return _Part(path / f"{VALIDATION}{_one(task, path)}.csv", path)
+        return _Part(path / f"{VALIDATION}{_one(task, path)}.csv", path, given_as_run=True)
     if path.is_dir():
         if any(path.glob(f"{OUT_OF_FOLD}*.csv")):
             return _Part(path / f"{OUT_OF_FOLD}{_one(task, path)}.csv")
@@ -132,6 +146,7 @@ def _member(parts: Sequence[_Part], experiment: int | None = None) -> MemberTabl
     folds: dict[str, int] = {}
     seen: list[int | None] = []
     place: dict[str, Path] = {}
+    temperatures: dict[Path, float] = {}
     categories: tuple[str, ...] = ()
     for part in parts:
         if files.count(part.file) > 1:
@@ -151,8 +166,13 @@ def _member(parts: Sequence[_Part], experiment: int | None = None) -> MemberTabl
         elif part.file.name.startswith(OUT_OF_FOLD) and "fold" in table:
             folds |= dict(zip(table["scan"], table["fold"].astype(int), strict=True))
         seen.append(trained_on(part.file, table["scan"]))
+        if part.given_as_run and part.temperature is not None:
+            temperatures[part.file] = part.temperature
+            columns = probability_columns(these)
+            table[columns] = scale(table[columns].to_numpy(), part.temperature)
         tables.append(table)
-    runs = [part.run for part in parts if part.run is not None]
+    as_predicted = all(part.given_as_run or part.temperature is None for part in parts)
+    runs = [part.run for part in parts if part.run is not None and as_predicted]
     return MemberTable(
         name=_name(parts, experiment),
         files=files,
@@ -161,6 +181,7 @@ def _member(parts: Sequence[_Part], experiment: int | None = None) -> MemberTabl
         folds=folds,
         seen=None if None in seen else sum(count for count in seen if count is not None),
         source=tuple(map(str, runs)) if experiment is None else (str(experiment),),
+        temperatures=temperatures,
     )
 
 

@@ -17,6 +17,7 @@ from cov3d.inference.member_tables import gather
 from cov3d.inference.runs import default_name
 from cov3d.inference.task import Task
 from cov3d.labels import CATEGORIES
+from cov3d.training import checkpoint
 from cov3d.training.options import TrainingOptions
 from cov3d.training.predictions import load_predictions, save_predictions
 from tests.conftest import Ended
@@ -119,6 +120,30 @@ def test_folds_of_a_run_are_put_together_and_scored(
     checkpoints = [run / f"{task}.safetensors" for run in runs]
     assert cov3d("ensemble", *checkpoints, "--output-dir", tmp_path / "again").code == 0
     assert (tmp_path / "again" / "predictions.csv").read_bytes() == (tmp_path / "out" / "predictions.csv").read_bytes()
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_run_says_what_its_checkpoint_would_at_its_temperature(
+    cov3d: Command, tmp_path: Path, quick_network: None
+) -> None:
+    runs = [make_run(tmp_path / "runs", number, 0) for number in (1, 2)]
+    checkpoint.write_temperature(runs[0] / "presence.safetensors", 2.0)
+    given = {
+        "run": [runs[0], runs[1]],
+        "checkpoint": [run / "presence.safetensors" for run in runs],
+        "file": [run / "validation-presence.csv" for run in runs],
+    }
+    each = [pd.read_csv(run / "validation-presence.csv").sort_values("scan")[P].to_numpy() for run in runs]
+    softened = np.sqrt(each[0]) / np.sqrt(each[0]).sum(axis=1, keepdims=True)
+    for name, members in given.items():
+        ended = cov3d("ensemble", *members, "--task", "presence", "--output-dir", tmp_path / name)
+        assert ended.code == 0, ended.err
+        wanted = (each[0] if name == "file" else softened) + each[1]
+        found = pd.read_csv(tmp_path / name / "predictions.csv")[P].to_numpy()
+        assert np.abs(found - wanted / 2).max() < 1e-7
+        assert ("at temperature 2, as its checkpoint predicts" in ended.out) == (name != "file")
+        # What the files say is not what their networks would, so no submission is offered.
+        assert (tmp_path / name / "set.json").exists() == (name != "file")
 
 
 @pytest.mark.usefixtures("no_pictures")
