@@ -100,7 +100,8 @@ def _predict(
     """What each network says of each test scan of a task, but for what is in the folder `kept` already."""
     from cov3d.inference.member_cache import predict_networks
 
-    say(f"{task}: {len(scans)} scans by {len(networks)} networks, on {how['device']}")
+    by = f"{len(networks)} network{'s' * (len(networks) > 1)}"
+    say(f"{task}: {len(scans)} scans by {by}, on {how['device']}")
     processes = min(processors, len(scans))
     with (
         stoppable(f"what was predicted is kept in {kept}, and the same command goes on"),

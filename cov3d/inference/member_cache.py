@@ -32,6 +32,7 @@ from cov3d.training.predictions import load_predictions, prediction_table, proba
 
 _SETTINGS, _MANIFEST = "settings.json", "manifest.csv"
 _SECONDS_BETWEEN_SAVES = 60
+_LONGEST = 160  # file systems allow names of 255
 
 
 @dataclass
@@ -215,5 +216,5 @@ def _table_name(checkpoint: Path) -> str:
     """A name that tells a person which network it is of, and is another for another network."""
     with checkpoint.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    run = re.sub(r"[^\w.-]", "-", checkpoint.resolve().parent.name)
+    run = re.sub(r"[^\w.-]", "-", checkpoint.resolve().parent.name)[:_LONGEST]
     return f"{run}_{checkpoint.stem}_{digest[:12]}"
