@@ -6,6 +6,7 @@ Cov3dError                     bad input or usage: the command line prints the s
 ├── StoreError                 the store of preprocessed volumes is missing, incomplete or of other settings
 ├── CheckpointError            a file is not a checkpoint of ours, or does not fit what is asked of it
 ├── PredictionsError           a prediction table can't be read, or does not fit what it is compared with
+├── SubmissionError            submission files, or a list of those to make, are not as they should be
 ├── WeightsError               pretrained weights can't be fetched or don't fit
 ├── ClusterError               the Dask cluster can't be reached, or its workers are not fit for the work
 ├── TrainingDivergedError      the loss is no longer a number
@@ -41,6 +42,10 @@ class CheckpointError(Cov3dError):
 
 class PredictionsError(Cov3dError):
     """A prediction table can't be read, or does not fit what it is compared with."""
+
+
+class SubmissionError(Cov3dError):
+    """Submission files, or a list of those to make, are not as they should be."""
 
 
 class WeightsError(Cov3dError):

@@ -168,6 +168,18 @@ def find(number: int) -> Experiment:
     return experiments()[number]
 
 
+def find_ensemble(name: str) -> Ensemble:
+    """The ensemble of a name, in capitals or not.
+
+    Raises:
+        Cov3dError: there is none.
+    """
+    named = {ensemble.name: ensemble for ensemble in ENSEMBLES}
+    if name.upper() not in named:
+        raise Cov3dError(f"{name} is none of the paper's ensembles, which are {', '.join(named)}")
+    return named[name.upper()]
+
+
 def check_start(number: int | None, from_checkpoint: object) -> None:
     """Make sure that an experiment that was pretrained on STOIC is given a network that was.
 

@@ -35,5 +35,5 @@ def test_a_volume_of_another_kind_is_refused(voxels: np.ndarray, tmp_path: objec
 
 def test_every_error_of_ours_is_one_that_the_command_line_catches() -> None:
     ours = [value for value in vars(errors).values() if isinstance(value, type)]
-    assert len(ours) == 14
+    assert len(ours) == 15
     assert all(issubclass(error, errors.Cov3dError) for error in ours)

@@ -14,9 +14,11 @@ from cov3d.app import (
     crossval,
     data,
     demonstration,
+    ensemble,
     experiments,
     infer,
     scores,
+    submission,
     tracking,
     training,
     tune,
@@ -24,8 +26,21 @@ from cov3d.app import (
 )
 
 COMMANDS = (
-    *("phantom", "folds", "preprocess", "weights", "experiments", "train", "tune", "crossval", "validate"),
-    *("compare", "infer", "demo"),
+    "phantom",
+    "folds",
+    "preprocess",
+    "weights",
+    "experiments",
+    "train",
+    "tune",
+    "crossval",
+    "validate",
+    "compare",
+    "ensemble",
+    "infer",
+    "submit",
+    "check_submission",
+    "demo",
 )
 
 _TRAINING = ("scan_table", "training_options", "starting_point", "compute_options")
@@ -54,7 +69,10 @@ class Cov3d(TorchApp):
     crossval = main(*_TRAINING, "trackers")(crossval.crossval)
     validate = main("scan_table")(scores.validate)
     compare = main(scores.compare)
+    ensemble = main(ensemble.ensemble)
     infer = main(infer.infer)
+    submit = main(submission.submit)
+    check_submission = main(submission.check_submission)
     demo = main(demonstration.demo)
 
     predict = None

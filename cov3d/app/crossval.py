@@ -37,6 +37,7 @@ def crossval(
     skipped, and what was interrupted goes on.
     """
     from cov3d.errors import Cov3dError
+    from cov3d.inference.origin import write_origin
     from cov3d.reports import crossval as crossvalidation
     from cov3d.reports import figures, score_figures
     from cov3d.reports.tables import evaluation_table
@@ -65,6 +66,8 @@ def crossval(
     figures.save(figures.confusion({task: one.result for task, one in found.pooled.items()}), folder / "confusion.png")
     figures.save(score_figures.curves(found.pooled), folder / "curves.png")
     figures.save(score_figures.reliability(found.pooled), folder / "reliability.png")
+    seen = crossvalidation.seen_in_training(runs)
+    write_origin(folder, networks=[run.name for run in runs.values()], seen_in_training=seen)
     out().print(crossvalidation.fold_scores_table(found))
     for task, evaluation in found.pooled.items():
         out().print(evaluation_table(evaluation, f"{task}, out of fold, all folds pooled"))

@@ -8,6 +8,7 @@ from torchapp import Param
 from cov3d.app import options
 from cov3d.app.console import RESEARCH_ONLY, progress, say, say_some
 from cov3d.app.data import say_failed
+from cov3d.inference.line_format import LineFormat
 from cov3d.inference.task import Task
 
 
@@ -26,12 +27,13 @@ def infer(
         rich_help_panel=options.OUTPUT,
     ),
     submission: bool = Param(True, help="Write the submission files.", rich_help_panel=options.OUTPUT),
+    line_format: LineFormat = options.line_format(),
     output_dir: Path = Param(Path("predictions"), help="Folder of the results.", rich_help_panel=options.OUTPUT),
     overwrite: bool = options.overwrite(),
     skip_errors: bool = options.skip_errors(),
     device: str = options.device(),
     jobs: int = options.jobs(),
-    batch_size: int = Param(2, min=1, help="Scans to a forward pass.", rich_help_panel=options.COMPUTE),
+    batch_size: int = options.batch_size(),
 ) -> Any:
     """Predict presence and severity for raw scans, and write the challenge's submission files."""
     from cov3d.files import claim_folder, write_text
@@ -77,7 +79,8 @@ def infer(
     for call, count in found.table["presence"].value_counts().sort_index().items():
         say(f"{count} scans called {call}")
     if submission:
-        written = submissions.write_submission(found.table, members[0].info.categories, output_dir, task)
+        categories = members[0].info.categories
+        written = submissions.write_submission(found.table, categories, output_dir, task, LineFormat(line_format))
         say("names written: " + ", ".join(f"{name} {count}" for name, count in written.items()))
     say(f"results in {output_dir}")
     say(RESEARCH_ONLY)

@@ -4,6 +4,8 @@ from pathlib import Path
 
 from torchapp import Param
 
+from cov3d.inference.line_format import LineFormat
+
 INPUT, OUTPUT, COMPUTE = "Input", "Output", "Compute"
 
 
@@ -91,6 +93,19 @@ def skip_errors() -> Param:
 
 def overwrite() -> Param:
     return Param(False, help="Replace what an earlier run left in the output folder.", rich_help_panel=OUTPUT)
+
+
+def batch_size() -> Param:
+    return Param(2, min=1, help="Scans to a forward pass.", rich_help_panel=COMPUTE)
+
+
+def line_format() -> Param:
+    return Param(
+        LineFormat.PLAIN,
+        help="How names stand in a submission file: plain, a line each; header, under a first line; row, all in one "
+        "line with commas between.",
+        rich_help_panel=OUTPUT,
+    )
 
 
 def workers() -> Param:

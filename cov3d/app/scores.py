@@ -52,6 +52,7 @@ def validate(
     """Score a checkpoint on a fold: F1, areas, calibration, with 95 % intervals; confusion matrices, pictures."""
     from cov3d.files import claim_folder
     from cov3d.inference import validate as validation
+    from cov3d.inference.origin import write_origin
     from cov3d.inference.predict import load_members
     from cov3d.preprocess.store import Store
     from cov3d.reports import centres, figures, score_figures, scores
@@ -89,6 +90,7 @@ def validate(
     selection = selection_of(checkpoint, info, chosen)
     said = selection and selection.as_dict()
     validation.save_validated(found, folder)
+    write_origin(folder, networks=[checkpoint.name], seen_in_training=seen if info.trained_on else None)
     scores.save_scores(evaluated, folder, {"fold": chosen, "selection": said, "seed": seed, "specificity": specificity})
     results = {task: evaluation.result for task, evaluation in evaluated.items()}
     figures.save(figures.confusion(results), folder / "confusion.png")

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from cov3d.errors import CheckpointError, ScanError
+from cov3d.inference.ensemble import average
 from cov3d.preprocess.pipeline import RECORD_COLUMNS, preprocess_scan, settings
 from cov3d.preprocess.sizes import Size
 from cov3d.preprocess.store import Store
@@ -21,8 +22,6 @@ from cov3d.training import checkpoint
 from cov3d.training.augment import reflected_probabilities, to_network_input
 from cov3d.training.checkpoint import CheckpointInfo
 from cov3d.training.loaders import ScanDataset, scan_loader
-from cov3d.training.metrics import conditional_severity
-from cov3d.training.predictions import prediction_table
 
 
 @dataclass(frozen=True)
@@ -89,6 +88,59 @@ def predict_store(
     return np.concatenate(found)
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a raw scan.
+
+    Attributes:
+        scan: its name.
+        probabilities: by each member, shape (members, categories); None for a scan that can't be read.
+        record: how it was preprocessed, with the columns of a store's manifest.
+        error: what is wrong with it; None where it could be read.
+    """
+
+    scan: str
+    probabilities: NDArray[np.float32] | None = None
+    record: dict[str, Any] = field(default_factory=dict)
+    error: str | None = None
+
+
+def predict_each(
+    scans: Mapping[str, Path],
+    members: Sequence[Member],
+    *,
+    device: torch.device,
+    jobs: int = 0,
+    threads: int = 1,
+    batch_size: int = 2,
+) -> Iterator[Outcome]:
+    """Preprocess raw scans, once for all sizes, and predict them by each member.
+
+    Args:
+        scans: paths by name.
+        members: networks; the sizes of their inputs may differ.
+        device: where the networks are.
+        jobs: processes that preprocess while the network predicts; 0 for this one.
+        threads: threads that decode slices in each of them; no result depends on them.
+        batch_size: scans to a forward pass.
+
+    Raises:
+        ScanError: a process that preprocesses was killed.
+    """
+    sizes = sorted({member.info.size for member in members})
+    for batch in _batches(_RawScans(scans, sizes, threads), jobs=jobs, batch_size=batch_size):
+        readable = [item for item in batch if item.error is None]
+        found: dict[str, NDArray[np.float32]] = {}
+        if readable:
+            stacked = {size: torch.stack([item.voxels[size] for item in readable]) for size in sizes}
+            with torch.inference_mode():
+                each = np.stack([_probabilities(member, stacked[member.info.size], device) for member in members])
+            found = {item.scan: each[:, place] for place, item in enumerate(readable)}
+        for item in batch:
+            record = {"scan": item.scan, **item.record} if item.record else {}
+            yield Outcome(item.scan, found.get(item.scan), record, item.error)
+
+
 def predict_scans(
     scans: Mapping[str, Path],
     members: Sequence[Member],
@@ -100,87 +152,68 @@ def predict_scans(
     skip_errors: bool = False,
     on_scan: Callable[[str], None] = lambda scan: None,
 ) -> Predictions:
-    """Preprocess and predict raw scans.
+    """Preprocess and predict raw scans by the mean of networks.
 
     Args:
-        scans: paths by name.
+        scans, device, jobs, threads, batch_size: as of `predict_each`.
         members: networks to average: their probabilities for the presence, their conditional probabilities of each
             severity for the severity.
-        device: where the networks are.
-        jobs: processes that preprocess while the network predicts; 0 for this one.
-        threads: threads that decode slices in each of them; no result depends on them.
-        batch_size: scans to a forward pass.
         skip_errors: go on past scans that can't be read.
         on_scan: called with the name of each scan that is done.
 
     Raises:
         ScanError: a scan can't be read.
     """
-    sizes = sorted({member.info.size for member in members})
-    names: list[str] = []
-    records: list[dict[str, Any]] = []
+    found: list[Outcome] = []
     failed: dict[str, str] = {}
-    found: list[NDArray[np.float32]] = []
-    with torch.inference_mode():
-        for batch in _batches(_RawScans(scans, sizes, threads), jobs=jobs, batch_size=batch_size):
-            readable = [item for item in batch if item.error is None]
-            for item in batch:
-                if item.error is not None and not skip_errors:
-                    raise ScanError(item.error)
-                if item.error is not None:
-                    failed[item.scan] = item.error
-            if readable:
-                stacked = {size: torch.stack([item.voxels[size] for item in readable]) for size in sizes}
-                found.append(
-                    np.stack([_probabilities(member, stacked[member.info.size], device) for member in members])
-                )
-                names += [item.scan for item in readable]
-                records += [{"scan": item.scan, **item.record} for item in readable]
-            for item in batch:
-                on_scan(item.scan)
+    for outcome in predict_each(scans, members, device=device, jobs=jobs, threads=threads, batch_size=batch_size):
+        if outcome.error is None:
+            found.append(outcome)
+        elif skip_errors:
+            failed[outcome.scan] = outcome.error
+        else:
+            raise ScanError(outcome.error)
+        on_scan(outcome.scan)
     if not found:
-        raise ScanError(f"none of the {len(failed)} scans could be read; the first: {next(iter(failed.values()))}")
-    return _predictions(names, np.concatenate(found, axis=1), records, failed, members)
-
-
-def _predictions(
-    names: list[str],
-    probabilities: NDArray[np.float32],
-    records: list[dict[str, Any]],
-    failed: dict[str, str],
-    members: Sequence[Member],
-) -> Predictions:
-    """Average over the members; `probabilities` has shape (members, scans, categories)."""
-    table = prediction_table(
-        names,
-        probabilities.mean(axis=0),
-        members[0].info.categories,
-        conditional=conditional_severity(probabilities).mean(axis=0),
-    )
-    doubtful = _doubtful(records, members)
-    manifest = pd.DataFrame(records, columns=list(RECORD_COLUMNS))
-    manifest["doubtful"] = [doubtful.get(scan, "") for scan in manifest["scan"]]
+        raise none_readable(failed)
+    each = np.stack([outcome.probabilities for outcome in found if outcome.probabilities is not None], axis=1)
+    table = average([outcome.scan for outcome in found], each, members[0].info.categories)
+    records = [outcome.record for outcome in found]
+    infos = [member.info for member in members]
     return Predictions(
         table=table.sort_values("scan", ignore_index=True),
-        manifest=manifest.sort_values("scan", ignore_index=True),
+        manifest=manifest(records, infos),
         failed=dict(sorted(failed.items())),
-        doubtful=doubtful,
+        doubtful=doubtful(records, infos),
     )
 
 
-def _doubtful(records: list[dict[str, Any]], members: Sequence[Member]) -> dict[str, str]:
+def none_readable(failed: Mapping[str, str]) -> ScanError:
+    """The error where every scan failed, by what is wrong with the first."""
+    return ScanError(f"none of the {len(failed)} scans could be read; the first: {next(iter(failed.values()))}")
+
+
+def manifest(records: Sequence[Mapping[str, Any]], infos: Sequence[CheckpointInfo]) -> pd.DataFrame:
+    """How each scan was cropped, and why its prediction may not be worth much; sorted by scan."""
+    table = pd.DataFrame(records, columns=list(RECORD_COLUMNS))
+    reasons = doubtful(records, infos)
+    table["doubtful"] = [reasons.get(scan, "") for scan in table["scan"]]
+    return table.sort_values("scan", ignore_index=True)
+
+
+def doubtful(records: Sequence[Mapping[str, Any]], infos: Sequence[CheckpointInfo]) -> dict[str, str]:
     """Scans without lungs, and scans with less or more lung in the body than any that a member was trained on."""
-    ranges = [member.info.lung_share for member in members if member.info.lung_share is not None]
+    ranges = [info.lung_share for info in infos if info.lung_share is not None]
     low = max((least for least, _ in ranges), default=0.0)
     high = min((most for _, most in ranges), default=1.0)
-    doubtful = {}
+    reasons = {}
     for record in records:
         share = record["lung_share"]
         if record["crop"] == "fallback":
-            doubtful[record["scan"]] = record["notes"]
+            reasons[record["scan"]] = record["notes"]
         elif not low <= share <= high:
-            doubtful[record["scan"]] = f"lung share {share:.3f} is outside the {low:.3f} to {high:.3f} trained on"
-    return doubtful
+            reasons[record["scan"]] = f"lung share {share:.3f} is outside the {low:.3f} to {high:.3f} trained on"
+    return reasons
 
 
 def _probabilities(member: Member, voxels: Tensor, device: torch.device) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""Prediction table → the challenge's submission files: one scan name a line, no header, sorted by number."""
+"""Prediction table → the challenge's submission files: scan names only, sorted by number."""
 
 import re
 from collections import Counter
@@ -9,10 +9,13 @@ import pandas as pd
 
 from cov3d.errors import CheckpointError, DatasetError
 from cov3d.files import write_text
+from cov3d.inference.line_format import LineFormat
 from cov3d.inference.task import Task
 from cov3d.labels import CATEGORIES, NON_COVID, SEVERITIES, UNKNOWN_SEVERITY
 
-FILES = tuple(f"{name}.csv" for name in (UNKNOWN_SEVERITY, NON_COVID, *SEVERITIES))
+PRESENCE_FILES = tuple(f"{name}.csv" for name in (UNKNOWN_SEVERITY, NON_COVID))
+SEVERITY_FILES = tuple(f"{name}.csv" for name in SEVERITIES)
+FILES = (*PRESENCE_FILES, *SEVERITY_FILES)
 """Every file that a submission may consist of."""
 
 
@@ -50,7 +53,13 @@ def submission_name(scan: str) -> str:
     return scan.rpartition("/")[2]
 
 
-def write_submission(table: pd.DataFrame, categories: Sequence[str], folder: Path, task: Task) -> dict[str, int]:
+def write_submission(
+    table: pd.DataFrame,
+    categories: Sequence[str],
+    folder: Path,
+    task: Task,
+    line_format: LineFormat = LineFormat.PLAIN,
+) -> dict[str, int]:
     """Write the files of `task` into `folder` and return the number of names in each.
 
     Presence: `covid.csv` and `non-covid.csv`. Severity: a file for each grade; of `both`, they hold the scans called
@@ -73,7 +82,7 @@ def write_submission(table: pd.DataFrame, categories: Sequence[str], folder: Pat
             files[f"{grade}.csv"] = graded.loc[graded["severity"] == grade, "scan"]
     for name, scans in files.items():
         names = sorted(map(submission_name, scans), key=_by_number)
-        write_text(folder / name, "".join(f"{line}\n" for line in names))
+        write_text(folder / name, line_format.render(names))
     return {name: len(scans) for name, scans in files.items()}
 
 

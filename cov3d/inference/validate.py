@@ -1,6 +1,6 @@
 """A checkpoint on a labelled fold → its prediction table and scores."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +9,9 @@ import torch
 
 from cov3d.errors import CheckpointError
 from cov3d.files import write_text
+from cov3d.inference.origin import FILE_NAME as ORIGIN
 from cov3d.inference.predict import Member, predict_store
+from cov3d.inference.task import Task
 from cov3d.labels import UNKNOWN_SEVERITY, categories_of
 from cov3d.preprocess.store import Store
 from cov3d.training.checkpoint import CheckpointInfo
@@ -18,7 +20,7 @@ from cov3d.training.metrics import TaskScore
 from cov3d.training.predictions import prediction_table, save_predictions, score_table
 
 RESULT_FILES = (
-    *("predictions.csv", "scores.json", "scores.csv", "centres.csv"),
+    *("predictions.csv", "scores.json", "scores.csv", "centres.csv", ORIGIN),
     *("confusion-presence.csv", "confusion-severity.csv"),
     *("confusion.png", "curves.png", "reliability.png"),
 )
@@ -54,6 +56,33 @@ def validate(
     return Validated(table, presence, severity)
 
 
+def macro_f1(table: pd.DataFrame, categories: Sequence[str], task: Task) -> float:
+    """The macro F1 of a task in a labelled table; NaN where no scan can be scored for it."""
+    score = score_table(table, categories)[0 if task == Task.PRESENCE else 1].macro_f1
+    return float("nan") if score is None else score
+
+
+def fold_scores(
+    table: pd.DataFrame, categories: Sequence[str], folds: Mapping[str, int], task: Task
+) -> dict[int, float]:
+    """The macro F1 of a task in each of the folds that has scans to score.
+
+    Args:
+        table: a prediction table.
+        categories: of its columns.
+        folds: the fold of each scan; scans without one are left out.
+        task: presence or severity.
+    """
+    if "label" not in table:
+        return {}
+    fold = table["scan"].map(folds)
+    found = {
+        int(number): macro_f1(rows, categories, task)
+        for number, rows in table[table["label"] != ""].groupby(fold, sort=True)
+    }
+    return {number: score for number, score in found.items() if score == score}
+
+
 def check_labels(info: CheckpointInfo, labels: Iterable[str]) -> None:
     """Make sure that a checkpoint's categories are those of a labelled dataset.
 
@@ -76,7 +105,15 @@ def save_validated(validated: Validated, folder: Path) -> None:
         OutputError: the folder can't be written.
     """
     save_predictions(validated.table, folder / "predictions.csv")
-    scores = {"presence": validated.presence, "severity": validated.severity}
+    save_confusion({"presence": validated.presence, "severity": validated.severity}, folder)
+
+
+def save_confusion(scores: Mapping[str, TaskScore], folder: Path) -> None:
+    """Write a confusion matrix a task, `confusion-<task>.csv`: true classes by called ones.
+
+    Raises:
+        OutputError: the folder can't be written.
+    """
     for task, score in scores.items():
         counts = pd.DataFrame(score.confusion, index=pd.Index(score.classes, name="true"), columns=score.classes)
         write_text(folder / f"confusion-{task}.csv", counts.to_csv(lineterminator="\n"))

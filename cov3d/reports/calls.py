@@ -14,8 +14,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cov3d.labels import label_index
-from cov3d.training.metrics import PRESENCE, conditional_severity
-from cov3d.training.predictions import probability_columns
+from cov3d.training.metrics import PRESENCE
+from cov3d.training.predictions import conditional_of, probability_columns
 
 FEW = 10
 """A class with fewer scans than this is warned of."""
@@ -92,7 +92,7 @@ def task_calls(table: pd.DataFrame, categories: Sequence[str]) -> dict[str, Call
             tuple(categories[1:]),
             labels[graded] - 1,
             table["severity"][graded],
-            conditional_severity(probabilities[graded]),
+            conditional_of(table[graded], categories),
         ),
     }
 

@@ -12,6 +12,7 @@ from rich import box
 from rich.table import Table
 
 from cov3d.errors import DatasetError, OutputError
+from cov3d.inference.origin import trained_on
 from cov3d.reports import scores
 from cov3d.reports.measures import CALIBRATION_ERROR
 from cov3d.reports.scores import TaskEvaluation, evaluate
@@ -148,6 +149,13 @@ def _mean_in_words(found: CrossValidation, task: str, score: str) -> str:
     if pd.isna(mean):
         return "–"
     return f"{mean:.3f}" if pd.isna(deviation) else f"{mean:.3f} ± {deviation:.3f}"
+
+
+def seen_in_training(runs: Mapping[int, Path]) -> int | None:
+    """How many scans a run predicts that its own network was trained on, 0 as it should be; None where unknown."""
+    files = [file for folder in runs.values() for task in TASKS if (file := folder / f"validation-{task}.csv").exists()]
+    counts = [trained_on(file, load_predictions(file)[0]["scan"]) for file in files]
+    return None if None in counts else sum(count for count in counts if count is not None)
 
 
 def _out_of_fold(task: str, runs: Mapping[int, Path]) -> pd.DataFrame | None:

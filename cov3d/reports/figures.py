@@ -155,8 +155,8 @@ def _crop_plane(
 
 def confusion(scores: Mapping[str, TaskScore]) -> Figure:
     """The confusion matrices of the tasks, counts written into the cells."""
-    figure = Figure(figsize=(9, 4.2), layout="constrained")
-    for axes, (task, score) in zip(figure.subplots(1, len(scores)), scores.items(), strict=True):
+    figure = Figure(figsize=(4.5 * len(scores), 4.2), layout="constrained")
+    for axes, (task, score) in zip(figure.subplots(1, len(scores), squeeze=False)[0], scores.items(), strict=True):
         _matrix(axes, score)
         f1 = "no scan scored" if score.macro_f1 is None else f"macro F1 {score.macro_f1:.3f}, {score.scans} scans"
         axes.set(title=f"{task}: {f1}", xlabel="called", ylabel="true")

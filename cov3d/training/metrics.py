@@ -53,9 +53,13 @@ def conditional_severity(probabilities: NDArray[Any]) -> NDArray[Any]:
     return np.divide(positive, total, out=np.full_like(positive, even), where=total > 0)
 
 
-def call_presence(probabilities: NDArray[Any]) -> NDArray[np.int64]:
-    """1 where a scan is called positive, p_0 < 0.5, else 0."""
-    return (probabilities[..., 0] < 0.5).astype(np.int64)
+THRESHOLD = 0.5
+"""A scan is called positive where its probability of non-COVID is below this."""
+
+
+def call_presence(probabilities: NDArray[Any], threshold: float = THRESHOLD) -> NDArray[np.int64]:
+    """1 where a scan is called positive, p_0 < `threshold`, else 0."""
+    return (probabilities[..., 0] < threshold).astype(np.int64)
 
 
 def call_severity(conditional: NDArray[Any]) -> NDArray[np.int64]:

@@ -1,4 +1,8 @@
-"""The prediction table: a row a scan, its probabilities, its two calls, and its label where known."""
+"""The prediction table: a row a scan, its probabilities, its two calls, and its label where known.
+
+An ensemble's table has a column more for each severity, `severity_mild` and so on: the mean of its members' conditional
+probabilities, which the severity is called by and which can't be worked out from the mean of their probabilities.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +17,7 @@ from cov3d.files import write_text
 from cov3d.labels import CATEGORIES, STOIC_CATEGORIES, UNKNOWN_SEVERITY, label_index
 from cov3d.training.metrics import (
     PRESENCE,
+    THRESHOLD,
     TaskScore,
     call_presence,
     call_severity,
@@ -27,6 +32,11 @@ def probability_columns(categories: Sequence[str]) -> list[str]:
     return ["p_" + category.replace("-", "_") for category in categories]
 
 
+def severity_columns(categories: Sequence[str]) -> list[str]:
+    """`severity_mild`, …: an ensemble's mean conditional probabilities."""
+    return ["severity_" + category.replace("-", "_") for category in categories[1:]]
+
+
 def prediction_table(
     scans: Sequence[str],
     probabilities: NDArray[Any],
@@ -34,6 +44,7 @@ def prediction_table(
     *,
     conditional: NDArray[Any] | None = None,
     labels: Sequence[str] | None = None,
+    threshold: float = THRESHOLD,
 ) -> pd.DataFrame:
     """Make the table.
 
@@ -42,20 +53,29 @@ def prediction_table(
         probabilities: shape (scans, categories).
         categories: names of the outputs.
         conditional: severity given positive, shape (scans, categories − 1), where it is not that of
-            `probabilities` (an ensemble averages the two apart).
+            `probabilities` (an ensemble averages the two apart); it stands in the table then.
         labels: what is known of the scans; empty strings where nothing is.
+        threshold: probability of non-COVID below which a scan is called positive.
 
     `severity` is filled in for every scan: the likeliest grade if the scan is positive, whatever `presence` says.
     """
-    if conditional is None:
-        conditional = conditional_severity(probabilities)
+    called_by = conditional_severity(probabilities) if conditional is None else conditional
     table = pd.DataFrame(probabilities, columns=probability_columns(categories))
     table.insert(0, "scan", list(scans))
-    table["presence"] = np.array(PRESENCE)[call_presence(probabilities)]
-    table["severity"] = np.array(categories[1:])[call_severity(conditional)]
+    table["presence"] = np.array(PRESENCE)[call_presence(probabilities, threshold)]
+    table["severity"] = np.array(categories[1:])[call_severity(called_by)]
     if labels is not None:
         table["label"] = list(labels)
+    if conditional is not None:
+        table[severity_columns(categories)] = conditional
     return table
+
+
+def conditional_of(table: pd.DataFrame, categories: Sequence[str]) -> NDArray[np.float64]:
+    """Severity given positive of each scan, shape (scans, categories − 1): an ensemble's own, else p_c / (1 − p_0)."""
+    if set(columns := severity_columns(categories)) <= set(table.columns):
+        return table[columns].to_numpy(dtype=np.float64)
+    return conditional_severity(table[probability_columns(categories)].to_numpy(dtype=np.float64))
 
 
 def score_table(table: pd.DataFrame, categories: Sequence[str]) -> tuple[TaskScore, TaskScore]:

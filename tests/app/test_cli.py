@@ -49,7 +49,7 @@ def lines(file: Path) -> list[str]:
 
 def test_commands_stand_in_the_order_of_the_work(cov3d: Command) -> None:
     text = cov3d("--help").out
-    places = [text.index(f"│ {command} ") for command in COMMANDS]
+    places = [text.index(f"│ {command.replace('_', '-')} ") for command in COMMANDS]
     assert places == sorted(places)
     for foreign in ("one-batch", "lightning", "predict "):
         assert foreign not in text
@@ -57,7 +57,7 @@ def test_commands_stand_in_the_order_of_the_work(cov3d: Command) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_and_every_option_a_text(cov3d: Command, command: str) -> None:
-    ended = cov3d(command, "--help")
+    ended = cov3d(command.replace("_", "-"), "--help")
     assert ended.code == 0
     assert "Usage" in ended.out
     for name, parameter in inspect.signature(getattr(Cov3d(), command)).parameters.items():
@@ -106,7 +106,7 @@ def test_validate_scores_the_checkpoint_as_training_did(cov3d: Command, data: Pa
     folder = trained / "presence-fold-0"
     assert {path.name for path in folder.iterdir()} == {
         *("predictions.csv", "scores.json", "scores.csv", "confusion-presence.csv", "confusion-severity.csv"),
-        *("confusion.png", "curves.png", "reliability.png"),
+        *("confusion.png", "curves.png", "reliability.png", "origin.json"),
     }
     summary = json.loads((trained / "summary.json").read_text())
     said = json.loads((folder / "scores.json").read_text())

@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 
@@ -136,10 +137,29 @@ ELSEWHERE: dict[str, dict[str, str]] = {
     ),
     "infer": dict.fromkeys(
         (
-            *("checkpoint", "scans", "task", "submission", "output_dir", "overwrite", "skip_errors"),
+            *("checkpoint", "scans", "task", "submission", "line_format", "output_dir", "overwrite", "skip_errors"),
             *("device", "jobs", "batch_size"),
         ),
         "test_what_infer_declares_reaches_the_prediction",
+    ),
+    "ensemble": {
+        **dict.fromkeys(
+            ("predictions", "name", "data", "runs", "fold", "all_folds", "task", "output_dir", "overwrite"),
+            "tests/inference/test_ensemble.py",
+        ),
+        **dict.fromkeys(
+            ("select_members", "select_threshold", "out_of_fold", "seed"), "tests/inference/test_selection.py"
+        ),
+    },
+    "submit": dict.fromkeys(
+        (
+            *("which", "data", "runs", "presence_scans", "severity_scans", "line_format", "output_dir", "overwrite"),
+            *("skip_errors", "device", "jobs", "batch_size"),
+        ),
+        "tests/inference/test_submit.py",
+    ),
+    "check_submission": dict.fromkeys(
+        ("folder", "scans", "task", "line_format", "allow_empty"), "tests/inference/test_check.py"
     ),
     "demo": dict.fromkeys(
         ("directory", "scans", "seed", "epochs", "overwrite", "device", "jobs"), "tests/app/test_demo.py"
@@ -300,6 +320,13 @@ def test_what_infer_declares_reaches_the_prediction(
     checked = reached(submission, "check_categories", *base, "--task", "severity")
     assert checked.arguments == (INFO.categories, "severity")
     reached(predict, "predict_scans", *base, "--no-submission")
+    with monkeypatch.context() as patch:
+        table = pd.DataFrame({"scan": ["a"], "presence": ["covid"], "severity": ["mild"]})
+        patch.setattr(predict, "predict_scans", lambda *_, **__: predict.Predictions(table, pd.DataFrame()))
+        written = reached(submission, "write_submission", *base, "--line-format", "row", "--overwrite")
+        assert written.arguments[1:] == (INFO.categories, tmp_path / "out", "both", "row")
+        (tmp_path / "out" / "predictions.csv").unlink()
+        (tmp_path / "out" / "manifest.csv").unlink()
     assert cov3d(*base, "--task", "neither").code == 2
     (tmp_path / "out" / "predictions.csv").write_text("x")
     (tmp_path / "out" / "mild.csv").write_text("of an earlier run")

@@ -1,0 +1,90 @@
+"""The mean of several members' predictions (section 3.6): of probabilities, and of severities given positive.
+
+The two are averaged apart: a member that is sure that a scan is negative has little to say of how severe it would be in
+the mean of probabilities, and as much as any other in the mean of the conditional ones.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cov3d.inference.member_tables import MemberTable, check_together
+from cov3d.training.metrics import THRESHOLD, conditional_severity
+from cov3d.training.predictions import conditional_of, prediction_table, probability_columns
+
+
+def mean_of_members(values: NDArray[Any]) -> NDArray[np.float64]:
+    """The mean over the first axis, to the last bit the same whatever the order along it."""
+    return np.sort(values.astype(np.float64), axis=0).mean(axis=0)
+
+
+def average(
+    scans: Sequence[str],
+    probabilities: NDArray[Any],
+    categories: Sequence[str],
+    *,
+    conditional: NDArray[Any] | None = None,
+    labels: Sequence[str] | None = None,
+    threshold: float = THRESHOLD,
+) -> pd.DataFrame:
+    """The prediction table of an ensemble.
+
+    Args:
+        scans: names, in the order of the rows.
+        probabilities: shape (members, scans, categories).
+        categories: names of the outputs.
+        conditional: severity given positive, shape (members, scans, categories − 1), where it is not that of
+            `probabilities`.
+        labels: what is known of the scans.
+        threshold: probability of non-COVID below which a scan is called positive.
+    """
+    if conditional is None and len(probabilities) > 1:
+        conditional = conditional_severity(probabilities.astype(np.float64))
+    return prediction_table(
+        scans,
+        mean_of_members(probabilities),
+        categories,
+        conditional=None if conditional is None else mean_of_members(conditional),
+        labels=labels,
+        threshold=threshold,
+    )
+
+
+def average_tables(members: Sequence[MemberTable], threshold: float = THRESHOLD) -> pd.DataFrame:
+    """The prediction table of an ensemble of tables, sorted by scan, with labels where a member has them.
+
+    Raises:
+        PredictionsError: they are not of the same scans, categories or labels.
+    """
+    check_together(members)
+    categories = members[0].categories
+    return average(
+        list(members[0].table["scan"]),
+        stacked_probabilities(members),
+        categories,
+        conditional=stacked_conditional(members),
+        labels=known_labels(members),
+        threshold=threshold,
+    )
+
+
+def stacked_probabilities(members: Sequence[MemberTable]) -> NDArray[np.float64]:
+    """Shape (members, scans, categories); the members must have been checked to go together."""
+    columns = probability_columns(members[0].categories)
+    return np.stack([member.table[columns].to_numpy(dtype=np.float64) for member in members])
+
+
+def stacked_conditional(members: Sequence[MemberTable]) -> NDArray[np.float64]:
+    """Severity given positive, shape (members, scans, categories − 1)."""
+    return np.stack([conditional_of(member.table, member.categories) for member in members])
+
+
+def known_labels(members: Sequence[MemberTable]) -> list[str] | None:
+    """The label of each scan by the members that have one, empty where none has; None where no table has labels."""
+    labelled = [member.table["label"] for member in members if "label" in member.table]
+    if not labelled:
+        return None
+    return [next((label for label in row if label), "") for row in zip(*labelled, strict=True)]

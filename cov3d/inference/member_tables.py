@@ -1,0 +1,238 @@
+"""What a person has at hand (tables, runs, checkpoints) → the prediction tables of an ensemble's members.
+
+A member is a network, or one configuration trained on several folds: the validation tables of runs that differ in
+nothing but the fold are put together to one table, in which each scan is predicted by a network that has not seen it.
+
+A run stands for what its checkpoint says of other scans, so a temperature that was fitted since is applied to its
+table, which was written at temperature 1. A table that is given itself is taken as it is.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from cov3d.errors import PredictionsError
+from cov3d.inference.origin import OUT_OF_FOLD, VALIDATION, trained_on
+from cov3d.inference.runs import Missing, Runs, is_run, run_options
+from cov3d.inference.task import Task
+from cov3d.training.checkpoint import read_info
+from cov3d.training.predictions import load_predictions, probability_columns
+from cov3d.training.temperature import scale
+
+PREDICTIONS = "predictions.csv"
+
+
+@dataclass(frozen=True)
+class MemberTable:
+    """The predictions of a member.
+
+    Attributes:
+        name: what it is called in reports.
+        files: the files that its table was put together from.
+        table: a prediction table, sorted by scan.
+        categories: of its columns.
+        folds: the fold of each scan, where runs or a cross-validation say; else empty.
+        seen: how many scans its networks were trained on; None where nothing says.
+        source: what to call it in a list of submissions: an experiment's number, or the run folders; empty where
+            there are none, or where their checkpoints would say something else.
+        temperatures: those that were applied, by file.
+    """
+
+    name: str
+    files: tuple[Path, ...]
+    table: pd.DataFrame
+    categories: tuple[str, ...]
+    folds: Mapping[str, int] = field(default_factory=dict)
+    seen: int | None = None
+    source: tuple[str, ...] = ()
+    temperatures: Mapping[Path, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A table, the run that it is of, and whether the run was given rather than the table."""
+
+    file: Path
+    run: Path | None = None
+    given_as_run: bool = False
+
+    @property
+    def temperature(self) -> float | None:
+        """The temperature that was fitted for the run's checkpoint."""
+        checkpoint = self.file.with_name(f"{self.file.stem.removeprefix(VALIDATION)}.safetensors")
+        return read_info(checkpoint).temperature if self.run is not None and checkpoint.is_file() else None
+
+
+def gather(paths: Sequence[Path], task: Task) -> list[MemberTable]:
+    """The members that `paths` stand for.
+
+    Args:
+        paths: prediction tables, folders that hold a `predictions.csv`, folders of runs or of `cov3d crossval`,
+            checkpoints.
+        task: whose table of a run or a cross-validation is meant.
+
+    Raises:
+        PredictionsError: a path stands for no table, one is given twice, or a table can't be read.
+        CheckpointError: a checkpoint can't be read.
+    """
+    grouped: dict[str, list[_Part]] = {}
+    for path in paths:
+        part = _part(path, task)
+        grouped.setdefault(_key(part), []).append(part)
+    return [_member(parts) for parts in grouped.values()]
+
+
+def gather_experiments(
+    numbers: Sequence[int], folds: Sequence[int], task: Task, runs: Runs
+) -> list[MemberTable] | list[Missing]:
+    """The members that are experiments, each over `folds`; or all the runs that are missing.
+
+    Raises:
+        PredictionsError: a table can't be read.
+    """
+    file = f"{VALIDATION}{task}.csv"
+    found = {number: [runs.find(number, fold, file) for fold in folds] for number in numbers}
+    if missing := [part for parts in found.values() for part in parts if isinstance(part, Missing)]:
+        return missing
+    return [
+        _member([_Part(part, part.parent, given_as_run=True) for part in parts if isinstance(part, Path)], number)
+        for number, parts in found.items()
+    ]
+
+
+def _part(path: Path, task: Task) -> _Part:
+    if path.suffix == ".safetensors":
+        table = path.with_name(f"{VALIDATION}{read_info(path).task}.csv")
+        if not table.is_file():
+            raise PredictionsError(f"{path} has no {table.name} beside it: give the folder of its run, or a table")
+        return _Part(table, path.parent if is_run(path.parent) else None, given_as_run=True)
+    if path.is_dir() and is_run(path):
+        return _Part(path / f"{VALIDATION}{_one(task, path)}.csv", path, given_as_run=True)
+    if path.is_dir():
+        if any(path.glob(f"{OUT_OF_FOLD}*.csv")):
+            return _Part(path / f"{OUT_OF_FOLD}{_one(task, path)}.csv")
+        if not (path / PREDICTIONS).is_file():
+            raise PredictionsError(f"{path} is neither a run nor a folder with a {PREDICTIONS}")
+        return _Part(path / PREDICTIONS)
+    of_run = path.name.startswith(VALIDATION) and is_run(path.parent)
+    return _Part(path, path.parent if of_run else None)
+
+
+def _one(task: Task, folder: Path) -> Task:
+    """The task, which must be one of the two."""
+    if task == Task.BOTH:
+        raise PredictionsError(
+            f"{folder} has a prediction table for each task: say which with --task presence or --task severity"
+        )
+    return task
+
+
+def _key(part: _Part) -> str:
+    """The same for tables of runs that differ in nothing but the fold."""
+    if part.run is None:
+        return str(part.file.resolve())
+    options = run_options(part.run)
+    del options["fold"]
+    return json.dumps([part.file.name, options], sort_keys=True)
+
+
+def _member(parts: Sequence[_Part], experiment: int | None = None) -> MemberTable:
+    """Put the tables of one member's folds together."""
+    files = tuple(part.file for part in parts)
+    tables: list[pd.DataFrame] = []
+    folds: dict[str, int] = {}
+    seen: list[int | None] = []
+    place: dict[str, Path] = {}
+    temperatures: dict[Path, float] = {}
+    categories: tuple[str, ...] = ()
+    for part in parts:
+        if files.count(part.file) > 1:
+            raise PredictionsError(f"{part.file} is given twice")
+        table, these = load_predictions(part.file)
+        if categories and these != categories:
+            raise PredictionsError(_other_categories(part.file, these, files[0], categories))
+        categories = these
+        if again := [scan for scan in table["scan"] if scan in place]:
+            raise PredictionsError(
+                f"{place[again[0]]} and {part.file} both predict {again[0]}, and their runs have the same options: "
+                "leave one out, or copy its table out of the run's folder and give that"
+            )
+        place |= dict.fromkeys(table["scan"], part.file)
+        if part.run is not None:
+            folds |= dict.fromkeys(table["scan"], run_options(part.run)["fold"])
+        elif part.file.name.startswith(OUT_OF_FOLD) and "fold" in table:
+            folds |= dict(zip(table["scan"], table["fold"].astype(int), strict=True))
+        seen.append(trained_on(part.file, table["scan"]))
+        if part.given_as_run and part.temperature is not None:
+            temperatures[part.file] = part.temperature
+            columns = probability_columns(these)
+            table[columns] = scale(table[columns].to_numpy(), part.temperature)
+        tables.append(table)
+    as_predicted = all(part.given_as_run or part.temperature is None for part in parts)
+    runs = [part.run for part in parts if part.run is not None and as_predicted]
+    return MemberTable(
+        name=_name(parts, experiment),
+        files=files,
+        table=pd.concat(tables).sort_values("scan", ignore_index=True),
+        categories=categories,
+        folds=folds,
+        seen=None if None in seen else sum(count for count in seen if count is not None),
+        source=tuple(map(str, runs)) if experiment is None else (str(experiment),),
+        temperatures=temperatures,
+    )
+
+
+def _name(parts: Sequence[_Part], experiment: int | None) -> str:
+    if experiment is not None:
+        return f"experiment-{experiment}"
+    first = parts[0]
+    if first.run is None:
+        return str(first.file)
+    if len(parts) == 1:
+        return first.run.name
+    fold = run_options(first.run)["fold"]
+    return first.run.name.replace(f"_fold-{fold}", "")
+
+
+def check_together(members: Sequence[MemberTable]) -> None:
+    """Make sure that members can be averaged: the same categories, scans and labels.
+
+    Raises:
+        PredictionsError: the sentence names the file, and the scan.
+    """
+    first = members[0]
+    labels: dict[str, tuple[str, MemberTable]] = {}
+    every = {scan: member for member in members for scan in member.table["scan"]}
+    for member in members:
+        if member.categories != first.categories:
+            raise PredictionsError(
+                _other_categories(member.files[0], member.categories, first.files[0], first.categories)
+            )
+        if lacking := sorted(set(every) - set(member.table["scan"])):
+            other = _file_of(every[lacking[0]])
+            more = f" (and {len(lacking) - 1} more)" if len(lacking) > 1 else ""
+            raise PredictionsError(
+                f"{_file_of(member)} has no prediction of {lacking[0]}{more}, which {other} has: all members must "
+                "predict the same scans"
+            )
+        if "label" not in member.table:
+            continue
+        for scan, label in zip(member.table["scan"], member.table["label"], strict=True):
+            said, where = labels.setdefault(scan, (label, member)) if label else (label, member)
+            if said != label:
+                raise PredictionsError(
+                    f"{scan} is {said} in {_file_of(where)} and {label} in {_file_of(member)}: their labels must be of "
+                    "the same scan table"
+                )
+
+
+def _file_of(member: MemberTable) -> str:
+    more = f" (of {len(member.files)} files)" if len(member.files) > 1 else ""
+    return f"{member.files[0]}{more}"
+
+
+def _other_categories(file: Path, these: Sequence[str], first: Path, those: Sequence[str]) -> str:
+    return f"{file} has the categories {', '.join(these)}, but {first} has {', '.join(those)}: they can't be averaged"

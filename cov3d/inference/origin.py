@@ -1,0 +1,54 @@
+"""What a prediction table comes from: whether a network behind it was trained on the scans that it predicts.
+
+What is chosen on such scans (members of an ensemble, a threshold) is chosen for what the networks know by heart. A
+run's validation table lies beside its checkpoint, which says what was trained on; a folder of predictions, or of what
+`cov3d crossval` put together, says it in `origin.json`; of any other table nothing is known.
+"""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from cov3d.errors import PredictionsError
+from cov3d.files import write_text
+from cov3d.training.checkpoint import read_info, seen_in_training
+
+FILE_NAME = "origin.json"
+VALIDATION, OUT_OF_FOLD = "validation-", "out-of-fold-"
+"""How the names of a run's tables and of those that `cov3d crossval` put together begin; the task follows."""
+
+
+def write_origin(folder: Path, *, networks: Iterable[str], seen_in_training: int | None) -> None:
+    """Write where the prediction table in `folder` comes from.
+
+    Args:
+        folder: holds `predictions.csv`, or a table a task, `out-of-fold-<task>.csv`.
+        networks: names of what predicted.
+        seen_in_training: how many of its scans one of them was trained on; None where that is not known.
+
+    Raises:
+        OutputError: the file can't be written.
+    """
+    said = {"networks": list(networks), "seen_in_training": seen_in_training}
+    write_text(folder / FILE_NAME, json.dumps(said, indent=2) + "\n")
+
+
+def trained_on(table: Path, scans: Iterable[str]) -> int | None:
+    """How many of the scans of a prediction table a network behind it was trained on; None where nothing says.
+
+    Raises:
+        CheckpointError: the checkpoint beside it can't be read.
+        PredictionsError: what is said beside it can't be read.
+    """
+    checkpoint = table.with_name(f"{table.stem.removeprefix(VALIDATION)}.safetensors")
+    if table.name.startswith(VALIDATION) and checkpoint.is_file():
+        info = read_info(checkpoint)
+        return seen_in_training(info, scans) if info.trained_on else None
+    said = table.with_name(FILE_NAME)
+    if not (table.name == "predictions.csv" or table.name.startswith(OUT_OF_FOLD)) or not said.is_file():
+        return None
+    try:
+        count = json.loads(said.read_text(encoding="utf-8"))["seen_in_training"]
+        return None if count is None else int(count)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise PredictionsError(f"{said} can't be read: {error}; predict again, or remove it") from error

@@ -1,0 +1,104 @@
+"""The folder of runs → the run of an experiment and a fold, or the command that makes it."""
+
+import json
+import shlex
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from cov3d.errors import PredictionsError
+from cov3d.experiments import find
+
+CONFIG, SUMMARY = "config.json", "summary.json"
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A run that is not there: which, and what to do."""
+
+    what: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.remedy}"
+
+
+class Runs:
+    """The runs below a folder.
+
+    Attributes:
+        folder: holds the runs' folders, or folders of them.
+        data: root of the dataset, for the commands.
+    """
+
+    def __init__(self, folder: Path, data: Path) -> None:
+        self.folder, self.data = folder, data
+
+    def find(self, experiment: int, fold: int, file: str) -> Path | Missing:
+        """A file of the finished run of an experiment and a fold.
+
+        The run is the one with `cov3d train`'s own name, else the only one that says of itself that it is of this
+        experiment and fold, such as one with another size.
+        """
+        what = f"experiment {experiment}, fold {fold}"
+        candidates = self._by_experiment.get((experiment, fold), [])
+        named = [run for run in candidates if run.name == default_name(experiment, fold)]
+        chosen = named or candidates
+        if not chosen:
+            return Missing(f"{what} is not in {self.folder}", self._command(experiment, fold))
+        if len(chosen) > 1:
+            fitting = " and ".join(str(run) for run in chosen[:2])
+            return Missing(f"{what} is in {self.folder} {len(chosen)} times ({fitting})", "move all but one elsewhere")
+        (run,) = chosen
+        if not (run / SUMMARY).is_file():
+            return Missing(f"{what} is not finished", f"{self._command(experiment, fold, run)} --resume")
+        if not (run / file).is_file():
+            remedy = "no scan of the fold could be scored for it, or the file was lost"
+            return Missing(f"{what}: {run} has no {file}", remedy)
+        return run / file
+
+    @cached_property
+    def _by_experiment(self) -> dict[tuple[int, int], list[Path]]:
+        found: dict[tuple[int, int], list[Path]] = {}
+        for config in sorted([*self.folder.glob(f"*/{CONFIG}"), *self.folder.glob(f"*/*/{CONFIG}")]):
+            options = run_options(config.parent)
+            if options.get("experiment") is not None:
+                found.setdefault((options["experiment"], options["fold"]), []).append(config.parent)
+        return found
+
+    def _command(self, experiment: int, fold: int, run: Path | None = None) -> str:
+        """The command that makes a run, or goes on with it."""
+        words = ["cov3d", "train"]
+        if self.data != Path():
+            words += ["--data", str(self.data)]
+        words += ["--experiment", str(experiment), "--fold", str(fold)]
+        if find(experiment).stoic:
+            words += ["--from-checkpoint", "STOIC.safetensors"]
+        folder = run or self.folder / default_name(experiment, fold)
+        if folder != self.data / "runs" / default_name(experiment, fold):
+            words += ["--output-dir", str(folder)]
+        return shlex.join(words)
+
+
+def default_name(experiment: int, fold: int) -> str:
+    """The name that `cov3d train` gives the run of an experiment and a fold."""
+    return f"experiment-{experiment}_fold-{fold}_seed-{find(experiment).hyper_parameters()['seed']}"
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder is a run's."""
+    return (folder / CONFIG).is_file()
+
+
+def run_options(run: Path) -> dict[str, Any]:
+    """The options that a run was made with.
+
+    Raises:
+        PredictionsError: its `config.json` can't be read.
+    """
+    try:
+        options = json.loads((run / CONFIG).read_text(encoding="utf-8"))["options"]
+        return {"experiment": None, **options, "fold": int(options["fold"])}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise PredictionsError(f"{run / CONFIG} can't be read as a run's options: {error}") from error

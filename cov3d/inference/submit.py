@@ -1,0 +1,93 @@
+"""Sets of submissions, networks' predictions → the submission files, a numbered folder each."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from cov3d.errors import CheckpointError, SubmissionError
+from cov3d.files import write_text
+from cov3d.inference.check import check_submission
+from cov3d.inference.ensemble import average_tables
+from cov3d.inference.line_format import LineFormat
+from cov3d.inference.member_tables import MemberTable
+from cov3d.inference.sets import SubmissionSet
+from cov3d.inference.submission import check_categories, write_submission
+from cov3d.inference.task import Task
+from cov3d.training.checkpoint import read_info
+from cov3d.training.predictions import save_predictions
+
+OVERVIEW, TABLES, MEMBERS = "submissions.csv", "predictions", "members"
+
+
+@dataclass(frozen=True)
+class Written:
+    """A set of submission files.
+
+    Attributes:
+        of: what it is.
+        networks: how many were averaged.
+        counts: the number of names in each file.
+    """
+
+    of: SubmissionSet
+    networks: int
+    counts: dict[str, int]
+
+
+def check_networks(checkpoints: Sequence[Path], task: Task) -> None:
+    """Make sure, before anything is predicted, that the networks of a task can be averaged and its files written.
+
+    Raises:
+        CheckpointError: a file is no checkpoint, they differ in their categories, or these are not the challenge's.
+    """
+    first = read_info(checkpoints[0]).categories
+    check_categories(first, task)
+    for file in checkpoints:
+        if (categories := read_info(file).categories) != first:
+            raise CheckpointError(
+                f"{file} has the categories {', '.join(categories)}, but {checkpoints[0]} has {', '.join(first)}: "
+                "they can't be averaged"
+            )
+
+
+def write_set(of: SubmissionSet, members: Sequence[MemberTable], folder: Path, line_format: LineFormat) -> Written:
+    """Average the members of a set and write its files to its folder, and its prediction table beside the folders.
+
+    Raises:
+        PredictionsError: the members don't go together.
+        SubmissionError: what was written is not as it should be.
+        OutputError: a file can't be written.
+    """
+    table = average_tables(members, of.threshold)
+    save_predictions(table, folder / TABLES / f"{of.task}-{of.number}.csv")
+    counts = write_submission(table, members[0].categories, folder / of.place, of.task, line_format)
+    found = check_submission(folder / of.place, table["scan"], task=of.task, line_format=line_format, allow_empty=True)
+    if found.problems:
+        raise SubmissionError(f"{folder / of.place} is not to be submitted: {found.problems[0]}")
+    return Written(of, len(members), counts)
+
+
+def write_overview(written: Sequence[Written], names: Mapping[SubmissionSet, Sequence[str]], folder: Path) -> None:
+    """Write what was submitted: a row a set, with its networks and the number of names in each file.
+
+    Raises:
+        OutputError: the file can't be written.
+    """
+    rows = [
+        {
+            "task": made.of.task,
+            "number": made.of.number,
+            "members": " ".join(made.of.members),
+            "folds": " ".join(map(str, made.of.folds)),
+            "threshold": made.of.threshold,
+            "networks": " ".join(names[made.of]),
+            **{Path(name).stem: count for name, count in made.counts.items()},
+        }
+        for made in written
+    ]
+    table = pd.DataFrame(rows)
+    counted = table.columns[6:]
+    table[counted] = table[counted].astype("Int64")
+    write_text(folder / OVERVIEW, table.to_csv(index=False, lineterminator="\n"))

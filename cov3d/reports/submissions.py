@@ -1,0 +1,20 @@
+"""What was submitted → a table for the terminal."""
+
+from collections.abc import Iterable
+
+from rich import box
+from rich.table import Table
+
+from cov3d.inference.submit import Written
+
+
+def submission_table(written: Iterable[Written]) -> Table:
+    """What each set of submission files averages, and how many scans it calls what."""
+    table = Table(title="Submissions", title_justify="left", box=box.SIMPLE_HEAD)
+    for column in ("folder", "members", "folds", "networks", "scans called"):
+        table.add_column(column, justify="right" if column == "networks" else "left", overflow="fold")
+    for made in written:
+        counts = ", ".join(f"{name.removesuffix('.csv')} {count}" for name, count in made.counts.items())
+        folds = ", ".join(map(str, made.of.folds))
+        table.add_row(made.of.place, ", ".join(made.of.members), folds, str(made.networks), counts)
+    return table
