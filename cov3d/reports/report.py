@@ -1,0 +1,158 @@
+"""Runs and a dataset → the folder of a report: the paper's tables (CSV, Markdown) and figures (PNG, SVG)."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from cov3d.errors import Cov3dError, DatasetError
+from cov3d.experiments import experiments
+from cov3d.inference.runs import Runs, run_options
+from cov3d.preprocess.store import MANIFEST
+from cov3d.reports import figures, paper_figures, paper_tables
+from cov3d.reports.paper_tables import PaperTable
+from cov3d.reports.sources import Kind, Source
+
+_TABLES = ("table-1", "table-2", "table-5", "table-6", "table-7")
+_FIGURES = ("figure-1", "figure-2")
+RESULT_FILES = (
+    *(f"{name}.{suffix}" for name in _TABLES for suffix in ("csv", "md")),
+    *(f"{name}.{suffix}" for name in _FIGURES for suffix in ("png", "svg")),
+)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was made.
+
+    Attributes:
+        tables: the paper's tables, in order.
+        figures: the paper's figures by name, in order.
+        missing: what could not be made or read, a sentence each; what single tables lack stands in these.
+    """
+
+    tables: tuple[PaperTable, ...]
+    figures: dict[str, Figure]
+    missing: tuple[str, ...]
+
+
+def check_something(sources: Sequence[Source], scans: pd.DataFrame | None, data: Path) -> None:
+    """Make sure that there is something to report.
+
+    Raises:
+        DatasetError: there is neither a scan table nor a run.
+    """
+    if scans is None and not sources:
+        raise DatasetError(
+            f"{data} has neither a scan table, scans.csv, nor runs: give the dataset's root with --data, or runs"
+        )
+
+
+def stores_of(data: Path) -> list[Path]:
+    """The folders of the stores of a dataset, the one with the most scans first, then by name."""
+    found = sorted(file.parent for file in (data / "preprocessed").glob(f"*/{MANIFEST}"))
+    return sorted(found, key=lambda store: -_lines(store / MANIFEST))
+
+
+def _lines(file: Path) -> int:
+    with file.open("rb") as stream:
+        return sum(1 for _ in stream)
+
+
+def steps(sources: Sequence[Source]) -> int:
+    """How many steps `write_report` takes."""
+    return len(experiments())
+
+
+def write_report(
+    folder: Path,
+    sources: Sequence[Source],
+    *,
+    scans: pd.DataFrame | None,
+    data: Path,
+    stores: Sequence[Path],
+    on_step: Callable[[int], None] = lambda _: None,
+) -> Report:
+    """Make the report in `folder`, as the files `RESULT_FILES`.
+
+    Args:
+        folder: where to.
+        sources: the runs, cross-validations and predictions.
+        scans: the dataset's scan table, if there is one.
+        data: the dataset's root.
+        stores: folders of its preprocessed volumes.
+        on_step: is told how many steps are done.
+
+    Raises:
+        OutputError: the folder can't be written.
+    """
+    runs, missing = _readable_runs(sources, data)
+    drawn, lacking = _figures(scans, stores)
+    counts = [] if scans is None else [paper_tables.counts_by_partition(scans), paper_tables.counts_by_fold(scans)]
+    if scans is None:
+        missing.append(f"Tables 1 and 2 need {data / 'scans.csv'}: cov3d folds makes it")
+    missing += lacking
+    made = (
+        *counts,
+        paper_tables.experiment_table(runs, on_step),
+        paper_tables.ensemble_table("presence", runs),
+        paper_tables.ensemble_table("severity", runs),
+    )
+    for table in made:
+        paper_tables.save(table, folder)
+    for name, figure in drawn.items():
+        for suffix in ("png", "svg"):
+            figures.save(figure, folder / f"{name}.{suffix}")
+    return Report(made, drawn, tuple(missing))
+
+
+def _readable_runs(sources: Sequence[Source], data: Path) -> tuple[Runs, list[str]]:
+    """The runs whose options can be read, and what is wrong with the others."""
+    readable, wrong = [], []
+    for source in sources:
+        if source.kind == Kind.RUN:
+            try:
+                run_options(source.folder)
+                readable.append(source.folder)
+            except Cov3dError as error:
+                wrong.append(str(error))
+    return Runs(data / "runs", data, readable), wrong
+
+
+def _figures(scans: pd.DataFrame | None, stores: Sequence[Path]) -> tuple[dict[str, Figure], list[str]]:
+    drawn: dict[str, Figure] = {}
+    missing = []
+    slices, why = _slices(scans, stores)
+    if slices:
+        drawn["figure-1"] = paper_figures.slices(slices)
+    else:
+        missing.append(f"Figure 1 (slices per scan): {why}")
+    if scans is not None and (scans["label"] != "").any():
+        drawn["figure-2"] = figures.folds(scans)
+    else:
+        missing.append("Figure 2 (labels by fold) needs a scan table with labels: cov3d folds makes it")
+    return drawn, missing
+
+
+def _slices(scans: pd.DataFrame | None, stores: Sequence[Path]) -> tuple[dict[str, list[int]], str]:
+    """Slices of each scan by partition, from the first store's manifest; empty where nothing says, and why."""
+    if not stores:
+        return {}, "no scan is preprocessed: cov3d preprocess counts their slices"
+    file = stores[0] / MANIFEST
+    try:
+        manifest: Any = pd.read_csv(file, usecols=["scan", "slices_found"], keep_default_na=False)
+        counts = manifest.set_index("scan")["slices_found"].astype(int)
+    except (OSError, ValueError) as error:
+        return {}, f"{file} can't be read: {error}"
+    counts = counts[counts > 0]
+    if scans is None:
+        found = {"scans": counts.tolist()}
+    else:
+        partition = counts.index.map(scans.set_index("scan")["partition"])
+        names = [name for name in paper_tables.PARTITIONS if (partition == name).any()]
+        found = {name: counts[partition == name].tolist() for name in names}
+    found = {name: values for name, values in found.items() if values}
+    return found, "" if found else f"{file} has none of the scans of the scan table"
