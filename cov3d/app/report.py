@@ -1,4 +1,4 @@
-"""The command `report`: the paper's tables and figures from our own runs."""
+"""The command `report`: a page to look at runs by, and the paper's tables and figures from our own runs."""
 
 from pathlib import Path
 from typing import Any
@@ -37,9 +37,10 @@ def report(
         rich_help_panel=options.OUTPUT,
     ),
 ) -> Any:
-    """Make the paper's tables and figures from one's own runs: CSV and Markdown, PNG and SVG.
+    """Make a page to look at runs by, report.html, and the paper's tables and figures from one's own runs.
 
-    What is not there yet is a dash in the tables, and listed.
+    The page opens from disk in a browser: scores with intervals, curves, confusion matrices, calibration, the worst
+    mistakes. What is not there yet is a dash in the tables, and listed.
     """
     from cov3d.datasets import scan_table as tables
     from cov3d.files import claim_folder
@@ -67,5 +68,6 @@ def report(
     if any(one.missing for one in made.tables):
         say("what our runs do not give is a dash in the tables; what is missing, and how to make it, stands below them")
     say(f"{len(made.tables)} tables and {len(made.figures)} figures in {folder}")
+    say(f"look at {folder / reports.PAGE}")
     say(RESEARCH_ONLY)
     return made

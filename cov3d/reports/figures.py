@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
 from cov3d.files import replacing
@@ -94,7 +94,7 @@ def folds(scans: pd.DataFrame) -> Figure:
         bars = axes.bar(places, counts, width, color=LABEL_COLOURS[label], label=_in_words(label))
         axes.bar_label(bars, fontsize=8.5, padding=1)
     axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(ScalarFormatter())
+    axes.yaxis.set_major_formatter("{x:g}")
     axes.margins(y=0.15)
     axes.set_ylim(bottom=0.7)
     axes.set_xticks(range(len(numbers)), [f"fold {fold}" for fold in numbers])

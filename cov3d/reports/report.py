@@ -1,4 +1,4 @@
-"""Runs and a dataset → the folder of a report: the paper's tables (CSV, Markdown) and figures (PNG, SVG)."""
+"""Runs and a dataset → the folder of a report: the paper's tables (CSV, Markdown), figures (PNG, SVG), and a page."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,14 +11,19 @@ from matplotlib.figure import Figure
 from cov3d.errors import Cov3dError, DatasetError
 from cov3d.experiments import experiments
 from cov3d.inference.runs import Runs, run_options
-from cov3d.preprocess.store import MANIFEST
+from cov3d.preprocess.sizes import Size
+from cov3d.preprocess.store import MANIFEST, Store
 from cov3d.reports import figures, paper_figures, paper_tables
+from cov3d.reports.entries import Entry, read_entry
 from cov3d.reports.paper_tables import PaperTable
+from cov3d.reports.run_page import Preview, write_page
 from cov3d.reports.sources import Kind, Source
 
 _TABLES = ("table-1", "table-2", "table-5", "table-6", "table-7")
 _FIGURES = ("figure-1", "figure-2")
+PAGE = "report.html"
 RESULT_FILES = (
+    PAGE,
     *(f"{name}.{suffix}" for name in _TABLES for suffix in ("csv", "md")),
     *(f"{name}.{suffix}" for name in _FIGURES for suffix in ("png", "svg")),
 )
@@ -31,11 +36,13 @@ class Report:
     Attributes:
         tables: the paper's tables, in order.
         figures: the paper's figures by name, in order.
+        entries: the runs, cross-validations and predictions on the page.
         missing: what could not be made or read, a sentence each; what single tables lack stands in these.
     """
 
     tables: tuple[PaperTable, ...]
     figures: dict[str, Figure]
+    entries: tuple[Entry, ...]
     missing: tuple[str, ...]
 
 
@@ -64,7 +71,7 @@ def _lines(file: Path) -> int:
 
 def steps(sources: Sequence[Source]) -> int:
     """How many steps `write_report` takes."""
-    return len(experiments())
+    return len(experiments()) + len(sources)
 
 
 def write_report(
@@ -106,7 +113,27 @@ def write_report(
     for name, figure in drawn.items():
         for suffix in ("png", "svg"):
             figures.save(figure, folder / f"{name}.{suffix}")
-    return Report(made, drawn, tuple(missing))
+    entries = []
+    for done, source in enumerate(sources, start=1):
+        entries.append(read_entry(source))
+        on_step(len(experiments()) + done)
+    write_page(folder / PAGE, entries, made, drawn, missing, _previews(stores))
+    return Report(made, drawn, tuple(entries), tuple(missing))
+
+
+def _previews(stores: Sequence[Path]) -> Preview:
+    """Finds pictures of crops: in the store of the size asked for, else in any, as the crop is the same in all."""
+
+    def preview(scan: str, size: str) -> bytes | None:
+        for folder in sorted(stores, key=lambda folder: folder.name != size):
+            try:
+                if (picture := Store(folder, Size.TINY).preview(scan)) is not None:
+                    return picture
+            except Cov3dError:
+                continue  # it is shown without a picture
+        return None
+
+    return preview
 
 
 def _readable_runs(sources: Sequence[Source], data: Path) -> tuple[Runs, list[str]]:
