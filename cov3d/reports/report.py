@@ -35,13 +35,13 @@ class Report:
 
     Attributes:
         tables: the paper's tables, in order.
-        figures: the paper's figures by name, in order.
+        figures: names of the paper's figures, in order.
         entries: the runs, cross-validations and predictions on the page.
         missing: what could not be made or read, a sentence each; what single tables lack stands in these.
     """
 
     tables: tuple[PaperTable, ...]
-    figures: dict[str, Figure]
+    figures: tuple[str, ...]
     entries: tuple[Entry, ...]
     missing: tuple[str, ...]
 
@@ -71,7 +71,7 @@ def _lines(file: Path) -> int:
 
 def steps(sources: Sequence[Source]) -> int:
     """How many steps `write_report` takes."""
-    return len(experiments()) + len(sources)
+    return len(experiments()) + 2 * len(sources)
 
 
 def write_report(
@@ -110,15 +110,19 @@ def write_report(
     )
     for table in made:
         paper_tables.save(table, folder)
+    pictures = {}
     for name, figure in drawn.items():
-        for suffix in ("png", "svg"):
-            figures.save(figure, folder / f"{name}.{suffix}")
+        figures.save(figure, folder / f"{name}.png")
+        figures.save(figure, folder / f"{name}.svg")
+        pictures[name] = (folder / f"{name}.png").read_bytes()
     entries = []
+    before = len(experiments())
     for done, source in enumerate(sources, start=1):
         entries.append(read_entry(source))
-        on_step(len(experiments()) + done)
-    write_page(folder / PAGE, entries, made, drawn, missing, _previews(stores))
-    return Report(made, drawn, tuple(entries), tuple(missing))
+        on_step(before + done)
+    before += len(sources)
+    write_page(folder / PAGE, entries, made, pictures, missing, _previews(stores), lambda done: on_step(before + done))
+    return Report(made, tuple(drawn), tuple(entries), tuple(missing))
 
 
 def _previews(stores: Sequence[Path]) -> Preview:

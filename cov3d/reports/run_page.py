@@ -42,9 +42,10 @@ def write_page(
     file: Path,
     entries: Sequence[Entry],
     tables: Sequence[PaperTable],
-    drawn: Mapping[str, Figure],
+    drawn: Mapping[str, bytes],
     missing: Sequence[str],
     preview: Preview,
+    on_entry: Callable[[int], None] = lambda _: None,
 ) -> Path:
     """Write the page.
 
@@ -52,21 +53,25 @@ def write_page(
         file: where to; the files of tables and figures lie beside it.
         entries: runs, cross-validations and predictions, in order.
         tables: the paper's.
-        drawn: the paper's figures, by name.
+        drawn: the paper's figures (PNG), by name.
         missing: what could not be made.
         preview: finds pictures of scans.
+        on_entry: is told how many entries are done.
 
     Raises:
         OutputError: the file can't be written.
     """
-    shown = [_shown(entry, number, file.parent, preview) for number, entry in enumerate(entries, start=1)]
+    shown = []
+    for number, entry in enumerate(entries, start=1):
+        shown.append(_shown(entry, number, file.parent, preview))
+        on_entry(number)
     return pages.write(
         file,
         "report",
         entries=shown,
         unfolded=len(shown) <= _OPEN,
         tables=tables,
-        figures=[(name, _png(figure, _FIGURES.get(name, name))) for name, figure in drawn.items()],
+        figures=[(name, _picture(picture, _FIGURES[name])) for name, picture in drawn.items()],
         missing=missing,
         picture_size=SIZE,
         dash=DASH,
@@ -159,10 +164,10 @@ def _pictures(entry: Entry) -> list[_Picture]:
     for fold, history in entry.histories.items():
         if len(history):
             words = "Losses and macro F1 by epoch" + (f", fold {fold}" if len(entry.histories) > 1 else "")
-            found.append(_png(figures.curves(history), words))
+            found.append(_drawn(figures.curves(history), words))
     if evaluations:
-        found.append(_png(score_figures.reliability(evaluations), "Calibration: what came true of what was given"))
-        found.append(_png(score_figures.curves(evaluations), "ROC, and precision over recall"))
+        found.append(_drawn(score_figures.reliability(evaluations), "Calibration: what came true of what was given"))
+        found.append(_drawn(score_figures.curves(evaluations), "ROC, and precision over recall"))
     return found
 
 
@@ -197,8 +202,12 @@ def _mean(values: pd.Series) -> str:
     return DASH if len(values) < 2 else f"{values.mean():.3f} ± {values.std():.3f}"
 
 
-def _png(figure: Figure, words: str) -> _Picture:
-    return _Picture(_data("image/png", figures.as_png(figure)), words)
+def _drawn(figure: Figure, words: str) -> _Picture:
+    return _picture(figures.as_png(figure), words)
+
+
+def _picture(png: bytes, words: str) -> _Picture:
+    return _Picture(_data("image/png", png), words)
 
 
 def _data(kind: str, content: bytes) -> str:

@@ -1,10 +1,13 @@
 """`cov3d report`: what it is made of, where it goes, and what it says is missing."""
 
+import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from cov3d.datasets import scan_table as tables
 from tests.conftest import Ended
@@ -13,6 +16,19 @@ from tests.reports.runs import scan_table, write_run
 Command = Callable[..., Ended]
 PAPERS = {f"table-{n}.{suffix}" for n in (1, 2, 5, 6, 7) for suffix in ("csv", "md")}
 FIGURES = {f"figure-{n}.{suffix}" for n in (1, 2) for suffix in ("png", "svg")}
+
+
+@pytest.fixture(autouse=True)
+def quick_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures that are not drawn: what they show is tested with the reports."""
+
+    def save(figure: Figure, file: Any, **_: Any) -> None:
+        if isinstance(file, io.BytesIO):
+            file.write(b"a picture")
+        else:
+            Path(file).write_bytes(b"a picture")
+
+    monkeypatch.setattr(Figure, "savefig", save)
 
 
 @pytest.fixture
