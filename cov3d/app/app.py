@@ -17,6 +17,7 @@ from cov3d.app import (
     ensemble,
     experiments,
     infer,
+    report,
     scores,
     submission,
     tracking,
@@ -40,6 +41,7 @@ COMMANDS = (
     "infer",
     "submit",
     "check_submission",
+    "report",
     "demo",
 )
 
@@ -73,6 +75,7 @@ class Cov3d(TorchApp):
     infer = main(infer.infer)
     submit = main(submission.submit)
     check_submission = main(submission.check_submission)
+    report = main(report.report)
     demo = main(demonstration.demo)
 
     predict = None

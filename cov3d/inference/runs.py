@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,10 +31,12 @@ class Runs:
     Attributes:
         folder: holds the runs' folders, or folders of them.
         data: root of the dataset, for the commands.
+        given: the folders of the runs that are looked at, where it is not all below `folder`.
     """
 
-    def __init__(self, folder: Path, data: Path) -> None:
+    def __init__(self, folder: Path, data: Path, given: Iterable[Path] | None = None) -> None:
         self.folder, self.data = folder, data
+        self.given = None if given is None else list(given)
 
     def find(self, experiment: int, fold: int, file: str) -> Path | Missing:
         """A file of the finished run of an experiment and a fold.
@@ -58,13 +61,17 @@ class Runs:
             return Missing(f"{what}: {run} has no {file}", remedy)
         return run / file
 
+    def folds_of(self, experiment: int) -> set[int]:
+        """The folds that there is a run of an experiment on, finished or not."""
+        return {fold for number, fold in self._by_experiment if number == experiment}
+
     @cached_property
     def _by_experiment(self) -> dict[tuple[int, int], list[Path]]:
         found: dict[tuple[int, int], list[Path]] = {}
-        for config in sorted([*self.folder.glob(f"*/{CONFIG}"), *self.folder.glob(f"*/*/{CONFIG}")]):
-            options = run_options(config.parent)
+        for run in runs_below(self.folder) if self.given is None else self.given:
+            options = run_options(run)
             if options.get("experiment") is not None:
-                found.setdefault((options["experiment"], options["fold"]), []).append(config.parent)
+                found.setdefault((options["experiment"], options["fold"]), []).append(run)
         return found
 
     def _command(self, experiment: int, fold: int, run: Path | None = None) -> str:
@@ -79,6 +86,11 @@ class Runs:
         if folder != self.data / "runs" / default_name(experiment, fold):
             words += ["--output-dir", str(folder)]
         return shlex.join(words)
+
+
+def runs_below(folder: Path) -> list[Path]:
+    """The folders of runs in a folder, and in folders in it, sorted."""
+    return sorted(config.parent for depth in ("*", "*/*") for config in folder.glob(f"{depth}/{CONFIG}"))
 
 
 def default_name(experiment: int, fold: int) -> str:

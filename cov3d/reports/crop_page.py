@@ -16,16 +16,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from cov3d.files import replacing
 from cov3d.preprocess.overrides import COLUMNS as OVERRIDE_COLUMNS
 from cov3d.preprocess.pipeline import RECORD_COLUMNS
 from cov3d.preprocess.preview import SIZE, panels
+from cov3d.reports import pages
 from cov3d.reports.crop_cases import Case, Missing
-
-_TEMPLATES = Path(__file__).with_name("templates")
 
 
 @dataclass(frozen=True)
@@ -60,15 +57,10 @@ def write_page(
     Raises:
         OutputError: the file can't be written.
     """
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     columns = _columns(cases)
-    page = environment.get_template("crops.html").stream(
+    return pages.write(
+        file,
+        "crops",
         title=title,
         columns=columns,
         rows=[_row(case, columns, pictured=case.scan in pictures) for case in cases],
@@ -79,13 +71,7 @@ def write_page(
         settled=sum(case.settled for case in cases),
         size=SIZE,
         override_columns=",".join(OVERRIDE_COLUMNS),
-        style=(_TEMPLATES / "crops.css").read_text(encoding="utf-8"),
-        script=(_TEMPLATES / "crops.js").read_text(encoding="utf-8"),
     )
-    page.enable_buffering(100)
-    with replacing(file) as aside, aside.open("w", encoding="utf-8", newline="\n") as stream:
-        stream.writelines(page)
-    return file
 
 
 def _columns(cases: Sequence[Case]) -> list[str]:

@@ -1,16 +1,18 @@
-"""Tables and volumes → pictures (PNG), drawn without a screen."""
+"""Tables and volumes → pictures (PNG, SVG), drawn without a screen."""
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
 from cov3d.files import replacing
@@ -28,14 +30,26 @@ LABEL_COLOURS = {
 
 
 def save(figure: Figure, file: Path) -> None:
-    """Write a figure as PNG, whole or not at all.
+    """Write a figure as PNG, or as SVG where the file is called so, whole or not at all.
 
     Raises:
         OutputError: the file can't be written.
     """
     with replacing(file) as aside:
-        # No software version or date in the file: equal figures are equal bytes.
-        figure.savefig(aside, format="png", dpi=150, metadata={"Software": None})
+        if file.suffix == ".svg":
+            # No date, and names that are drawn from the salt and not at random: equal figures are equal bytes.
+            with rc_context({"svg.hashsalt": "cov3d"}):
+                figure.savefig(aside, format="svg", metadata={"Date": None, "Creator": None})
+        else:
+            aside.write_bytes(as_png(figure))
+
+
+def as_png(figure: Figure) -> bytes:
+    """A figure as the content of a PNG file."""
+    content = io.BytesIO()
+    # No software version or date in the file: equal figures are equal bytes.
+    figure.savefig(content, format="png", dpi=150, metadata={"Software": None})
+    return content.getvalue()
 
 
 def curves(history: pd.DataFrame) -> Figure:
@@ -71,21 +85,21 @@ def folds(scans: pd.DataFrame) -> Figure:
     labelled = scans[scans["label"] != ""]
     numbers = sorted(labelled["fold"].dropna().unique())
     labels = [label for label in ALL_LABELS if (labelled["label"] == label).any()]
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    figure = Figure(figsize=(9, 4.0), layout="constrained")
     axes = figure.subplots()
     width = 0.85 / max(len(labels), 1)
     for index, label in enumerate(labels):
         counts = [int(((labelled["fold"] == fold) & (labelled["label"] == label)).sum()) for fold in numbers]
         places = np.arange(len(numbers)) + (index - (len(labels) - 1) / 2) * width
         bars = axes.bar(places, counts, width, color=LABEL_COLOURS[label], label=_in_words(label))
-        axes.bar_label(bars, fontsize=7, padding=1)
+        axes.bar_label(bars, fontsize=8.5, padding=1)
     axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(ScalarFormatter())
+    axes.yaxis.set_major_formatter("{x:g}")
     axes.margins(y=0.15)
     axes.set_ylim(bottom=0.7)
     axes.set_xticks(range(len(numbers)), [f"fold {fold}" for fold in numbers])
     axes.set(ylabel="scans", title="Labels by fold")
-    axes.legend(ncols=6, loc="upper center", bbox_to_anchor=(0.5, -0.1), frameon=False, fontsize=8)
+    axes.legend(ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.1), frameon=False)
     return figure
 
 

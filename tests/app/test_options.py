@@ -161,6 +161,7 @@ ELSEWHERE: dict[str, dict[str, str]] = {
     "check_submission": dict.fromkeys(
         ("folder", "scans", "task", "line_format", "allow_empty"), "tests/inference/test_check.py"
     ),
+    "report": dict.fromkeys(("runs", "data", "table", "store", "output_dir"), "tests/app/test_report.py"),
     "demo": dict.fromkeys(
         ("directory", "scans", "seed", "epochs", "overwrite", "device", "jobs"), "tests/app/test_demo.py"
     ),

@@ -1,24 +1,13 @@
-"""The page of crops in a real browser: it opens without an error, sorts, filters, and gives the line to copy.
+"""The page of crops in a real browser: it opens without an error, sorts, filters, and gives the line to copy."""
 
-Skipped where there is no Chromium that opens files (some packages of it are shut in). The page is opened without any
-driver: a script added to a copy of it does what a person would and leaves what it saw in the title.
-"""
-
-import html
-import json
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cov3d.reports.crops import write_report
+from tests.reports.browser import watch
 from tests.reports.conftest import Fill
-
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-
-ERRORS = "<script>var errors = []; addEventListener('error', (event) => errors.push(event.message));</script>"
 
 A_PERSON = """<script>
 (async () => {
@@ -80,29 +69,9 @@ A_PERSON = """<script>
 </script>"""
 
 
-def opened(page: Path) -> str:
-    """The document of a page once its scripts have run; empty if the browser fails."""
-    words = [
-        *(str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--window-size=1440,900", "--dump-dom"),
-        *("--virtual-time-budget=1000000", f"--user-data-dir={page.parent / 'browser'}", page.as_uri()),
-    ]
-    try:
-        return subprocess.run(words, capture_output=True, text=True, check=False, timeout=120).stdout
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-
-
-def browse(page: Path, text: str) -> str:
-    """The title that a page ends with."""
-    page.write_text(text, encoding="utf-8")
-    return html.unescape(opened(page).partition("<title>")[2].partition("</title>")[0])
-
-
 @pytest.fixture
 def seen(fill: Fill, tmp_path: Path) -> dict[str, Any]:
     """What a person saw on the page of five scans."""
-    if BROWSER is None or browse(tmp_path / "probe.html", "<title>it works</title>") != "it works":
-        pytest.skip("no Chromium here, or none that opens files")
     store = fill(
         {
             "scan_2": {"lung_share": 0.1},
@@ -113,8 +82,7 @@ def seen(fill: Fill, tmp_path: Path) -> dict[str, Any]:
         }
     )
     text = write_report(store, {}).page.read_text(encoding="utf-8")
-    text = text.replace("<head>", f"<head>{ERRORS}").replace("</body>", f"{A_PERSON}</body>")
-    return dict(json.loads(browse(tmp_path / "page.html", text)))
+    return watch(text, A_PERSON, tmp_path / "page.html")
 
 
 def test_a_person_finds_their_way_about_the_page(seen: dict[str, Any]) -> None:

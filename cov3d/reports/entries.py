@@ -1,0 +1,224 @@
+"""A run, a cross-validation or a folder of predictions → what its part of the report's page shows."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from cov3d.errors import Cov3dError
+from cov3d.inference.runs import CONFIG, SUMMARY, is_run
+from cov3d.reports.calls import Calls
+from cov3d.reports.crossval import FOLD_SCORES
+from cov3d.reports.scores import TaskEvaluation, evaluate
+from cov3d.reports.sources import PREDICTIONS, Kind, Source
+from cov3d.training.journal import HISTORY
+from cov3d.training.predictions import load_predictions
+from cov3d.training.summary import SELECTED, selection_of_run
+
+TASKS = ("presence", "severity")
+MISTAKES = 8
+"""Mistakes shown of a task."""
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A scan that was called wrong: its label, its call, and how probable the network held that call to be."""
+
+    scan: str
+    label: str
+    called: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class TaskEntry:
+    """A task of an entry.
+
+    Attributes:
+        task: presence or severity.
+        evaluation: every score.
+        chosen: how the epoch was chosen; empty where that is not known or was not on these scans.
+        last: macro F1 of the last epoch, where it is known.
+        mistakes: the worst, the worst first.
+        wrong: number of all mistakes.
+    """
+
+    task: str
+    evaluation: TaskEvaluation
+    chosen: str
+    last: float | None
+    mistakes: tuple[Mistake, ...]
+    wrong: int
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A run, a cross-validation or a folder of predictions.
+
+    Attributes:
+        source: its folder.
+        settings: name and value of what it was made with.
+        tasks: by name; a task that could not be scored is absent.
+        histories: by fold, the history of its run.
+        folds: of a cross-validation, the scores by fold.
+        notes: what is wrong or missing.
+        files: all in the folder, sorted.
+    """
+
+    source: Source
+    settings: Mapping[str, str]
+    tasks: Mapping[str, TaskEntry]
+    histories: Mapping[int, pd.DataFrame]
+    folds: pd.DataFrame | None = None
+    notes: list[str] = field(default_factory=list)
+    files: tuple[Path, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return self.source.folder.resolve().name
+
+    @property
+    def size(self) -> str:
+        """The size of its networks' input; empty where it is not known."""
+        return self.settings.get("size", "")
+
+
+def read_entry(source: Source) -> Entry:
+    """All that a folder says; what can't be read is a note."""
+    notes: list[str] = []
+    runs = _runs_of(source)
+    config = _config(next(iter(runs.values())), notes) if runs else {}
+    settings = dict(_flat(config))
+    if source.kind == Kind.RUN and not (source.folder / SUMMARY).is_file():
+        notes.append("this run is not finished")
+    tasks: dict[str, TaskEntry] = {}
+    for task in TASKS:
+        try:
+            if entry := _read_task(source, task):
+                tasks[task] = entry
+            else:
+                notes.append(f"{task}: there are no predictions of labelled scans for it")
+        except Cov3dError as error:
+            notes.append(f"{task}: {error}")
+    if source.kind == Kind.CROSSVAL:
+        settings.pop("fold", None)
+    return Entry(
+        source,
+        settings,
+        tasks,
+        histories={fold: table for fold, run in runs.items() if (table := _csv(run / HISTORY, notes)) is not None},
+        folds=_csv(source.folder / FOLD_SCORES, notes) if source.kind == Kind.CROSSVAL else None,
+        notes=notes,
+        files=tuple(sorted(_files(source.folder))),
+    )
+
+
+def _runs_of(source: Source) -> dict[int, Path]:
+    """The folders of a source's runs by fold: of a cross-validation those beside it that `cov3d crossval` made."""
+    if source.kind == Kind.RUN:
+        return {_fold(source.folder): source.folder}
+    if source.kind != Kind.CROSSVAL:
+        return {}
+    configuration = source.folder.resolve().name.removeprefix("crossval_")
+    beside = sorted(run for run in source.folder.resolve().parent.iterdir() if is_run(run))
+    return {_fold(run): run for run in beside if re.sub(r"_fold-\d+", "", run.name) == configuration}
+
+
+def _fold(run: Path) -> int:
+    try:
+        return int(json.loads((run / CONFIG).read_text(encoding="utf-8"))["options"]["fold"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
+
+
+def _config(run: Path, notes: list[str]) -> dict[str, Any]:
+    try:
+        config = json.loads((run / CONFIG).read_text(encoding="utf-8"))
+        return {**config.pop("options"), **config}
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        notes.append(f"{run / CONFIG} can't be read: {error}")
+        return {}
+
+
+def _flat(config: Mapping[str, Any], above: str = "") -> list[tuple[str, str]]:
+    """Settings in one list: of one inside another the names of both; of files only the name."""
+    found: list[tuple[str, str]] = []
+    for name, value in config.items():
+        words = f"{above}{name.replace('_', ' ')}"
+        if isinstance(value, dict):
+            found += _flat(value, f"{words}: ")
+        elif name == "file":
+            found.append((words, Path(str(value)).name))
+        elif isinstance(value, list):
+            found.append((words, ", ".join(map(_brief, value))))
+        else:
+            found.append((words, _brief(value)))
+    return found
+
+
+def _brief(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _read_task(source: Source, task: str) -> TaskEntry | None:
+    """The scores of a task, None where there are no predictions to score."""
+    names = {Kind.RUN: f"validation-{task}.csv", Kind.CROSSVAL: f"out-of-fold-{task}.csv"}
+    file = source.folder / names.get(source.kind, PREDICTIONS)
+    if not file.is_file():
+        return None
+    table, categories = load_predictions(file)
+    if "label" not in table:
+        return None
+    evaluation = evaluate(table, categories)[task]
+    if not len(evaluation.calls):
+        return None
+    chosen, last = "", None
+    if source.kind == Kind.RUN and (selection := selection_of_run(source.folder, task)):
+        chosen, last = str(selection), selection.last.get(task)
+    elif source.kind == Kind.CROSSVAL:
+        chosen = f"the epoch of each fold's network, {SELECTED}"
+    wrong = worst_mistakes(evaluation.calls, dict(zip(table["scan"], table["label"], strict=True)))
+    return TaskEntry(task, evaluation, chosen, last, wrong[:MISTAKES], len(wrong))
+
+
+def worst_mistakes(calls: Calls, labels: Mapping[str, str]) -> tuple[Mistake, ...]:
+    """The scans that were called wrong: the furthest from the truth first, then the surest.
+
+    Args:
+        calls: of a task.
+        labels: of the scans, which may say more than the task's classes do.
+    """
+    rows = [
+        (-abs(int(true) - int(called)), -float(probabilities[called]), scan, int(called))
+        for scan, true, called, probabilities in zip(
+            calls.scans, calls.true, calls.called, calls.probabilities, strict=True
+        )
+        if true != called
+    ]
+    return tuple(Mistake(scan, labels[scan], calls.classes[called], -p) for _, p, scan, called in sorted(rows))
+
+
+def _csv(file: Path, notes: list[str]) -> pd.DataFrame | None:
+    """A table of ours; None where it is missing or can't be read, which is noted."""
+    try:
+        return pd.read_csv(file)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        notes.append(f"{file} can't be read: {error}")
+        return None
+
+
+def _files(folder: Path) -> list[Path]:
+    """The files in a folder at any depth, but for hidden ones."""
+    found = (path for path in folder.rglob("*") if path.is_file())
+    return [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]

@@ -1,0 +1,59 @@
+"use strict";
+// Sorting tables, opening what a link leads to, and unfolding all for print. Text only ever goes in as text.
+
+// --- sorting ---------------------------------------------------------------------------------------------------
+
+const byName = new Intl.Collator("en", { numeric: true });
+
+// A cell that begins with a number is one, so "93.5 ± 0.5" sorts by its mean; a dash or nothing is unknown.
+function value(row, column) {
+  const text = row.cells[column].textContent.trim();
+  if (text === "" || text === "–") return null;
+  const number = /^-?\d+(\.\d+)?(?=$|[\s–,])/.exec(text);
+  return number ? Number(number[0]) : text;
+}
+
+function sort(table, column) {
+  const head = table.tHead.rows[0].cells[column];
+  const ascending = head.getAttribute("aria-sort") !== "ascending";
+  const keyed = [...table.tBodies[0].rows].map((row) => [value(row, column), row]);
+  keyed.sort(([a], [b]) => {
+    if (a === null || b === null) return (a === null) - (b === null); // what is unknown comes last, either way
+    const difference = typeof a === "number" && typeof b === "number" ? a - b : byName.compare(String(a), String(b));
+    return ascending ? difference : -difference;
+  });
+  table.tBodies[0].append(...keyed.map(([, row]) => row));
+  for (const cell of table.tHead.rows[0].cells) cell.removeAttribute("aria-sort");
+  head.setAttribute("aria-sort", ascending ? "ascending" : "descending");
+}
+
+for (const table of document.querySelectorAll("table.sortable")) {
+  [...table.tHead.rows[0].cells].forEach((head, column) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.append(...head.childNodes);
+    button.addEventListener("click", () => sort(table, column));
+    head.append(button);
+  });
+}
+
+// --- what is folded up -------------------------------------------------------------------------------------------
+
+function unfold() {
+  const target = location.hash && document.getElementById(location.hash.slice(1));
+  if (!target) return;
+  if (target.tagName === "DETAILS") target.open = true;
+  target.scrollIntoView();
+}
+addEventListener("hashchange", unfold);
+for (const link of document.querySelectorAll('a[href^="#"]')) link.addEventListener("click", () => setTimeout(unfold));
+unfold();
+
+let folded = [];
+addEventListener("beforeprint", () => {
+  folded = [...document.querySelectorAll("details:not([open])")];
+  for (const details of folded) details.open = true;
+});
+addEventListener("afterprint", () => {
+  for (const details of folded) details.open = false;
+});
