@@ -13,6 +13,7 @@ import torch
 from cov3d.app import options
 from cov3d.app.app import COMMANDS, Cov3d
 from cov3d.app.training import run_name
+from cov3d.errors import Cov3dError
 from cov3d.inference import predict, submission
 from cov3d.inference import validate as validation
 from cov3d.inference.predict import Member
@@ -260,7 +261,10 @@ def test_torchrun_gives_each_process_its_place(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     assert choose_device("auto", 1) == choose_device("cuda", 1) == torch.device("cuda", 1)
-    assert choose_device("cuda:3", 1) == torch.device("cuda", 3)
+    with pytest.raises(Cov3dError, match="each process of torchrun has a GPU of its own"):
+        choose_device("cuda:3", 1)
+    with pytest.raises(Cov3dError, match="there are 4 CUDA devices here: lower torchrun's --nproc-per-node"):
+        choose_device("auto", 4)
 
 
 def test_loading_processes_share_the_processors(monkeypatch: pytest.MonkeyPatch) -> None:
