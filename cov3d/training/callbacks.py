@@ -45,7 +45,7 @@ class EpochResult:
 
 
 class Chance(Callback):
-    """Seeds every source of chance anew before each epoch, from seed, process and epoch; the order of the scans too.
+    """Seeds every source of chance anew before each epoch, from seed, process and epoch.
 
     So an epoch is the same whether the run came to it without a break or was resumed, and nothing of it need be
     saved.
@@ -59,7 +59,6 @@ class Chance(Callback):
         self.augmentation = torch.Generator()
 
     def before_train(self) -> None:
-        self.learn.dls.train.sampler.epoch = self.learn.epoch
         networks, augmentation = np.random.SeedSequence([self.seed, self.rank, self.learn.epoch]).generate_state(2)
         seed_everything(int(networks))
         self.augmentation.manual_seed(int(augmentation))

@@ -26,6 +26,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from cov3d.errors import Cov3dError
 from cov3d.training.callbacks import TASKS, LossWatch, Validation
+from cov3d.training.loaders import EpochShuffle
 
 MOMENTUM, SQUARED_MOMENTUM, EPSILON = 0.95, 0.99, 1e-5
 """β1 (the 1cycle schedule moves it), β2 and ε of fastai's Adam."""
@@ -48,6 +49,8 @@ class ScanLearner(Learner):
         # fastai's own start_epoch goes through the epochs before as cancelled ones, which its recorder does not bear.
         for epoch in range(self.first_epoch, self.n_epoch):
             self.epoch = epoch
+            if isinstance(sampler := getattr(self.dls.train, "sampler", None), EpochShuffle):
+                sampler.epoch = epoch
             self._with_events(self._do_epoch, "epoch", CancelEpochException)
 
     def _set_device(self, batch: list[Tensor]) -> tuple[Tensor, ...]:
