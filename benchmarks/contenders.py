@@ -30,7 +30,7 @@ from cov3d.training.callbacks import Chance, PrepareBatch
 from cov3d.training.device import amp_mode
 from cov3d.training.fit import EPSILON, MOMENTUM, SQUARED_MOMENTUM, chosen_algorithms, decayed_and_spared, fit
 from cov3d.training.learner import assemble
-from cov3d.training.loaders import Fold
+from cov3d.training.loaders import EpochShuffle, Fold
 from cov3d.training.loss import FocalEMDLoss
 from cov3d.training.options import Compute, Precision, TrainingOptions
 from cov3d.training.progress import EpochProgress
@@ -236,6 +236,7 @@ class _Repeated:
 
     def __init__(self, batch: tuple[Tensor, Tensor], steps: int) -> None:
         self.batch, self.steps = batch, steps
+        self.sampler = EpochShuffle(steps, seed=0)  # `Chance` tells it the epoch
 
     def __len__(self) -> int:
         return self.steps

@@ -56,7 +56,7 @@ SEED = 2303
 Statistic = Callable[[NDArray[np.int64]], NDArray[np.float64]]
 """Rows of a table, any number of them along the last axis → a number for each of the other axes."""
 
-console = Console(width=120)
+console = Console(width=150)
 
 
 @dataclass(frozen=True)
