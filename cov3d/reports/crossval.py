@@ -117,7 +117,7 @@ def save(found: CrossValidation, folder: Path, seed: int = 0) -> None:
         OutputError: the folder can't be written.
     """
     for task, table in found.tables.items():
-        save_predictions(table.drop(columns="fold"), folder / f"out-of-fold-{task}.csv")
+        save_predictions(table, folder / f"out-of-fold-{task}.csv")
     save_predictions(found.folds, folder / FOLD_SCORES)
     about = {
         "best_is": f"{SELECTED} in every fold, by its own macro F1: it flatters",

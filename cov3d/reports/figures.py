@@ -29,6 +29,10 @@ LABEL_COLOURS = {
 }
 
 
+# How many times the least loss the greatest must be for a logarithmic axis, on which three numbers at least then stand.
+_WIDE = 10.0
+
+
 def save(figure: Figure, file: Path) -> None:
     """Write a figure as PNG, or as SVG where the file is called so, whole or not at all.
 
@@ -60,11 +64,13 @@ def curves(history: pd.DataFrame) -> Figure:
     losses.plot(epochs, history["train_loss"], "o-", color=BLUE, markersize=4, label="training")
     losses.plot(epochs, history["valid_loss"], "s--", color=ORANGE, markersize=4, label="validation")
     losses.set(xlabel="epoch", ylabel="focal + earth mover's loss", title="Loss")
+    found = history[["train_loss", "valid_loss"]].astype(float).to_numpy()
     # An early epoch's validation loss may be a hundred times a late one's.
-    losses.set_yscale("log")
-    losses.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    if np.nanmax(found) > _WIDE * np.nanmin(found):
+        losses.set_yscale("log")
+        losses.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        losses.yaxis.set_minor_formatter(NullFormatter())
     losses.yaxis.set_major_formatter("{x:g}")
-    losses.yaxis.set_minor_formatter(NullFormatter())
     for task, colour, style in (("presence", BLUE, "o-"), ("severity", RED, "s--")):
         values = history[f"{task}_f1"].astype(float)
         if values.isna().all():

@@ -64,7 +64,9 @@ class Measures:
         self._rankings: list[Ranking] = []
         self.names = [*self._of_confusion, Name(CALIBRATION_ERROR)]
         for c in ([1] if binary else occur) if several else []:
-            self._rankings.append(Ranking(rows.true == c, rows.probabilities[:, c], specificity if binary else None))
+            scans = np.arange(len(rows)) < len(calls)
+            threshold = Threshold(specificity, scans) if binary else None
+            self._rankings.append(Ranking(rows.true == c, rows.probabilities[:, c], threshold))
             scores = (ROC_AREA, PR_AREA, SENSITIVITY) if binary else (ROC_AREA, PR_AREA)
             self.names += [Name(score, calls.classes[c]) for score in scores]
 
@@ -148,20 +150,33 @@ def calibration_error(probabilities: Scores, came_true: NDArray[np.bool_], weigh
     return np.abs(weights @ gaps).sum(axis=-1) / weights.sum(axis=-1)
 
 
+@dataclass(frozen=True)
+class Threshold:
+    """What the threshold is set by at which the sensitivity is taken: a specificity, on the negatives that are scans.
+
+    A negative pseudo-scan, surely called positive, would alone leave no threshold of a high specificity, however many
+    scans are all told apart; the interval would be 0 to 1.
+    """
+
+    specificity: float
+    scans: NDArray[np.bool_]
+
+
 class Ranking:
     """The scores of a class that depend on the order of its probabilities: areas, sensitivity at a specificity.
 
     Args:
-        positive: whether each scan is of the class.
+        positive: whether each row is of the class.
         probabilities: of the class.
-        specificity: where the sensitivity is wanted, else None.
+        threshold: where the sensitivity is wanted, else None.
     """
 
-    def __init__(self, positive: NDArray[np.bool_], probabilities: Scores, specificity: float | None) -> None:
+    def __init__(self, positive: NDArray[np.bool_], probabilities: Scores, threshold: Threshold | None) -> None:
         self.order = np.argsort(-probabilities, kind="stable")
         self.positive = positive[self.order]
         self.last_of_ties = np.flatnonzero(np.append(np.diff(probabilities[self.order]) != 0, True))
-        self.specificity = specificity
+        self.threshold = threshold
+        self.negative_scans = ~self.positive & (True if threshold is None else threshold.scans[self.order])
 
     def __call__(self, weights: Weights) -> list[Scores]:
         """ROC area, area under precision and recall, and the sensitivity where it is wanted."""
@@ -170,7 +185,10 @@ class Ranking:
         true = np.cumsum(ranked * self.positive, axis=-1)[..., self.last_of_ties]
         false = called - true
         found = [_roc_area(true, false), _pr_area(true, called)]
-        return found if self.specificity is None else [*found, _sensitivity(true, false, self.specificity)]
+        if self.threshold is None:
+            return found
+        false_scans = np.cumsum(ranked * self.negative_scans, axis=-1)[..., self.last_of_ties]
+        return [*found, _sensitivity(true, false_scans, self.threshold.specificity)]
 
 
 def _roc_area(true: Scores, false: Scores) -> Scores:

@@ -52,6 +52,7 @@ def test_every_labelled_scan_is_predicted_by_the_network_that_did_not_see_it(
     for fold in range(5):
         run = data / "runs" / NAME.format(fold)
         mine = table[table["scan"].isin(scans.loc[scans["fold"] == fold, "scan"])].reset_index(drop=True)
+        assert set(mine.pop("fold")) == {fold}
         pd.testing.assert_frame_equal(mine, pd.read_csv(run / "validation-presence.csv"))
         info = read_info(run / "presence.safetensors")
         assert seen_in_training(info, mine["scan"]) == 0

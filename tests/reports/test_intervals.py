@@ -11,9 +11,12 @@ import pytest
 from scipy import stats
 from sklearn.metrics import f1_score
 
+from cov3d.labels import CATEGORIES
 from cov3d.reports.calls import Calls
 from cov3d.reports.intervals import Interval, Method, intervals, proportion
-from cov3d.reports.measures import f1_scores
+from cov3d.reports.measures import SENSITIVITY, f1_scores
+from cov3d.reports.scores import evaluate
+from cov3d.training.predictions import prediction_table
 from tests.reports.predictions import certain
 
 
@@ -68,6 +71,21 @@ def test_where_every_scan_is_right_the_lower_end_says_how_much_was_seen(sizes: t
         assert one.low < 2 * recall / (1 + recall)
         assert one.low > recall - 0.1
     assert found[0].low < 1
+
+
+def test_where_positives_all_rank_first_the_sensitivity_is_a_proportion_of_which_all_was_seen() -> None:
+    probabilities = np.concatenate([np.linspace(0.1, 0.4, 40), np.linspace(0.6, 0.9, 20)])
+    table = prediction_table(
+        [f"scan {n}" for n in range(60)],
+        np.stack([1 - probabilities, probabilities, *np.zeros((3, 60))], axis=1),
+        CATEGORIES,
+        labels=["non-covid"] * 40 + ["mild"] * 20,
+    )
+    found = evaluate(table, CATEGORIES)["presence"].score(SENSITIVITY, "covid")
+    assert found is not None
+    assert found.interval is not None
+    assert (found.value, found.interval.high, found.interval.method) == (1.0, 1.0, Method.POSTERIOR)
+    assert found.interval.low == pytest.approx(stats.beta(20.5, 0.5).ppf(0.025), abs=0.02)
 
 
 def test_a_class_never_called_right_has_an_upper_end_above_nought() -> None:
