@@ -21,6 +21,9 @@ STOIC_CATEGORIES = (NON_COVID, *STOIC_SEVERITIES)
 ALL_LABELS = (*CATEGORIES, *STOIC_SEVERITIES, UNKNOWN_SEVERITY)
 """The labels of every dataset."""
 
+TASKS = ("presence", "severity")
+"""What is asked of a scan: whether it is positive, and how severe it is if it is."""
+
 
 def categories_of(labels: Iterable[str]) -> tuple[str, ...]:
     """The categories of the dataset that has these labels; empty ones say nothing.

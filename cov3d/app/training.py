@@ -8,7 +8,7 @@ from torchapp import Param
 from cov3d.app import options
 from cov3d.app.console import out, say, say_warning, stoppable
 from cov3d.app.data import store_folder
-from cov3d.labels import categories_of
+from cov3d.labels import TASKS, categories_of
 from cov3d.models.names import Architecture
 from cov3d.preprocess.sizes import Size
 from cov3d.training.options import Precision, TrainingOptions
@@ -183,7 +183,7 @@ def train(
     if not world.is_first:
         return run
     figures.save(figures.curves(run.history), folder / "curves.png")
-    for task in ("presence", "severity"):
+    for task in TASKS:
         if task in run.best:
             best = run.best[task]
             score = number(best.scores[task].macro_f1)

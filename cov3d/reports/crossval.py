@@ -13,11 +13,11 @@ from rich.table import Table
 
 from cov3d.errors import DatasetError, OutputError
 from cov3d.inference.origin import trained_on
+from cov3d.labels import TASKS
 from cov3d.reports import scores
 from cov3d.reports.measures import CALIBRATION_ERROR
 from cov3d.reports.scores import TaskEvaluation, evaluate
 from cov3d.reports.tables import number
-from cov3d.training.callbacks import TASKS
 from cov3d.training.predictions import load_predictions, prediction_table, probability_columns, save_predictions
 from cov3d.training.summary import SELECTED, SUMMARY
 from cov3d.training.temperature import Temperature, fit_temperature, scale

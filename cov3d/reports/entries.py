@@ -11,6 +11,7 @@ import pandas as pd
 
 from cov3d.errors import Cov3dError
 from cov3d.inference.runs import CONFIG, SUMMARY, is_run
+from cov3d.labels import TASKS
 from cov3d.reports.calls import Calls
 from cov3d.reports.crossval import FOLD_SCORES
 from cov3d.reports.scores import TaskEvaluation, evaluate
@@ -19,7 +20,6 @@ from cov3d.training.journal import HISTORY
 from cov3d.training.predictions import load_predictions
 from cov3d.training.summary import SELECTED, selection_of_run
 
-TASKS = ("presence", "severity")
 MISTAKES = 8
 """Mistakes shown of a task."""
 

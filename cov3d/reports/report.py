@@ -13,7 +13,7 @@ from cov3d.experiments import experiments
 from cov3d.inference.runs import Runs, run_options
 from cov3d.preprocess.sizes import Size
 from cov3d.preprocess.store import MANIFEST, Store
-from cov3d.reports import figures, paper_figures, paper_tables
+from cov3d.reports import figures, paper_figures, paper_results, paper_tables
 from cov3d.reports.entries import Entry, read_entry
 from cov3d.reports.paper_tables import PaperTable
 from cov3d.reports.run_page import Preview, write_page
@@ -104,9 +104,9 @@ def write_report(
     missing += lacking
     made = (
         *counts,
-        paper_tables.experiment_table(runs, on_step),
-        paper_tables.ensemble_table("presence", runs),
-        paper_tables.ensemble_table("severity", runs),
+        paper_results.experiment_table(runs, on_step),
+        paper_results.ensemble_table("presence", runs),
+        paper_results.ensemble_table("severity", runs),
     )
     for table in made:
         paper_tables.save(table, folder)

@@ -17,6 +17,7 @@ import pandas as pd
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from cov3d.labels import TASKS
 from cov3d.preprocess.preview import SIZE
 from cov3d.reports import figures, pages, score_figures
 from cov3d.reports.entries import Entry, Mistake, TaskEntry
@@ -90,7 +91,7 @@ def _shown(entry: Entry, number: int, page_folder: Path, preview: Preview) -> di
         "fold": entry.settings.get("fold", DASH),
         "notes": entry.notes,
         "tasks": [_shown_task(task, entry.size, preview) for task in entry.tasks.values()],
-        "overview": [_overview(entry.tasks.get(task)) for task in ("presence", "severity")],
+        "overview": [_overview(entry.tasks.get(task)) for task in TASKS],
         "pictures": _pictures(entry),
         "folds": _folds(entry.folds),
         "means": _means(entry.folds),

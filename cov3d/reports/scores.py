@@ -17,6 +17,7 @@ from sklearn import metrics
 from sklearn.calibration import calibration_curve
 
 from cov3d.files import write_text
+from cov3d.labels import TASKS
 from cov3d.reports.calls import FEW, Calls, task_calls
 from cov3d.reports.intervals import RESAMPLES, Interval, intervals
 from cov3d.reports.measures import (
@@ -131,7 +132,7 @@ def evaluate(
         resamples: of each interval.
     """
     labelled = table[table["label"] != ""]
-    results = dict(zip(("presence", "severity"), score_table(labelled, categories), strict=True))
+    results = dict(zip(TASKS, score_table(labelled, categories), strict=True))
     return {
         task: _evaluate(calls, results[task], seed, specificity, resamples)
         for task, calls in task_calls(labelled, categories).items()

@@ -25,7 +25,8 @@ from torch._dynamo.exc import TorchDynamoException
 from torch.nn.parallel import DistributedDataParallel
 
 from cov3d.errors import Cov3dError
-from cov3d.training.callbacks import TASKS, LossWatch, Validation
+from cov3d.labels import TASKS
+from cov3d.training.callbacks import LossWatch, Validation
 from cov3d.training.loaders import EpochShuffle
 
 MOMENTUM, SQUARED_MOMENTUM, EPSILON = 0.95, 0.99, 1e-5

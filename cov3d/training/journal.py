@@ -10,8 +10,9 @@ from fastai.callback.core import Callback, CancelFitException
 
 from cov3d.errors import Cov3dError
 from cov3d.files import write_text
+from cov3d.labels import TASKS
 from cov3d.training import resume
-from cov3d.training.callbacks import TASKS, EpochResult, LossWatch, Validation
+from cov3d.training.callbacks import EpochResult, LossWatch, Validation
 from cov3d.training.predictions import save_predictions
 from cov3d.training.resume import ResumeState
 

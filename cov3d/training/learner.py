@@ -17,11 +17,11 @@ from torch.nn.parallel import DistributedDataParallel
 
 from cov3d.errors import OutputError
 from cov3d.files import held, remove_aside
-from cov3d.labels import CATEGORIES
+from cov3d.labels import CATEGORIES, TASKS
 from cov3d.models.memory import checkpoint_activations
 from cov3d.preprocess.store import Store
 from cov3d.training import checkpoint, distributed, memory, resume
-from cov3d.training.callbacks import TASKS, Chance, EpochResult, LossWatch, PrepareBatch, Validation, seed_everything
+from cov3d.training.callbacks import Chance, EpochResult, LossWatch, PrepareBatch, Validation, seed_everything
 from cov3d.training.description import checkpoint_info, describe, identity_of, model_arguments
 from cov3d.training.device import amp_mode
 from cov3d.training.distributed import ALONE, World

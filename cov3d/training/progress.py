@@ -4,7 +4,8 @@ from fastai.callback.core import Callback
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from cov3d.training.callbacks import TASKS, LossWatch, Validation
+from cov3d.labels import TASKS
+from cov3d.training.callbacks import LossWatch, Validation
 from cov3d.training.journal import Journal
 
 

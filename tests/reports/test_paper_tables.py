@@ -11,7 +11,7 @@ from sklearn.metrics import f1_score
 
 from cov3d.inference.runs import Runs
 from cov3d.labels import CATEGORIES
-from cov3d.reports import figures, paper_figures, paper_tables
+from cov3d.reports import figures, paper_figures, paper_results, paper_tables
 from tests.reports.runs import scan_table, write_run
 
 GRADES = list(CATEGORIES[1:])
@@ -71,7 +71,7 @@ def test_our_results_stand_beside_the_papers(scans: pd.DataFrame, tmp_path: Path
         for fold in range(5)
     }
     write_run(tmp_path / "mine", scans, fold=0, experiment=8, contrast=0.04, skill=1.0)
-    found = paper_tables.experiment_table(Runs(tmp_path, tmp_path))
+    found = paper_results.experiment_table(Runs(tmp_path, tmp_path))
     assert len(found.rows) == 22
     for task, paper in (("presence", (92.1, 93.4, 1.0)), ("severity", (62.0, 65.3, 6.2))):
         ours = [macro_f1(tables[fold][task], task) for fold in range(5)]
@@ -99,7 +99,7 @@ def test_the_last_epoch_stands_beside_the_best(scans: pd.DataFrame, tmp_path: Pa
     summary["tasks"]["severity"]["best"]["macro_f1"], summary["tasks"]["severity"]["last"]["macro_f1"] = 0.756, 0.25
     summary["tasks"]["presence"]["best"] = summary["tasks"]["presence"]["last"] = None
     (tmp_path / "a" / "summary.json").write_text(json.dumps(summary))
-    row = paper_tables.experiment_table(Runs(tmp_path, tmp_path)).rows[11]
+    row = paper_results.experiment_table(Runs(tmp_path, tmp_path)).rows[11]
     assert row[9:] == ("91.3", "–", "–", "–", "–", "61.4", "75.6", "25.0", "–", "–", "–")
 
 
@@ -118,14 +118,14 @@ def test_ensembles_are_those_of_our_runs(scans: pd.DataFrame, tmp_path: Path) ->
         mean = sum(part["p_non_covid"] for part in parts) / 2
         return macro_f1(parts[0].assign(presence=np.where(mean < 0.5, "covid", "non-covid")), "presence")
 
-    sixth = paper_tables.ensemble_table("presence", Runs(tmp_path, tmp_path))
+    sixth = paper_results.ensemble_table("presence", Runs(tmp_path, tmp_path))
     ours = [of_mean(fold) for fold in range(5)]
     row = [values(sixth, f"presence_{name}", ensemble="EP1") for name in ("paper", "ours", "cv_ours", "cv_sd_ours")]
     assert row == pytest.approx([93.2, ours[0], np.mean(ours), np.std(ours, ddof=1)], abs=0.006)
     assert sixth.rows[1] == ("EP2", "1, 2, 3", "93.2", "–", "93.6 ± 0.6", "–")
     assert sixth.missing[0] == "EP2, fold 0: no run of experiment 3 on fold 0"
 
-    seventh = paper_tables.ensemble_table("severity", Runs(tmp_path, tmp_path))
+    seventh = paper_results.ensemble_table("severity", Runs(tmp_path, tmp_path))
     parts = [tables[number][0]["severity"].sort_values("scan") for number in (16, 18)]
     conditional = sum(
         part[columns[1:]].to_numpy() / part[columns[1:]].sum(axis=1).to_numpy()[:, None] for part in parts
@@ -142,15 +142,15 @@ def test_runs_that_do_not_fit_together_are_said_and_no_error(scans: pd.DataFrame
     # As if the run on fold 1 had been made with another scan table.
     for task in ("presence", "severity"):
         shutil.copy(tmp_path / "2" / f"validation-{task}.csv", tmp_path / "1")
-    found = paper_tables.experiment_table(Runs(tmp_path, tmp_path))
+    found = paper_results.experiment_table(Runs(tmp_path, tmp_path))
     assert "is in two folds" in found.missing[0]
     assert found.rows[18][found.head.index("presence CV ours")] == "–"
     write_run(tmp_path / "again", scans, experiment=19)
-    assert "2 times" in paper_tables.experiment_table(Runs(tmp_path, tmp_path)).missing[0]
+    assert "2 times" in paper_results.experiment_table(Runs(tmp_path, tmp_path)).missing[0]
 
 
 def test_a_table_is_written_as_csv_and_as_markdown(scans: pd.DataFrame, tmp_path: Path) -> None:
-    paper_tables.save(paper_tables.ensemble_table("severity", Runs(tmp_path, tmp_path)), tmp_path)
+    paper_tables.save(paper_results.ensemble_table("severity", Runs(tmp_path, tmp_path)), tmp_path)
     read = pd.read_csv(tmp_path / "table-7.csv")
     assert read["severity_paper"].tolist() == [68.4, 67.5, 66.5, 66.5]
     assert read["severity_ours"].isna().all()
