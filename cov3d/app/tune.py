@@ -64,6 +64,7 @@ def tune(
     from cov3d.reports.tuning import trial_table
     from cov3d.training import tune as tuning
     from cov3d.training.device import amp_mode
+    from cov3d.training.trials import Trial, best_of
 
     chosen = self.training_options(**kwargs)
     check_start(chosen.experiment, kwargs.get("from_checkpoint"))
@@ -82,20 +83,20 @@ def tune(
             drawn = ", ".join(f"{search_space.option(name)} {getattr(trial, name)}" for name in space)
             say(f"trial {number} of {trials}: {drawn}")
 
-        def on_end(ended: Sequence[tuning.Trial]) -> None:
+        def on_end(ended: Sequence[Trial]) -> None:
             last = ended[-1]
             if last.error:
                 say_warning(f"trial {last.number} failed: {last.error}")
             else:
                 score = f"pruned after epoch {last.epochs}" if last.score is None else f"{objective} {last.score:.3f}"
                 say(f"trial {last.number}: {score}")
-            _write_best(folder, tuning.best_of(ended), chosen, objective, kwargs)
+            _write_best(folder, best_of(ended), chosen, objective, kwargs)
 
         ended = tuning.search(
             wanted, train, folder, trials=trials, overwrite=overwrite, on_begin=on_begin, on_end=on_end
         )
     out().print(trial_table([trial.row() for trial in ended], tuple(space)))
-    best = tuning.best_of(ended)
+    best = best_of(ended)
     if best is None:
         raise Cov3dError(f"none of the {len(ended)} trials came to its end: {folder / tuning.TABLE} says why")
     say(f"the best, trial {best.number}, was chosen on this fold, so its score flatters: try it on the others")

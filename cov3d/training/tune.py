@@ -12,32 +12,29 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from math import ceil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
-import pandas as pd
 import torch
 from fastai.callback.core import CancelFitException
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
 from cov3d.errors import CheckpointError, Cov3dError, DeviceMemoryError, OutputError, TrainingDivergedError
 from cov3d.files import claim_folder, held, write_text
-from cov3d.models.names import Architecture
-from cov3d.preprocess.sizes import Size
 from cov3d.training import resume
 from cov3d.training.learner import Run
 from cov3d.training.options import TrainingOptions
 from cov3d.training.search_space import Dimension, Objective, suggest
 from cov3d.training.tracking.tracker import Tracker
+from cov3d.training.trials import Trial, of_optuna, table
 
 STUDY, TRIALS, TABLE, BEST = "study.db", "trials", "trials.csv", "best.json"
-_STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 _HEAVY = ("*.safetensors", "*.pt")
 
 Train = Callable[[TrainingOptions, Path, Sequence[Tracker]], Run]
@@ -68,51 +65,6 @@ class Tuning:
         space = {name: str(dimension) for name, dimension in self.space.items()}
         plain = {"search": space, "objective": self.objective, "prune": self.prune, "data": self.data} | options
         return json.loads(json.dumps(plain, default=list))
-
-
-@dataclass(frozen=True)
-class Trial:
-    """A trial that has ended.
-
-    Attributes:
-        number: from 1.
-        state: `complete`, `pruned` or `failed`.
-        options: it was trained with.
-        epochs: that it was trained for.
-        score: the objective after the last epoch; None unless complete.
-        presence_f1: after the last epoch that it came to; None if there was none.
-        severity_f1: likewise.
-        error: why it failed.
-        searched: names of the options that were searched.
-    """
-
-    number: int
-    state: str
-    options: dict[str, Any]
-    epochs: int = 0
-    score: float | None = None
-    presence_f1: float | None = None
-    severity_f1: float | None = None
-    error: str = ""
-    searched: tuple[str, ...] = ()
-
-    def trained_with(self, base: TrainingOptions) -> TrainingOptions:
-        """The options of the trial, `base` being those of the search."""
-        values = {name: self.options[name] for name in ("dropout", *self.searched)}  # it goes with the architecture
-        kinds = {"architecture": Architecture, "size": Size}
-        return replace(base, **values | {name: kinds[name](values[name]) for name in kinds if name in values})
-
-    def row(self) -> dict[str, Any]:
-        """The trial's row of the table."""
-        named = ("number", "state", "score", "presence_f1", "severity_f1", "epochs")
-        values = {name: getattr(self, name) for name in named}
-        return {**values, **{name: self.options[name] for name in self.searched}, "error": self.error}
-
-
-def best_of(trials: Sequence[Trial]) -> Trial | None:
-    """The complete trial with the highest score, the first of equals; None if none is complete."""
-    complete = [trial for trial in trials if trial.score is not None]
-    return max(complete, key=lambda trial: trial.score or 0.0, default=None)
 
 
 def search(
@@ -148,11 +100,6 @@ def search(
             write_text(folder / TABLE, table(ended).to_csv(index=False, lineterminator="\n"))
             on_end(ended)
         return ended
-
-
-def table(trials: Sequence[Trial]) -> pd.DataFrame:
-    """A row a trial."""
-    return pd.DataFrame([trial.row() for trial in trials])
 
 
 def _try_one(
@@ -250,22 +197,7 @@ class _Watch(Tracker):
 
 def _ended(study: optuna.Study, tuning: Tuning) -> list[Trial]:
     """The trials that have ended, in order; those that were interrupted have no number."""
-    return [_of_optuna(found, tuning) for found in study.get_trials() if "number" in found.user_attrs]
-
-
-def _of_optuna(found: FrozenTrial, tuning: Tuning) -> Trial:
-    last = found.user_attrs.get("last", {})
-    return Trial(
-        number=found.user_attrs["number"],
-        state=_STATES[found.state],
-        options=found.user_attrs["options"],
-        epochs=int(last.get("epoch", 0)),
-        score=found.value if found.state == TrialState.COMPLETE else None,
-        presence_f1=last.get("presence_f1"),
-        severity_f1=last.get("severity_f1"),
-        error=found.user_attrs.get("error", ""),
-        searched=tuple(tuning.space),
-    )
+    return [of_optuna(found, tuning.space) for found in study.get_trials() if "number" in found.user_attrs]
 
 
 @contextmanager

@@ -20,7 +20,8 @@ from cov3d.training.learner import Run
 from cov3d.training.options import TrainingOptions
 from cov3d.training.search_space import BY_DEFAULT, RANGES, Choices, Numbers, Objective, parse
 from cov3d.training.tracking.tracker import Tracker
-from cov3d.training.tune import Train, Trial, Tuning, best_of, search
+from cov3d.training.trials import Trial, best_of
+from cov3d.training.tune import Train, Tuning, search
 from tests.training.test_training import QUICK, run
 
 Labelled = tuple[Store, pd.DataFrame]
