@@ -39,7 +39,7 @@ def crossval(
     from cov3d.errors import Cov3dError
     from cov3d.inference.origin import write_origin
     from cov3d.reports import crossval as crossvalidation
-    from cov3d.reports import figures, score_figures
+    from cov3d.reports.score_figures import save_pictures
     from cov3d.reports.tables import evaluation_table
     from cov3d.training import distributed
 
@@ -63,9 +63,7 @@ def crossval(
     found = crossvalidation.collect(runs)
     folder = output_dir or data / "runs" / f"crossval_{_without_fold(runs[0].name)}"
     crossvalidation.save(found, folder)
-    figures.save(figures.confusion({task: one.result for task, one in found.pooled.items()}), folder / "confusion.png")
-    figures.save(score_figures.curves(found.pooled), folder / "curves.png")
-    figures.save(score_figures.reliability(found.pooled), folder / "reliability.png")
+    save_pictures(found.pooled, folder)
     seen = crossvalidation.seen_in_training(runs)
     write_origin(folder, networks=[run.name for run in runs.values()], seen_in_training=seen)
     out().print(crossvalidation.fold_scores_table(found))

@@ -187,18 +187,16 @@ def _write_scores(
 ) -> None:
     """Score the labelled scans for the tasks meant, as `cov3d validate` does."""
     from cov3d.inference.validate import save_confusion
-    from cov3d.reports import figures, score_figures, scores
+    from cov3d.reports import scores
+    from cov3d.reports.score_figures import save_pictures
     from cov3d.reports.tables import evaluation_table
 
     evaluated = scores.evaluate(table, categories, seed=seed)
     shown = {name: evaluation for name, evaluation in evaluated.items() if task in (Task.BOTH, name)}
-    results = {name: evaluation.result for name, evaluation in shown.items()}
     flatters = "members or threshold were selected on these scans: flatters" if selected else None
     scores.save_scores(shown, folder, {"selection": flatters, "seed": seed})
-    save_confusion(results, folder)
-    figures.save(figures.confusion(results), folder / "confusion.png")
-    figures.save(score_figures.curves(shown), folder / "curves.png")
-    figures.save(score_figures.reliability(shown), folder / "reliability.png")
+    save_confusion({name: evaluation.result for name, evaluation in shown.items()}, folder)
+    save_pictures(shown, folder)
     for name, evaluation in shown.items():
         title = "; ".join(filter(None, [f"{name}, {len(evaluation.calls)} scans", flatters]))
         out().print(evaluation_table(evaluation, title))

@@ -55,7 +55,8 @@ def validate(
     from cov3d.inference.origin import write_origin
     from cov3d.inference.predict import load_members
     from cov3d.preprocess.store import Store
-    from cov3d.reports import centres, figures, score_figures, scores
+    from cov3d.reports import centres, scores
+    from cov3d.reports.score_figures import save_pictures
     from cov3d.reports.tables import centre_table, confusion_table, evaluation_table
     from cov3d.training.checkpoint import seen_in_training
     from cov3d.training.device import choose_device
@@ -92,10 +93,7 @@ def validate(
     validation.save_validated(found, folder)
     write_origin(folder, networks=[checkpoint.name], seen_in_training=seen if info.trained_on else None)
     scores.save_scores(evaluated, folder, {"fold": chosen, "selection": said, "seed": seed, "specificity": specificity})
-    results = {task: evaluation.result for task, evaluation in evaluated.items()}
-    figures.save(figures.confusion(results), folder / "confusion.png")
-    figures.save(score_figures.curves(evaluated), folder / "curves.png")
-    figures.save(score_figures.reliability(evaluated), folder / "reliability.png")
+    save_pictures(evaluated, folder)
     console = out()
     for task, evaluation in evaluated.items():
         console.print(evaluation_table(evaluation, f"{task}, fold {chosen}", selection, task))

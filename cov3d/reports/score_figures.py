@@ -1,6 +1,7 @@
 """Evaluations → pictures: receiver operating characteristic and precision over recall, and the reliability diagram."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -8,13 +9,24 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from cov3d.labels import UNKNOWN_SEVERITY
-from cov3d.reports.figures import BLUE, GREEN, LABEL_COLOURS
+from cov3d.reports.figures import BLUE, GREEN, LABEL_COLOURS, confusion, save
 from cov3d.reports.intervals import proportion
 from cov3d.reports.measures import BINS
 from cov3d.reports.scores import Curve, Score, TaskEvaluation
 
 _STYLES = ("--", "-", "-.", ":")  # of the classes in their order; covid is the second of its task
 _NOTHING = "no scan could be scored"
+
+
+def save_pictures(found: Mapping[str, TaskEvaluation], folder: Path) -> None:
+    """Write `confusion.png`, `curves.png` and `reliability.png`.
+
+    Raises:
+        OutputError: the folder can't be written.
+    """
+    save(confusion({task: evaluation.result for task, evaluation in found.items()}), folder / "confusion.png")
+    save(curves(found), folder / "curves.png")
+    save(reliability(found), folder / "reliability.png")
 
 
 def curves(found: Mapping[str, TaskEvaluation]) -> Figure:

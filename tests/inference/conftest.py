@@ -12,6 +12,7 @@ import pytest
 from cov3d.labels import CATEGORIES
 from cov3d.preprocess.pipeline import settings
 from cov3d.preprocess.sizes import Size
+from cov3d.reports import score_figures
 from cov3d.training import checkpoint
 from cov3d.training.predictions import prediction_table, save_predictions
 from tests.training.conftest import SmallNetwork, quick_network  # noqa: F401
@@ -23,11 +24,7 @@ LABELS = ("non-covid", "mild", "moderate", "severe", "critical", "covid")
 @pytest.fixture
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Scores are written without their pictures, which take longer than all else."""
-    from cov3d.reports import figures, score_figures
-
-    monkeypatch.setattr(figures, "save", lambda figure, file: None)
-    for module, name in ((figures, "confusion"), (score_figures, "curves"), (score_figures, "reliability")):
-        monkeypatch.setattr(module, name, lambda found: None)
+    monkeypatch.setattr(score_figures, "save_pictures", lambda found, folder: None)
 
 
 def some_table(seed: int, scans: Sequence[str], labels: Sequence[str] | None = None) -> pd.DataFrame:
