@@ -8,7 +8,7 @@ from torchapp import Param
 
 from cov3d.app import options
 from cov3d.app.console import out, say, say_warning
-from cov3d.app.scores import warn_of_small_classes
+from cov3d.app.scores import read_sources, score_centres, warn_of_small_classes
 from cov3d.app.training import run_name
 from cov3d.training.options import TrainingOptions
 
@@ -18,6 +18,7 @@ FOLDS = range(5)
 def crossval(
     self: Any,
     store: Path = options.store(),
+    sources: Path = options.sources(),
     output_dir: Path = Param(
         None,
         help="Folder of what is collected; the runs themselves are where cov3d train puts them.",
@@ -49,6 +50,7 @@ def crossval(
     only = kwargs["fold"]
     if only is None and distributed.launched().size > 1:
         raise Cov3dError("on several GPUs give --fold: one run of torchrun a fold, then cov3d crossval without both")
+    origin = read_sources(sources, self.scan_table(**kwargs)["scan"]) if sources else {}
     for fold in FOLDS if only is None else [only]:
         if (runs[fold] / "summary.json").exists():
             say(f"fold {fold}: {runs[fold]} is finished")
@@ -69,6 +71,7 @@ def crossval(
     out().print(crossvalidation.fold_scores_table(found))
     for task, evaluation in found.pooled.items():
         out().print(evaluation_table(evaluation, f"{task}, out of fold, all folds pooled"))
+    score_centres(found.tables, found.categories, origin, folder)
     warn_of_small_classes({task: evaluation.calls.small for task, evaluation in found.pooled.items()})
     for task, calibration in found.calibration.items():
         _say_temperature(task, calibration, runs, write=temperature)

@@ -11,7 +11,7 @@ from torchapp import Param
 
 from cov3d.app import options
 from cov3d.app.console import RESEARCH_ONLY, out, say, say_error, say_warning
-from cov3d.app.scores import warn_of_small_classes
+from cov3d.app.scores import read_sources, score_centres, warn_of_small_classes
 from cov3d.inference.task import Task
 
 SELECTION = "Selection"
@@ -49,6 +49,7 @@ def ensemble(
         help="The task whose table of a run or a cross-validation is meant, and to select by; --name says it itself.",
         rich_help_panel=options.INPUT,
     ),
+    sources: Path = options.sources(),
     select_members: bool = Param(
         False, help="Choose among the members, greedily, by the macro F1 of the task.", rich_help_panel=SELECTION
     ),
@@ -94,6 +95,7 @@ def ensemble(
         members = [member for member in members if member.name in selected.members]
     threshold = selected.threshold if selected else ensembles.THRESHOLD
     table = ensembles.average_tables(members, threshold)
+    origin = read_sources(sources, table["scan"]) if sources else {}
     claim_folder(
         output_dir, (*validation.RESULT_FILES, SET_FILE, SELECTION_FILE), overwrite=overwrite, what="predictions"
     )
@@ -101,6 +103,7 @@ def ensemble(
     save_predictions(table, output_dir / "predictions.csv")
     if "label" in table and (table["label"] != "").any():
         _write_scores(table, members[0].categories, output_dir, task, seed, selected=selects)
+        score_centres(dict.fromkeys(_tasks(task), table), members[0].categories, origin, output_dir, seed)
         _say_folds(table, members, task, None if selects else name)
     seen = [member.seen for member in members]
     count = None if None in seen else sum(value for value in seen if value is not None)
@@ -192,7 +195,7 @@ def _write_scores(
     from cov3d.reports.tables import evaluation_table
 
     evaluated = scores.evaluate(table, categories, seed=seed)
-    shown = {name: evaluation for name, evaluation in evaluated.items() if task in (Task.BOTH, name)}
+    shown = {each.value: evaluated[each] for each in _tasks(task)}
     flatters = "members or threshold were selected on these scans: flatters" if selected else None
     scores.save_scores(shown, folder, {"selection": flatters, "seed": seed})
     save_confusion({name: evaluation.result for name, evaluation in shown.items()}, folder)
@@ -203,13 +206,17 @@ def _write_scores(
     warn_of_small_classes({name: evaluation.calls.small for name, evaluation in shown.items()})
 
 
+def _tasks(task: Task) -> list[Task]:
+    """The single tasks that are meant."""
+    return [each for each in (Task.PRESENCE, Task.SEVERITY) if task in (Task.BOTH, each)]
+
+
 def _say_folds(table: Any, members: Sequence[Any], task: Task, name: str | None) -> None:
     """Say how the scores differ from fold to fold, where the runs say which scan is of which."""
     from cov3d.experiments import find_ensemble
     from cov3d.inference.validate import fold_scores
 
-    tasks = [each for each in (Task.PRESENCE, Task.SEVERITY) if task in (Task.BOTH, each)]
-    for each in tasks:
+    for each in _tasks(task):
         scores = fold_scores(table, members[0].categories, members[0].folds, each)
         if len(scores) > 1:
             from statistics import mean, stdev

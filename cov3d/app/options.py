@@ -33,6 +33,14 @@ def store() -> Param:
     )
 
 
+def sources() -> Param:
+    return Param(
+        None,
+        help="A CSV file with the columns scan,source: scores of each source's scans too, hospital by hospital.",
+        rich_help_panel=INPUT,
+    )
+
+
 def device() -> Param:
     return Param("auto", help="auto, cpu, cuda or cuda:N.", rich_help_panel=COMPUTE)
 

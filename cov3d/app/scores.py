@@ -1,6 +1,6 @@
 """Commands on labelled predictions: `validate` makes them and scores them, `compare` sets two side by side."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from cov3d.app import options
 from cov3d.app.console import RESEARCH_ONLY, out, say, say_warning
 from cov3d.app.data import store_folder
 from cov3d.inference.task import Task
+from cov3d.labels import TASKS
 
 
 def validate(
@@ -25,11 +26,7 @@ def validate(
         rich_help_panel=options.INPUT,
     ),
     store: Path = options.store(),
-    sources: Path = Param(
-        None,
-        help="A CSV file with the columns scan,source: scores of each source's scans too, hospital by hospital.",
-        rich_help_panel=options.INPUT,
-    ),
+    sources: Path = options.sources(),
     specificity: float = Param(
         0.95,
         min=0.0,
@@ -55,9 +52,9 @@ def validate(
     from cov3d.inference.origin import write_origin
     from cov3d.inference.predict import load_members
     from cov3d.preprocess.store import Store
-    from cov3d.reports import centres, scores
+    from cov3d.reports import scores
     from cov3d.reports.score_figures import save_pictures
-    from cov3d.reports.tables import centre_table, confusion_table, evaluation_table
+    from cov3d.reports.tables import confusion_table, evaluation_table
     from cov3d.training.checkpoint import seen_in_training
     from cov3d.training.device import choose_device
     from cov3d.training.loaders import choose_fold
@@ -72,9 +69,7 @@ def validate(
     table = self.scan_table(**kwargs)
     validation.check_labels(info, table["label"])
     scans = choose_fold(table, chosen).validation
-    origin = centres.load_sources(sources) if sources else {}
-    if sources:
-        centres.check_sources(scans["scan"], origin)
+    origin = read_sources(sources, scans["scan"]) if sources else {}
     folder = output_dir or checkpoint.with_name(f"{checkpoint.stem}-fold-{chosen}")
     claim_folder(folder, validation.RESULT_FILES, overwrite=overwrite, what="scores")
     if seen := seen_in_training(info, scans["scan"]):
@@ -86,7 +81,6 @@ def validate(
         device=target,
         workers=options.default_workers(workers, target.type),
     )
-    by_centre = centres.evaluate_centres(found.table, info.categories, origin, seed=seed) if origin else {}
     evaluated = scores.evaluate(found.table, info.categories, seed=seed, specificity=specificity)
     selection = selection_of(checkpoint, info, chosen)
     said = selection and selection.as_dict()
@@ -98,9 +92,7 @@ def validate(
     for task, evaluation in evaluated.items():
         console.print(evaluation_table(evaluation, f"{task}, fold {chosen}", selection, task))
         console.print(confusion_table(evaluation.result, f"{task}, scans"))
-    if by_centre:
-        centres.save_centres(by_centre, folder / "centres.csv")
-        console.print(centre_table(by_centre))
+    score_centres(dict.fromkeys(TASKS, found.table), info.categories, origin, folder, seed)
     warn_of_small_classes({task: evaluation.calls.small for task, evaluation in evaluated.items()})
     say(f"sensitivity: at a specificity of {specificity:g}, by the threshold that gives it on these very scans")
     say(f"results in {folder}")
@@ -145,6 +137,28 @@ def compare(
         say(f"results in {output_dir}")
     say(RESEARCH_ONLY)
     return found
+
+
+def read_sources(file: Path, scans: Iterable[str]) -> dict[str, str]:
+    """Where these scans come from, by scan."""
+    from cov3d.reports import centres
+
+    found = centres.load_sources(file)
+    centres.check_sources(scans, found)
+    return found
+
+
+def score_centres(
+    tables: Mapping[str, Any], categories: Sequence[str], sources: Mapping[str, str], folder: Path, seed: int = 0
+) -> None:
+    """Score each source's scans, if sources are known: to the folder's centres.csv, and printed."""
+    from cov3d.reports import centres
+    from cov3d.reports.tables import centre_table
+
+    if sources:
+        found = centres.evaluate_centres(tables, categories, sources, seed=seed)
+        centres.save_centres(found, folder / centres.FILE_NAME)
+        out().print(centre_table(found))
 
 
 def warn_of_small_classes(found: Mapping[str, Mapping[str, int]]) -> None:

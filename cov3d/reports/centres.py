@@ -11,6 +11,7 @@ from cov3d.reports.measures import F1, MACRO_F1
 from cov3d.reports.scores import TaskEvaluation, evaluate
 
 UNKNOWN = "unknown"
+FILE_NAME = "centres.csv"
 
 
 def load_sources(file: Path) -> dict[str, str]:
@@ -53,13 +54,23 @@ def check_sources(scans: Iterable[str], sources: Mapping[str, str]) -> None:
 
 
 def evaluate_centres(
-    table: pd.DataFrame, categories: Sequence[str], sources: Mapping[str, str], *, seed: int = 0
+    tables: Mapping[str, pd.DataFrame], categories: Sequence[str], sources: Mapping[str, str], *, seed: int = 0
 ) -> dict[str, dict[str, TaskEvaluation]]:
-    """The evaluation of each centre's scans, by centre and task; scans of no known source are `unknown`, at the end."""
-    source = table["scan"].map(dict(sources))
-    centres = [*sorted(source.dropna().unique()), *([UNKNOWN] if source.isna().any() else [])]
-    of_centre = source.fillna(UNKNOWN)
-    return {centre: evaluate(table[of_centre == centre], categories, seed=seed) for centre in centres}
+    """The evaluation of each centre's scans, by centre and task; scans of no known source are `unknown`, at the end.
+
+    Args:
+        tables: the labelled prediction table that each task is scored by; of the same scans.
+        categories: names of the outputs.
+        sources: the centre of each scan; scans that are in no table are left out.
+        seed: of the intervals' resamples.
+    """
+    scans = {scan for table in tables.values() for scan in table["scan"]}
+    of_scan = {scan: sources.get(scan, UNKNOWN) for scan in scans}
+    found: dict[str, dict[str, TaskEvaluation]] = {}
+    for centre in sorted(set(of_scan.values()), key=lambda name: (name == UNKNOWN, name)):
+        parts = {task: table[table["scan"].map(of_scan) == centre] for task, table in tables.items()}
+        found[centre] = {task: evaluate(part, categories, seed=seed)[task] for task, part in parts.items()}
+    return found
 
 
 def save_centres(found: Mapping[str, Mapping[str, TaskEvaluation]], file: Path) -> None:

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import f1_score
 
+from cov3d.labels import SEVERITIES
 from cov3d.training import learner
 from cov3d.training.checkpoint import read_info, seen_in_training
 from tests.conftest import Ended
@@ -74,6 +75,31 @@ def test_every_labelled_scan_is_predicted_by_the_network_that_did_not_see_it(
     forbid_training(monkeypatch)
     assert crossval().code == 0
     assert {file: file.read_bytes() for file in (data / "runs").rglob("*") if file.is_file()} == before
+
+
+@pytest.mark.usefixtures("quick_network")
+def test_every_source_is_scored_by_its_out_of_fold_predictions(crossval: Command, data: Path) -> None:
+    sources = data / "sources.csv"
+    sources.write_text("scan,source\ntrain/elsewhere,north\n")
+    ended = crossval("--sources", sources)
+    assert (ended.code, "names none of the scans" in ended.err, (data / "runs").exists()) == (2, True, False)
+
+    scans = pd.read_csv(data / "scans.csv")["scan"]
+    of_scan = {scan: ("north", "south")[number % 2] for number, scan in enumerate(scans)}
+    pd.DataFrame(of_scan.items(), columns=["scan", "source"]).to_csv(sources, index=False)
+    ended = crossval("--sources", sources, "--output-dir", data / "collected")
+    assert (ended.code, "Macro F1 by source" in ended.out) == (0, True), ended.err
+    found = pd.read_csv(data / "collected" / "centres.csv", keep_default_na=False)
+    for task, true in (("presence", ["non-covid", "covid"]), ("severity", list(SEVERITIES))):
+        table = pd.read_csv(data / "collected" / f"out-of-fold-{task}.csv")
+        for source in ("north", "south"):
+            mine = table[table["scan"].map(of_scan) == source]
+            if task == "severity":
+                mine = mine[mine["label"].isin(SEVERITIES)]
+            labels = mine["label"].where(mine["label"].isin(true), "covid")
+            wanted = f1_score(labels, mine[task], labels=true, average="macro", zero_division=0.0)
+            rows = found[(found["source"] == source) & (found["task"] == task) & (found["score"] == "macro F1")]
+            assert rows["value"].astype(float).tolist() == [pytest.approx(wanted)]
 
 
 @pytest.mark.usefixtures("quick_network")

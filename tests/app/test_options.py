@@ -102,6 +102,7 @@ ELSEWHERE: dict[str, dict[str, str]] = {
         (
             *("store", "output_dir", "data", "table", "experiment", "pretrained", "reflect", "weights", "weights_dir"),
             *(
+                "sources",
                 "temperature",
                 "from_checkpoint",
                 "tensorboard",
@@ -145,9 +146,10 @@ ELSEWHERE: dict[str, dict[str, str]] = {
     ),
     "ensemble": {
         **dict.fromkeys(
-            ("predictions", "name", "data", "runs", "fold", "all_folds", "task", "output_dir", "overwrite"),
+            ("predictions", "name", "data", "runs", "fold", "all_folds", "task", "sources"),
             "tests/inference/test_ensemble.py",
         ),
+        **dict.fromkeys(("output_dir", "overwrite"), "tests/inference/test_ensemble.py"),
         **dict.fromkeys(
             ("select_members", "select_threshold", "out_of_fold", "seed"), "tests/inference/test_selection.py"
         ),

@@ -123,6 +123,24 @@ def test_folds_of_a_run_are_put_together_and_scored(
 
 
 @pytest.mark.usefixtures("no_pictures")
+def test_each_source_of_a_mean_is_scored(cov3d: Command, tmp_path: Path) -> None:
+    labels = [LABELS[number % len(LABELS)] for number in range(40)]
+    for number in range(2):
+        save_predictions(some_table(number, SCANS, labels), tmp_path / f"{number}.csv")
+    pd.DataFrame({"scan": SCANS[:20], "source": "north"}).to_csv(tmp_path / "sources.csv", index=False)
+    words = ["ensemble", tmp_path / "0.csv", tmp_path / "1.csv", "--sources", tmp_path / "sources.csv"]
+    assert cov3d(*words, "--task", "presence", "--output-dir", tmp_path / "out").code == 0
+    found = pd.read_csv(tmp_path / "out" / "centres.csv", keep_default_na=False)
+    assert set(found["task"]) == {"presence"}
+    macro = found[found["score"] == "macro F1"].set_index("source")["value"].astype(float)
+    mean = pd.read_csv(tmp_path / "out" / "predictions.csv")
+    mean["true"] = np.where(mean["label"] == "non-covid", "non-covid", "covid")
+    for source, rows in (("north", mean["scan"].isin(SCANS[:20])), ("unknown", mean["scan"].isin(SCANS[20:]))):
+        wanted = f1_score(mean["true"][rows], mean["presence"][rows], average="macro")
+        assert macro[source] == pytest.approx(wanted)
+
+
+@pytest.mark.usefixtures("no_pictures")
 def test_a_run_says_what_its_checkpoint_would_at_its_temperature(
     cov3d: Command, tmp_path: Path, quick_network: None
 ) -> None:

@@ -15,7 +15,7 @@ from tests.reports.predictions import predictions
 def test_each_centre_is_scored_by_its_own_scans(tmp_path: Path) -> None:
     table = predictions()
     sources = {scan: "north" if number % 2 else "south" for number, scan in enumerate(table["scan"]) if number > 9}
-    found = evaluate_centres(table, CATEGORIES, sources | {"another": "west"}, seed=2)
+    found = evaluate_centres({"presence": table, "severity": table}, CATEGORIES, sources | {"another": "west"}, seed=2)
     assert list(found) == ["north", "south", "unknown"]
     alone = evaluate(table[table["scan"].map(sources) == "north"], CATEGORIES, seed=2)
     assert found["north"]["presence"].scores == alone["presence"].scores
