@@ -77,7 +77,8 @@ def intervals(
     """
     scores = statistic(np.where(prior > 0, 0.0, 1.0))
     low, high = _bca(statistic, strata, prior, resamples, seed)
-    none = ~(np.isfinite(low) & np.isfinite(high) & (low <= high))
+    # Where all resamples score the same, SciPy finds a point or nothing, as the jackknife has it.
+    none = ~(np.isfinite(low) & np.isfinite(high) & (low < high))
     method = np.where(none, Method.POSTERIOR, Method.BCA)
     if none.any():
         least, most = _posterior(statistic, strata, prior, resamples, seed)

@@ -96,6 +96,14 @@ def test_a_class_never_called_right_has_an_upper_end_above_nought() -> None:
     assert of_f1(calls)[1].method == Method.BCA
 
 
+@pytest.mark.parametrize("sizes", [(3, 4), (4, 4), (40, 30)])
+def test_a_network_that_calls_every_scan_alike_is_not_certain_to(sizes: tuple[int, int]) -> None:
+    true = [0] * sizes[0] + [1] * sizes[1]
+    for one in of_f1(certain(true, [1] * sum(sizes), ("non-covid", "covid"))):
+        assert one.low < one.high
+        assert one.method == Method.POSTERIOR
+
+
 def test_a_class_of_one_scan_has_an_answer() -> None:
     for called in (0, 3):
         found = of_f1(certain([0] * 20 + [3], [0] * 15 + [1] * 5 + [called]))
