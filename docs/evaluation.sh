@@ -51,5 +51,5 @@ step cov3d submit --set sets.csv --output-dir submissions --overwrite
 step cov3d check-submission submissions/presence/* --scans task1 --allow-empty
 step cov3d check-submission submissions/severity/* --scans task2 --allow-empty
 
-step cov3d report
+step cov3d report runs/* ensembles/*
 printf '\nlook at %s\n' "$PWD/report/report.html"

@@ -129,7 +129,6 @@ def train(
     from cov3d.experiments import check_start
     from cov3d.preprocess.store import Store
     from cov3d.reports import figures
-    from cov3d.reports.tables import number
     from cov3d.training import learner
     from cov3d.training.checkpoint import seen_in_training
     from cov3d.training.device import amp_mode
@@ -183,6 +182,16 @@ def train(
     if not world.is_first:
         return run
     figures.save(figures.curves(run.history), folder / "curves.png")
+    _say_result(run, chosen.fold)
+    for tracker in trackers:
+        say(tracker.where())
+    return run
+
+
+def _say_result(run: Any, fold: int) -> None:
+    """Say what the run came to, and how far that can be believed."""
+    from cov3d.reports.tables import number
+
     for task in TASKS:
         if task in run.best:
             best = run.best[task]
@@ -190,14 +199,11 @@ def train(
             last = number(run.last[task].macro_f1)
             say(
                 f"best {task} macro F1 {score}, after epoch {best.epoch}, selected on this fold among "
-                f"{len(run.history)} ({last} after the last): {folder / task}.safetensors"
+                f"{len(run.history)} ({last} after the last): {run.folder / task}.safetensors"
             )
         else:
-            say_warning(f"no scan of fold {chosen.fold} could be scored for {task}: no checkpoint was chosen for it")
-    for tracker in trackers:
-        say(tracker.where())
+            say_warning(f"no scan of fold {fold} could be scored for {task}: no checkpoint was chosen for it")
     say("What was selected on this fold flatters: the more so, the more epochs there were to choose from.")
-    return run
 
 
 def _say_if_not_of_stoic(chosen: TrainingOptions, start: Any) -> None:

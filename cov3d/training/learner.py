@@ -249,13 +249,7 @@ def assemble(
     default_device(use=device.type == "cuda")  # plain loaders carry no device: fastai asks this
     amp = amp_mode(options.precision, device)
     channels_last = compute.uses_channels_last(amp)
-    model.to(device)
-    if channels_last:
-        model.to(memory_format=torch.channels_last_3d)
-    if compute.gradient_checkpointing:
-        checkpoint_activations(model)
-    if compute.compile:
-        model.compile()  # in place: its weights keep their names
+    _lay_out(model, device, compute, channels_last=channels_last)
     validation = Validation(list(fold.validation["scan"]), list(fold.validation["label"]), categories, model, world)
     chance = Chance(options.seed, world.rank)
     prepare = PrepareBatch(
@@ -278,6 +272,17 @@ def assemble(
         callbacks=[chance, prepare, losses, validation],
     )
     return learn, validation, losses
+
+
+def _lay_out(model: nn.Module, device: torch.device, compute: Compute, *, channels_last: bool) -> None:
+    """Move the network to the device and change, in place, how it computes: its weights keep their names."""
+    model.to(device)
+    if channels_last:
+        model.to(memory_format=torch.channels_last_3d)
+    if compute.gradient_checkpointing:
+        checkpoint_activations(model)
+    if compute.compile:
+        model.compile()
 
 
 def _spread(model: nn.Module, device: torch.device, world: World) -> nn.Module:
