@@ -1,5 +1,6 @@
 """The command `crossval`: one configuration on all of its folds, and what that says of it."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,8 @@ def crossval(
     crossvalidation.save(found, folder)
     save_pictures(found.pooled, folder)
     seen = crossvalidation.seen_in_training(runs)
-    write_origin(folder, networks=[run.name for run in runs.values()], seen_in_training=seen)
+    networks = [Path(os.path.relpath(run, folder)).as_posix() for run in runs.values()]
+    write_origin(folder, networks=networks, seen_in_training=seen)
     out().print(crossvalidation.fold_scores_table(found))
     for task, evaluation in found.pooled.items():
         out().print(evaluation_table(evaluation, f"{task}, out of fold, all folds pooled"))

@@ -8,6 +8,7 @@ run's validation table lies beside its checkpoint, which says what was trained o
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from cov3d.errors import PredictionsError
 from cov3d.files import write_text
@@ -23,7 +24,7 @@ def write_origin(folder: Path, *, networks: Iterable[str], seen_in_training: int
 
     Args:
         folder: holds `predictions.csv`, or a table a task, `out-of-fold-<task>.csv`.
-        networks: names of what predicted.
+        networks: what predicted: names, or the folders of a cross-validation's runs, relative to this one.
         seen_in_training: how many of its scans one of them was trained on; None where that is not known.
 
     Raises:
@@ -44,11 +45,28 @@ def trained_on(table: Path, scans: Iterable[str]) -> int | None:
     if table.name.startswith(VALIDATION) and checkpoint.is_file():
         info = read_info(checkpoint)
         return seen_in_training(info, scans) if info.trained_on else None
-    said = table.with_name(FILE_NAME)
-    if not (table.name == "predictions.csv" or table.name.startswith(OUT_OF_FOLD)) or not said.is_file():
+    if not (table.name == "predictions.csv" or table.name.startswith(OUT_OF_FOLD)):
         return None
+    return _said(table.parent)["seen_in_training"]
+
+
+def networks_of(folder: Path) -> list[str]:
+    """What predicted the tables in a folder; none where nothing says.
+
+    Raises:
+        PredictionsError: what is said there can't be read.
+    """
+    return _said(folder)["networks"]
+
+
+def _said(folder: Path) -> dict[str, Any]:
+    """What `write_origin` wrote to a folder; nothing known where it did not."""
+    file = folder / FILE_NAME
     try:
-        count = json.loads(said.read_text(encoding="utf-8"))["seen_in_training"]
-        return None if count is None else int(count)
+        said = json.loads(file.read_text(encoding="utf-8"))
+        count = said["seen_in_training"]
+        return {"networks": list(map(str, said["networks"])), "seen_in_training": None if count is None else int(count)}
+    except FileNotFoundError:
+        return {"networks": [], "seen_in_training": None}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise PredictionsError(f"{said} can't be read: {error}; predict again, or remove it") from error
+        raise PredictionsError(f"{file} can't be read: {error}; predict again, or remove it") from error

@@ -1,7 +1,6 @@
 """A run, a cross-validation or a folder of predictions → what its part of the report's page shows."""
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from cov3d.errors import Cov3dError
+from cov3d.inference.origin import networks_of
 from cov3d.inference.runs import CONFIG, SUMMARY, is_run
 from cov3d.labels import TASKS
 from cov3d.reports.calls import Calls
@@ -91,7 +91,11 @@ class Entry:
 def read_entry(source: Source) -> Entry:
     """All that a folder says; what can't be read is a note."""
     notes: list[str] = []
-    runs = _runs_of(source)
+    try:
+        runs = _runs_of(source)
+    except Cov3dError as error:
+        notes.append(str(error))
+        runs = {}
     config = _config(next(iter(runs.values())), notes) if runs else {}
     settings = dict(_flat(config))
     if source.kind == Kind.RUN and not (source.folder / SUMMARY).is_file():
@@ -119,14 +123,13 @@ def read_entry(source: Source) -> Entry:
 
 
 def _runs_of(source: Source) -> dict[int, Path]:
-    """The folders of a source's runs by fold: of a cross-validation those beside it that `cov3d crossval` made."""
+    """The folders of a source's runs by fold: of a cross-validation those that it was collected from."""
     if source.kind == Kind.RUN:
         return {_fold(source.folder): source.folder}
     if source.kind != Kind.CROSSVAL:
         return {}
-    configuration = source.folder.resolve().name.removeprefix("crossval_")
-    beside = sorted(run for run in source.folder.resolve().parent.iterdir() if is_run(run))
-    return {_fold(run): run for run in beside if re.sub(r"_fold-\d+", "", run.name) == configuration}
+    runs = [source.folder / network for network in networks_of(source.folder)]
+    return {_fold(run): run for run in runs if is_run(run)}
 
 
 def _fold(run: Path) -> int:

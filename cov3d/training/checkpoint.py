@@ -84,7 +84,7 @@ def save(file: Path, model: nn.Module, info: CheckpointInfo) -> None:
 def write_temperature(file: Path, temperature: float) -> None:
     """Write a temperature into a checkpoint, in place of one that is there; the weights stay as they are.
 
-    The file is replaced whole or not at all.
+    The file is replaced whole or not at all, and left alone where it holds the temperature already.
 
     Raises:
         CheckpointError: the file is missing or not a checkpoint of ours, or the temperature is none.
@@ -92,6 +92,8 @@ def write_temperature(file: Path, temperature: float) -> None:
     """
     if not (math.isfinite(temperature) and temperature > 0):
         raise CheckpointError(f"a temperature is a positive number, not {temperature!r}: {file} stays as it is")
+    if read_info(file).temperature == temperature:
+        return
     model, info = load(file)
     save(file, model, replace(info, temperature=float(temperature)))
 

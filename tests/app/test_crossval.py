@@ -59,7 +59,9 @@ def test_every_labelled_scan_is_predicted_by_the_network_that_did_not_see_it(
         assert seen_in_training(info, mine["scan"]) == 0
         assert info.temperature == pytest.approx(found["temperature"])
 
-    assert json.loads((folder / "origin.json").read_text())["seen_in_training"] == 0
+    origin = json.loads((folder / "origin.json").read_text())
+    assert origin["seen_in_training"] == 0
+    assert [(folder / network / "config.json").exists() for network in origin["networks"]] == [True] * 5
 
     wanted = f1_score(table["label"] != "non-covid", table["presence"] == "covid", average="macro")
     assert f"{wanted:.3f}" in ended.out

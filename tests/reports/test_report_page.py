@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import confusion_matrix, f1_score
 
+from cov3d.inference.origin import write_origin
 from cov3d.labels import CATEGORIES
 from cov3d.reports.calls import Calls
 from cov3d.reports.entries import Mistake, read_entry, worst_mistakes
@@ -110,7 +111,7 @@ def test_every_link_leads_somewhere_and_nothing_is_fetched(scans: pd.DataFrame, 
 
 def test_a_cross_validation_shows_its_folds_and_the_curves_of_their_runs(scans: pd.DataFrame, tmp_path: Path) -> None:
     parts = [write_run(tmp_path / f"mine_fold-{fold}_seed-0", scans, fold=fold, seed=fold) for fold in (0, 1)]
-    folder = tmp_path / "crossval_mine_seed-0"
+    folder = tmp_path / "collected" / "mine"
     for task in ("presence", "severity"):
         save_predictions(pd.concat([part[task] for part in parts]), folder / f"out-of-fold-{task}.csv")
     rows = [
@@ -120,6 +121,8 @@ def test_a_cross_validation_shows_its_folds_and_the_curves_of_their_runs(scans: 
     ]
     columns = ["fold", "task", "scans", "macro_f1", "best_epoch", "epochs", "last_macro_f1"]
     pd.DataFrame(rows, columns=columns).to_csv(folder / "folds.csv", index=False)
+    networks = [f"../../mine_fold-{fold}_seed-0" for fold in (0, 1)]
+    write_origin(folder, networks=networks, seen_in_training=0)
     (source,) = find_sources([folder])
     assert source.kind == Kind.CROSSVAL
     entry = read_entry(source)
