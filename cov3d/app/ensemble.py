@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -179,8 +180,9 @@ def _say_members(members: Sequence[Any], table: Any) -> None:
     for member in members:
         files = f"{len(member.files)} folds" if len(member.files) > 1 else str(member.files[0])
         say(f"  {member.name}" if files == member.name else f"  {member.name} ({files})")
-        for file, temperature in member.temperatures.items():
-            say(f"    {file} at temperature {temperature:.3g}, as its checkpoint predicts")
+        for temperature, tables in Counter(member.temperatures.values()).items():
+            of = f"{tables} tables" if tables > 1 else "the table"
+            say(f"    {of} at temperature {temperature:.3g}, as its checkpoint{'s' * (tables > 1)} would predict")
         if member.seen:
             say_warning(f"{member.name} was trained on {member.seen} of these scans: scores flatter")
 

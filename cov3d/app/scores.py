@@ -94,7 +94,6 @@ def validate(
         console.print(confusion_table(evaluation.result, f"{task}, scans"))
     score_centres(dict.fromkeys(TASKS, found.table), info.categories, origin, folder, seed)
     warn_of_small_classes({task: evaluation.calls.small for task, evaluation in evaluated.items()})
-    say(f"sensitivity: at a specificity of {specificity:g}, by the threshold that gives it on these very scans")
     say(f"results in {folder}")
     say(RESEARCH_ONLY)
     return found

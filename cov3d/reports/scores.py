@@ -143,13 +143,17 @@ def _evaluate(calls: Calls, result: TaskScore, seed: int, specificity: float, re
     notes = tuple(_notes(calls))
     if not len(calls):
         return TaskEvaluation(calls, result, (), notes, {}, {}, None)
+
+    def called(name: Name) -> str:
+        return f"{SENSITIVITY} {specificity:g}" if name.score == SENSITIVITY else name.score
+
     rows, prior = calls.with_pseudo_scans()
     measures = Measures(calls, rows, specificity)
     found = intervals(measures, rows.true, prior, seed=seed, resamples=resamples)
     by_name = dict(zip(measures.names, found, strict=True))
     of_class = dict(zip(calls.classes, calls.counts.tolist(), strict=True))
     scores = {
-        name: Score(name.score, name.of_class, value, by_name.get(name), of_class.get(name.of_class, len(calls)))
+        name: Score(called(name), name.of_class, value, by_name.get(name), of_class.get(name.of_class, len(calls)))
         for name, value in _values(calls, result, measures.names, specificity).items()
     }
     ranked = [name.of_class for name in measures.names if name.score == ROC_AREA]

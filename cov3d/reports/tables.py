@@ -14,7 +14,7 @@ from cov3d.reports.intervals import Interval, Method
 from cov3d.reports.measures import MACRO_F1
 from cov3d.reports.scores import TaskEvaluation
 from cov3d.training.metrics import TaskScore
-from cov3d.training.summary import SELECTED, Selection
+from cov3d.training.summary import Selection
 
 POSTERIOR_NOTE = "* the bootstrap (BCa) has no answer here: from the posterior of the calls, see the README"
 
@@ -84,7 +84,7 @@ def comparison_table(found: Comparison, title: str) -> Table:
         if selection is not None:
             notes.append(f"{letter}: {selection}; of the last epoch {number(selection.last.get(selection.task))}")
         elif Path(file).name.startswith("out-of-fold-"):
-            notes.append(f"{letter}: of each fold the epoch that was {SELECTED}")
+            notes.append(f"{letter}: of each fold the epoch that was selected on it")
     table = _table(title, [*notes, POSTERIOR_NOTE] if posterior else notes)
     table.add_column("F1")
     for column in ("A", "B", "A − B", "95 % interval", "p", "scans"):

@@ -159,7 +159,7 @@ def test_validate_scores_each_source_and_takes_seed_and_specificity(
     assert "Macro F1 by source" in ended.out
     said = json.loads((tmp_path / "out" / "scores.json").read_text())
     assert (said["seed"], said["specificity"]) == (3, 0.5)
-    assert "at a specificity of 0.5" in ended.out
+    assert "sensitivity at specificity 0.5" in ended.out
 
 
 @pytest.mark.parametrize(("task", "folder"), [("presence", "task1"), ("severity", "task2"), ("both", "task1")])

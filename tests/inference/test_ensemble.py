@@ -159,7 +159,7 @@ def test_a_run_says_what_its_checkpoint_would_at_its_temperature(
         wanted = (each[0] if name == "file" else softened) + each[1]
         found = pd.read_csv(tmp_path / name / "predictions.csv")[P].to_numpy()
         assert np.abs(found - wanted / 2).max() < 1e-7
-        assert ("at temperature 2, as its checkpoint predicts" in ended.out) == (name != "file")
+        assert ("the table at temperature 2, as its checkpoint would predict" in ended.out) == (name != "file")
         # What the files say is not what their networks would, so no submission is offered.
         assert (tmp_path / name / "set.json").exists() == (name != "file")
 

@@ -14,7 +14,7 @@ from sklearn.metrics import f1_score
 from cov3d.labels import CATEGORIES
 from cov3d.reports.calls import Calls
 from cov3d.reports.intervals import Interval, Method, intervals, proportion
-from cov3d.reports.measures import SENSITIVITY, f1_scores
+from cov3d.reports.measures import f1_scores
 from cov3d.reports.scores import evaluate
 from cov3d.training.predictions import prediction_table
 from tests.reports.predictions import certain
@@ -81,7 +81,7 @@ def test_where_positives_all_rank_first_the_sensitivity_is_a_proportion_of_which
         CATEGORIES,
         labels=["non-covid"] * 40 + ["mild"] * 20,
     )
-    found = evaluate(table, CATEGORIES)["presence"].score(SENSITIVITY, "covid")
+    found = evaluate(table, CATEGORIES)["presence"].score("sensitivity at specificity 0.95", "covid")
     assert found is not None
     assert found.interval is not None
     assert (found.value, found.interval.high, found.interval.method) == (1.0, 1.0, Method.POSTERIOR)
