@@ -27,4 +27,4 @@ $(INSTALLED): pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) cov3d-demo
+	rm -rf $(VENV) cov3d-demo cov3d-evaluation
