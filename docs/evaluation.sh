@@ -10,7 +10,7 @@
 set -euo pipefail
 
 data=${1:-cov3d-evaluation}
-scans=${SCANS:-60}
+scans=${SCANS:-40}
 # Small, and from random weights, with larger steps than the paper's, which starts from Kinetics and STOIC.
 options=(--size tiny --epochs "${EPOCHS:-2}" --no-pretrained --batch-size 4 --learning-rate 1e-3)
 

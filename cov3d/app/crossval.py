@@ -68,35 +68,38 @@ def crossval(
     crossvalidation.save(found, folder)
     save_pictures(found.pooled, folder)
     seen = crossvalidation.seen_in_training(runs)
-    networks = [Path(os.path.relpath(run, folder)).as_posix() for run in runs.values()]
+    networks = [Path(os.path.relpath(run.resolve(), folder.resolve())).as_posix() for run in runs.values()]
     write_origin(folder, networks=networks, seen_in_training=seen)
     out().print(crossvalidation.fold_scores_table(found))
     for task, evaluation in found.pooled.items():
         out().print(evaluation_table(evaluation, f"{task}, out of fold, all folds pooled"))
+    (folder / "centres.csv").unlink(missing_ok=True)  # of an earlier collection
     score_centres(found.tables, found.categories, origin, folder)
     warn_of_small_classes({task: evaluation.calls.small for task, evaluation in found.pooled.items()})
-    for task, calibration in found.calibration.items():
-        _say_temperature(task, calibration, runs, write=temperature)
+    for task, calibration in found.calibration.items() if temperature else ():
+        _use_temperature(task, calibration, runs)
     say("A score selected on a fold flatters: the epoch was chosen for it.")
     say(f"out-of-fold predictions and scores in {folder}")
     return found
 
 
-def _say_temperature(task: str, calibration: Any, runs: dict[int, Path], *, write: bool) -> None:
-    """Say what the temperature does, and write it into the checkpoints of the task."""
+def _use_temperature(task: str, calibration: Any, runs: dict[int, Path]) -> None:
+    """Say what the temperature does, and write it into the checkpoints of the task, or 1 where it does harm."""
     from cov3d.reports.tables import number
-    from cov3d.training.checkpoint import write_temperature
+    from cov3d.training.checkpoint import read_info, write_temperature
 
     errors = f"calibration error {number(calibration.error_before)}, scaled {number(calibration.error_after)}"
+    scores = f"macro F1 {number(calibration.f1_before)}, scaled {number(calibration.f1_after)}"
     value = f"temperature {calibration.temperature.value:.3g}"
-    say(f"{task}: {value}; {errors} (each fold by the temperature of the others)")
-    if calibration.temperature.at_bound:
-        say_warning(f"{task}: the temperature is at the end of its range: too few wrong calls to fit one; not written")
-        return
-    if write:
-        for folder in runs.values():
-            if (file := folder / f"{task}.safetensors").exists():
-                write_temperature(file, calibration.temperature.value)
+    say(f"{task}: {value}; {errors}; {scores} (each fold by the temperature of the others)")
+    if calibration.harm:
+        say_warning(f"{task}: the temperature is not written: {calibration.harm}")
+    for folder in runs.values():
+        file = folder / f"{task}.safetensors"
+        if file.exists() and not calibration.harm:
+            write_temperature(file, calibration.temperature.value)
+        elif file.exists() and read_info(file).temperature is not None:
+            write_temperature(file, 1.0)  # that of an earlier collection
 
 
 def run_folders(data: Path, chosen: TrainingOptions, from_checkpoint: Path | None) -> dict[int, Path]:

@@ -107,7 +107,7 @@ def ensemble(
         score_centres(dict.fromkeys(_tasks(task), table), members[0].categories, origin, output_dir, seed)
         _say_folds(table, members, task, None if selects else name)
     seen = [member.seen for member in members]
-    count = None if None in seen else sum(value for value in seen if value is not None)
+    count = None if None in seen else max(value for value in seen if value is not None)
     write_origin(output_dir, networks=[member.name for member in members], seen_in_training=count)
     if selected:
         _write_selection(selected, members[0].categories, task, seed, output_dir)
@@ -218,8 +218,9 @@ def _say_folds(table: Any, members: Sequence[Any], task: Task, name: str | None)
     from cov3d.experiments import find_ensemble
     from cov3d.inference.validate import fold_scores
 
+    folds = {scan: fold for member in members for scan, fold in member.folds.items()}
     for each in _tasks(task):
-        scores = fold_scores(table, members[0].categories, members[0].folds, each)
+        scores = fold_scores(table, members[0].categories, folds, each)
         if len(scores) > 1:
             from statistics import mean, stdev
 
@@ -230,7 +231,7 @@ def _say_folds(table: Any, members: Sequence[Any], task: Task, name: str | None)
         paper = find_ensemble(name)
         cv = "" if paper.score.cv is None else f", over the five folds {paper.score.cv} ± {paper.score.cv_sd}"
         say(f"the paper's {paper.name}, in percent: fold 0 {paper.score.validation}{cv}")
-    if members[0].folds:
+    if folds:
         say("The epoch of each member was chosen on the fold that it is scored on, so these scores flatter.")
 
 
@@ -271,6 +272,11 @@ def _write_set(members: Sequence[Any], folds: tuple[int, ...], task: Task, thres
 
     if task == Task.BOTH or not all(member.source for member in members):
         return
-    sources = [source if folds else os.path.relpath(source, folder) for member in members for source in member.source]
+    beside = folder.resolve()
+    sources = [
+        source if folds else os.path.relpath(Path(source).resolve(), beside)
+        for member in members
+        for source in member.source
+    ]
     save_sets([SubmissionSet(task, 1, tuple(sources), folds, threshold)], folder / SET_FILE)
     say(f"cov3d submit --set {folder / SET_FILE} makes a submission of it")

@@ -67,18 +67,22 @@ def submit(
     given = {Task.PRESENCE: presence_scans, Task.SEVERITY: severity_scans}
     places = {Task.PRESENCE: data / "task1", Task.SEVERITY: data / "task2"}
     named = {task: _test_scans(given[task], places[task], task) for task in tasks}
-    results = [one.place for one in sets]
+    # Submissions of an earlier call too: what is counted in the overview is all that stands there.
+    before = [f"{folder.parent.name}/{folder.name}" for task in Task for folder in output_dir.glob(f"{task}/[0-9]*")]
+    results = [*dict.fromkeys([*(one.place for one in sets), *before])]
     manifests = {task: f"manifest-{task}.csv" for task in tasks}
     names = (*results, submissions.TABLES, submissions.OVERVIEW, *manifests.values())
     written: list[Any] = []
     failed: dict[str, str] = {}
     how = {"device": target, "batch_size": batch_size, "skip_errors": skip_errors}
     with held(output_dir, "cov3d submit"):
-        claim_folder(output_dir, names, overwrite=overwrite, what="submissions")
+        if not overwrite:
+            claim_folder(output_dir, names, overwrite=False, what="submissions")
         predicted = {}
         for task in tasks:  # all of it before anything is written: after an interruption the same command goes on
             kept = output_dir / submissions.MEMBERS / task
             predicted[task] = _predict(task, named[task], networks[task], kept, options.default_jobs(jobs), how)
+        claim_folder(output_dir, names, overwrite=overwrite, what="submissions")
         for task, found in predicted.items():
             say_some([f"{scan}: {reason}" for scan, reason in found.doubtful.items()])
             write_text(output_dir / manifests[task], found.manifest.to_csv(index=False, lineterminator="\n"))

@@ -146,10 +146,14 @@ def _read(file: Path, known: dict[str, str], expected: LineFormat) -> tuple[list
     if seems != expected:
         problems.append(f"{file.name} seems to be in the format {seems}, not {expected} ({_because(seems, filled)})")
     if seems == LineFormat.HEADER:
+        if expected == LineFormat.HEADER and _plain(filled[0][1]) not in _HEADERS:
+            problems.append(f"{file.name}: the header {filled[0][1].strip()[:40]!r} may be a scan's name: call it name")
         filled = filled[1:]
     if seems == LineFormat.ROW:
         if len(filled) > 1:
             problems.append(f"{file.name} holds {len(filled)} lines, not one row")
+        if nameless := sum(not name.strip() for _, line in filled for name in line.split(",")):
+            problems.append(f"{file.name}: {nameless} of its names {'is' if nameless == 1 else 'are'} empty")
         filled = [(number, name) for number, line in filled for name in line.split(",") if name.strip()]
     entries = [_Entry(file.name, number, line) for number, line in filled]
     return _mend(entries, known, problems), problems

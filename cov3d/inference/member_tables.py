@@ -9,7 +9,7 @@ table, which was written at temperature 1. A table that is given itself is taken
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -36,7 +36,7 @@ class MemberTable:
         categories: of its columns.
         folds: the fold of each scan, where runs or a cross-validation say; else empty.
         seen: how many scans its networks were trained on; None where nothing says.
-        source: what to call it in a list of submissions: an experiment's number, or the run folders; empty where
+        source: what to call it in a list of submissions: an experiment's number, or the checkpoints; empty where
             there are none, or where their checkpoints would say something else.
         temperatures: those that were applied, by file.
     """
@@ -60,10 +60,15 @@ class _Part:
     given_as_run: bool = False
 
     @property
+    def checkpoint(self) -> Path | None:
+        """The checkpoint that the table is of, where it is a run's."""
+        file = self.file.with_name(f"{self.file.stem.removeprefix(VALIDATION)}.safetensors")
+        return file if self.run is not None and file.is_file() else None
+
+    @property
     def temperature(self) -> float | None:
         """The temperature that was fitted for the run's checkpoint."""
-        checkpoint = self.file.with_name(f"{self.file.stem.removeprefix(VALIDATION)}.safetensors")
-        return read_info(checkpoint).temperature if self.run is not None and checkpoint.is_file() else None
+        return None if self.checkpoint is None else read_info(self.checkpoint).temperature
 
 
 def gather(paths: Sequence[Path], task: Task) -> list[MemberTable]:
@@ -82,7 +87,13 @@ def gather(paths: Sequence[Path], task: Task) -> list[MemberTable]:
     for path in paths:
         part = _part(path, task)
         grouped.setdefault(_key(part), []).append(part)
-    return [_member(parts) for parts in grouped.values()]
+    return _named_apart([_member(parts) for parts in grouped.values()])
+
+
+def _named_apart(members: list[MemberTable]) -> list[MemberTable]:
+    """The members, those of one name called by their first file instead."""
+    names = [member.name for member in members]
+    return [replace(one, name=str(one.files[0])) if names.count(one.name) > 1 else one for one in members]
 
 
 def gather_experiments(
@@ -164,7 +175,7 @@ def _member(parts: Sequence[_Part], experiment: int | None = None) -> MemberTabl
         if part.run is not None:
             folds |= dict.fromkeys(table["scan"], run_options(part.run)["fold"])
         elif part.file.name.startswith(OUT_OF_FOLD) and "fold" in table:
-            folds |= dict(zip(table["scan"], table["fold"].astype(int), strict=True))
+            folds |= dict(zip(table["scan"], _whole(table["fold"], part.file), strict=True))
         seen.append(trained_on(part.file, table["scan"]))
         if part.given_as_run and part.temperature is not None:
             temperatures[part.file] = part.temperature
@@ -172,7 +183,7 @@ def _member(parts: Sequence[_Part], experiment: int | None = None) -> MemberTabl
             table[columns] = scale(table[columns].to_numpy(), part.temperature)
         tables.append(table)
     as_predicted = all(part.given_as_run or part.temperature is None for part in parts)
-    runs = [part.run for part in parts if part.run is not None and as_predicted]
+    networks = [part.checkpoint for part in parts if part.checkpoint is not None and as_predicted]
     return MemberTable(
         name=_name(parts, experiment),
         files=files,
@@ -180,9 +191,16 @@ def _member(parts: Sequence[_Part], experiment: int | None = None) -> MemberTabl
         categories=categories,
         folds=folds,
         seen=None if None in seen else sum(count for count in seen if count is not None),
-        source=tuple(map(str, runs)) if experiment is None else (str(experiment),),
+        source=tuple(map(str, networks)) if experiment is None else (str(experiment),),
         temperatures=temperatures,
     )
+
+
+def _whole(folds: pd.Series, file: Path) -> list[int]:
+    try:
+        return [int(fold) for fold in folds]
+    except ValueError as error:
+        raise PredictionsError(f"{file}: a fold is a whole number ({error})") from None
 
 
 def _name(parts: Sequence[_Part], experiment: int | None) -> str:

@@ -55,6 +55,8 @@ class Runs:
             return Missing(f"{what} is in {self.folder} {len(chosen)} times ({fitting})", "move all but one elsewhere")
         (run,) = chosen
         if not (run / SUMMARY).is_file():
+            if not named:
+                return Missing(f"{what} is not finished", f"give the command that began {run} again, with --resume")
             return Missing(f"{what} is not finished", f"{self._command(experiment, fold, run)} --resume")
         if not (run / file).is_file():
             remedy = "no scan of the fold could be scored for it, or the file was lost"

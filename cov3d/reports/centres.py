@@ -37,7 +37,7 @@ def load_sources(file: Path) -> dict[str, str]:
     empty = table.loc[table["source"].str.strip() == "", "scan"]
     if len(empty):
         raise PredictionsError(f"{file} says no source for {empty.iloc[0]}: leave its row out if it is not known")
-    return dict(zip(table["scan"], table["source"], strict=True))
+    return dict(zip(table["scan"], table["source"].str.strip(), strict=True))
 
 
 def check_sources(scans: Iterable[str], sources: Mapping[str, str]) -> None:

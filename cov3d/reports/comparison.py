@@ -107,7 +107,7 @@ def compare(
     """Compare two labelled prediction tables on a task.
 
     Args:
-        a, b: the tables; the order of their rows does not matter.
+        a, b: the tables; the order of the first one's rows decides which resamples are drawn, and nothing else.
         categories: of both.
         task: `presence` or `severity`.
         names: of the tables, for the errors.

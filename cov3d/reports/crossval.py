@@ -1,7 +1,9 @@
 """The runs of one configuration on each of its folds → out-of-fold tables, scores as in Table 5, and a temperature."""
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from cov3d.errors import DatasetError, OutputError
 from cov3d.inference.origin import trained_on
 from cov3d.labels import TASKS
 from cov3d.reports import scores
-from cov3d.reports.measures import CALIBRATION_ERROR
+from cov3d.reports.measures import CALIBRATION_ERROR, MACRO_F1
 from cov3d.reports.scores import TaskEvaluation, evaluate
 from cov3d.reports.tables import number
 from cov3d.training.predictions import load_predictions, prediction_table, probability_columns, save_predictions
@@ -34,12 +36,26 @@ class Calibration:
         by_fold: fitted on the other folds, by fold.
         error_before: calibration error of the out-of-fold predictions as they are.
         error_after: the same, each fold's predictions scaled by the temperature of the others.
+        f1_before: macro F1 of the out-of-fold predictions as they are.
+        f1_after: the same, each fold's predictions scaled by the temperature of the others: a temperature moves the
+            probability of non-COVID across one half where the others share the rest.
     """
 
     temperature: Temperature
     by_fold: dict[int, float]
     error_before: float | None
     error_after: float | None
+    f1_before: float | None
+    f1_after: float | None
+
+    @property
+    def harm(self) -> str:
+        """Why the temperature should not be used, empty where it may."""
+        if self.temperature.at_bound:
+            return "it is at the end of its range: too few wrong calls to fit one"
+        if self.f1_before is not None and self.f1_after is not None and self.f1_after < self.f1_before:
+            return f"it would lower macro F1 from {self.f1_before:.3f} to {self.f1_after:.3f}"
+        return ""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -50,6 +66,8 @@ class Calibration:
             "temperature_by_fold_without_it": self.by_fold,
             "calibration_error": self.error_before,
             "calibration_error_scaled_by_the_other_folds": self.error_after,
+            "macro_f1": self.f1_before,
+            "macro_f1_scaled_by_the_other_folds": self.f1_after,
         }
 
 
@@ -98,13 +116,13 @@ def collect(runs: Mapping[int, Path], seed: int = 0) -> CrossValidation:
     if missing := unfinished(runs):
         folds = ", ".join(map(str, missing))
         raise OutputError(f"the runs on {len(missing)} of {len(runs)} folds are not finished: {folds}")
-    configs = {fold: _read_json(folder / "config.json") for fold, folder in runs.items()}
-    categories = {tuple(config["categories"]) for config in configs.values()}
+    categories = {_categories(folder) for folder in runs.values()}
     if len(categories) > 1:
         raise DatasetError(f"the runs differ in their categories: {' and '.join(map(str, sorted(categories)))}")
     (found,) = categories
+    rows = [row for fold, folder in sorted(runs.items()) for row in _rows(fold, folder)]
+    _check_complete(rows, runs)
     tables = {task: table for task in TASKS if (table := _out_of_fold(task, runs)) is not None}
-    rows = [row for fold, folder in sorted(runs.items()) for row in _rows(fold, _read_json(folder / SUMMARY))]
     pooled = {task: evaluate(table, found, seed=seed)[task] for task, table in tables.items()}
     calibration = {task: _calibrate(task, table, found, pooled[task]) for task, table in tables.items()}
     return CrossValidation(found, tables, pooled, calibration, pd.DataFrame(rows))
@@ -121,7 +139,10 @@ def save(found: CrossValidation, folder: Path, seed: int = 0) -> None:
     save_predictions(found.folds, folder / FOLD_SCORES)
     about = {
         "best_is": f"{SELECTED} in every fold, by its own macro F1: it flatters",
-        "mean_and_deviation": {task: found.mean_and_deviation(task) for task in found.pooled},
+        "mean_and_deviation": {
+            task: [None if math.isnan(value) else value for value in found.mean_and_deviation(task)]
+            for task in found.pooled
+        },
         "calibration": {task: calibration.as_dict() for task, calibration in found.calibration.items()},
         "seed": seed,
     }
@@ -161,9 +182,13 @@ def seen_in_training(runs: Mapping[int, Path]) -> int | None:
 def _out_of_fold(task: str, runs: Mapping[int, Path]) -> pd.DataFrame | None:
     """The validation tables of all folds in one; None where no fold could be scored for the task."""
     files = {fold: folder / f"validation-{task}.csv" for fold, folder in sorted(runs.items())}
-    parts = [load_predictions(file)[0].assign(fold=fold) for fold, file in files.items() if file.exists()]
+    there = {file: fold for fold, file in files.items() if file.exists()}
+    parts = [load_predictions(file)[0].assign(fold=fold) for file, fold in there.items()]
     if not parts:
         return None
+    for part, file in zip(parts, there, strict=True):
+        if "label" not in part:
+            raise DatasetError(f"{file} has no labels: train that fold again, with --overwrite")
     table = pd.concat(parts, ignore_index=True)
     if len(twice := table.loc[table["scan"].duplicated(), "scan"]):
         raise DatasetError(f"{twice.iloc[0]} is in two folds: the runs were made with different scan tables")
@@ -181,32 +206,54 @@ def _calibrate(task: str, table: pd.DataFrame, categories: tuple[str, ...], pool
         by_fold[int(str(fold))] = temperature = fit_temperature(others, categories).value
         scaled = scale(part[columns].to_numpy(dtype=np.float64), temperature)
         parts.append(prediction_table(list(part["scan"]), scaled, categories, labels=list(part["label"])))
-    before = pooled.score(CALIBRATION_ERROR)
-    after = evaluate(pd.concat(parts), categories)[task].score(CALIBRATION_ERROR) if parts else None
-    errors = [None if found is None else found.value for found in (before, after)]
-    return Calibration(fit_temperature(table, categories), by_fold, *errors)
+    after = evaluate(pd.concat(parts), categories)[task] if parts else None
+    scores = [
+        None if evaluation is None or (score := evaluation.score(name)) is None else score.value
+        for name in (CALIBRATION_ERROR, MACRO_F1)
+        for evaluation in (pooled, after)
+    ]
+    return Calibration(fit_temperature(table, categories), by_fold, *scores)
 
 
-def _rows(fold: int, summary: dict[str, Any]) -> list[dict[str, Any]]:
+def _check_complete(rows: Sequence[Mapping[str, Any]], runs: Mapping[int, Path]) -> None:
+    """Make sure that each fold that has a score has the predictions of it: a pooled score without them is another."""
+    for row in rows:
+        file = runs[row["fold"]] / f"validation-{row['task']}.csv"
+        if row["macro_f1"] is not None and not file.is_file():
+            raise DatasetError(f"{file} is missing: train fold {row['fold']} again, with --overwrite")
+
+
+def _rows(fold: int, folder: Path) -> list[dict[str, Any]]:
+    """What the summary of a fold's run says, a row a task."""
     rows = []
-    for task, found in summary["tasks"].items():
-        best, last = found["best"] or {}, found["last"] or {}
-        rows.append(
-            {
-                "fold": fold,
-                "task": task,
-                "scans": last.get("scans", 0),
-                "macro_f1": best.get("macro_f1"),
-                "best_epoch": found["best_epoch"],
-                "epochs": summary["epochs"],
-                "last_macro_f1": last.get("macro_f1"),
-            }
-        )
+    with _read_json(folder / SUMMARY) as summary:
+        for task, found in summary["tasks"].items():
+            best, last = found["best"] or {}, found["last"] or {}
+            rows.append(
+                {
+                    "fold": fold,
+                    "task": task,
+                    "scans": last.get("scans", 0),
+                    "macro_f1": best.get("macro_f1"),
+                    "best_epoch": found["best_epoch"],
+                    "epochs": summary["epochs"],
+                    "last_macro_f1": last.get("macro_f1"),
+                }
+            )
     return rows
 
 
-def _read_json(file: Path) -> dict[str, Any]:
+def _categories(run: Path) -> tuple[str, ...]:
+    with _read_json(run / "config.json") as config:
+        return tuple(config["categories"])
+
+
+@contextmanager
+def _read_json(file: Path) -> Iterator[dict[str, Any]]:
+    """A file's content; that it is not as we write it, within the block too, is an error that names it."""
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"{file} can't be read: {error}") from error
+        yield json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DatasetError(
+            f"{file} can't be read as that of a run ({error}): train the fold again, with --overwrite"
+        ) from error

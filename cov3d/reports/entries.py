@@ -1,7 +1,7 @@
 """A run, a cross-validation or a folder of predictions → what its part of the report's page shows."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -115,8 +115,10 @@ def read_entry(source: Source) -> Entry:
         source,
         settings,
         tasks,
-        histories={fold: table for fold, run in runs.items() if (table := _csv(run / HISTORY, notes)) is not None},
-        folds=_csv(source.folder / FOLD_SCORES, notes) if source.kind == Kind.CROSSVAL else None,
+        histories={
+            fold: table for fold, run in runs.items() if (table := _csv(run / HISTORY, _HISTORY, notes)) is not None
+        },
+        folds=_csv(source.folder / FOLD_SCORES, _FOLDS, notes) if source.kind == Kind.CROSSVAL else None,
         notes=notes,
         files=tuple(sorted(_files(source.folder))),
     )
@@ -210,15 +212,22 @@ def worst_mistakes(calls: Calls, labels: Mapping[str, str]) -> tuple[Mistake, ..
     return tuple(Mistake(scan, labels[scan], calls.classes[called], -p) for _, p, scan, called in sorted(rows))
 
 
-def _csv(file: Path, notes: list[str]) -> pd.DataFrame | None:
-    """A table of ours; None where it is missing or can't be read, which is noted."""
+_HISTORY = ("epoch", "train_loss", "valid_loss", "presence_f1", "severity_f1")
+_FOLDS = ("fold", "scans", "macro_f1", "best_epoch", "epochs", "last_macro_f1")
+
+
+def _csv(file: Path, numbers: Sequence[str], notes: list[str]) -> pd.DataFrame | None:
+    """A table of ours, with columns of `numbers`; None where it is missing or can't be read, which is noted."""
     try:
-        return pd.read_csv(file)
+        table = pd.read_csv(file)
+        return table.assign(**{name: pd.to_numeric(table[name]) for name in numbers})
     except FileNotFoundError:
         return None
+    except KeyError as error:
+        notes.append(f"{file} can't be read: it has no column {error}")
     except (OSError, ValueError) as error:
         notes.append(f"{file} can't be read: {error}")
-        return None
+    return None
 
 
 def _files(folder: Path) -> list[Path]:

@@ -92,17 +92,18 @@ def _find_experiment(number: int, runs: Runs) -> _Ours:
             f"experiment {number}: no run on fold{'s' * (len(absent) > 1)} {_ranges(absent)}: "
             f"cov3d crossval --experiment {number}"
         )
-    best, last = (_summary_scores(folders[0], which) if 0 in folders else _nothing() for which in ("best", "last"))
-    cv: dict[str, tuple[float, float] | None] = _nothing()
+    best, last, cv = _nothing(), _nothing(), _nothing()
     differs = ""
     try:
+        if 0 in folders:
+            best, last = (_summary_scores(folders[0], which) for which in ("best", "last"))
         if len(folders) == FOLDS:
             _check_disjoint(folders.values())
             scores = pd.DataFrame([_summary_scores(run, "best") for run in folders.values()], dtype=float)
             cv = {task: _mean_and_deviation(scores[task]) for task in TASKS}
         differs = " or ".join(sorted({said for run in folders.values() if (said := differing_options(run, number))}))
     except Cov3dError as error:
-        missing.append(f"experiment {number}, all folds: {error}")
+        missing.append(f"experiment {number}: {error}")
     return _Ours(tuple(folders), best, last, cv, differs, missing)
 
 
@@ -111,13 +112,17 @@ def _nothing() -> dict[str, Any]:
 
 
 def _summary_scores(run: Path, which: str) -> dict[str, float | None]:
-    """The macro F1s that a run's summary gives, in percent; None where there is none, or none that can be read."""
+    """The macro F1s that a run's summary gives, in percent; None where there is none.
+
+    Raises:
+        DatasetError: the summary can't be read.
+    """
     try:
         tasks = json.loads((run / SUMMARY).read_text(encoding="utf-8"))["tasks"]
         scores = {task: (tasks[task][which] or {}).get("macro_f1") for task in TASKS}
         return {task: None if score is None else 100 * float(score) for task, score in scores.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return _nothing()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DatasetError(f"{run / SUMMARY} can't be read as a run's summary ({error})") from error
 
 
 def _check_disjoint(runs: Iterable[Path]) -> None:

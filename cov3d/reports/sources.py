@@ -38,7 +38,7 @@ def find_sources(folders: Sequence[Path]) -> list[Source]:
     found: dict[Path, Source] = {}
     for folder in folders:
         kind = _kind(folder)
-        below = [Source(folder, kind)] if kind else sources_below(folder)
+        below = [Source(folder, kind)] if kind else [*sources_below(folder), *_predictions_below(folder)]
         if not below:
             lacks = "holds no run, cross-validation or predictions" if folder.is_dir() else "is no folder"
             raise PredictionsError(f"{folder} {lacks}: give the folder of a run, or a folder of such folders")
@@ -62,6 +62,11 @@ def sources_below(folder: Path) -> list[Source]:
         *(Source(path, Kind.CROSSVAL) for path in crossvals),
         *(Source(path, Kind.RUN) for path in runs_below(folder)),
     ]
+
+
+def _predictions_below(folder: Path) -> list[Source]:
+    """The folders of predictions in a folder."""
+    return [Source(file.parent, Kind.PREDICTIONS) for file in sorted(folder.glob(f"*/{PREDICTIONS}"))]
 
 
 def dataset_of(folders: Sequence[Path]) -> Path:

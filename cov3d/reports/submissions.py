@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from rich import box
+from rich.markup import escape
 from rich.table import Table
 
 from cov3d.inference.submit import Written
@@ -16,5 +17,5 @@ def submission_table(written: Iterable[Written]) -> Table:
     for made in written:
         counts = ", ".join(f"{name.removesuffix('.csv')} {count}" for name, count in made.counts.items())
         folds = ", ".join(map(str, made.of.folds))
-        table.add_row(made.of.place, ", ".join(made.of.members), folds, str(made.networks), counts)
+        table.add_row(made.of.place, escape(", ".join(made.of.members)), folds, str(made.networks), counts)
     return table

@@ -112,7 +112,7 @@ def centre_table(found: Mapping[str, Mapping[str, TaskEvaluation]]) -> Table:
         for task, evaluation in tasks.items():
             macro = evaluation.score(MACRO_F1)
             values = (None, None) if macro is None else (macro.value, macro.interval)
-            table.add_row(centre, task, number(values[0]), interval(values[1]), str(evaluation.result.scans))
+            table.add_row(escape(centre), task, number(values[0]), interval(values[1]), str(evaluation.result.scans))
     return table
 
 

@@ -141,14 +141,24 @@ def _check(table: pd.DataFrame, categories: Sequence[str], file: Path) -> None:
             f"{file} line {line + 2}: {column} is {table[column].iloc[line]!r}, but must be one of "
             f"{', '.join(value or 'empty' for value in values)}"
         )
-    probabilities = table[probability_columns(categories)].apply(pd.to_numeric, errors="coerce").to_numpy()
+    _check_shares(table, probability_columns(categories), "probabilities", file)
+    if set(columns := severity_columns(categories)) <= set(table.columns):
+        _check_shares(table, columns, "probabilities of each severity", file)
+
+
+def _check_shares(table: pd.DataFrame, columns: list[str], what: str, file: Path) -> None:
+    """Make sure that some columns hold numbers from 0 to 1 that add up to 1, row by row."""
+    values = table[columns].apply(pd.to_numeric, errors="coerce").to_numpy()
     with np.errstate(invalid="ignore"):
-        sound = (probabilities >= 0).all(axis=1) & (np.abs(probabilities.sum(axis=1) - 1) < _TOLERANCE)
+        within = (values >= 0).all(axis=1) & (values <= 1 + _ROUNDING).all(axis=1)
+        sound = within & (np.abs(values.sum(axis=1) - 1) < _TOLERANCE)
     if not sound.all():
         line = int(sound.argmin())
-        scan = str(table["scan"].iloc[line])
-        raise PredictionsError(f"{file} line {line + 2}: the probabilities of {scan} don't add up to 1")
+        wrong = "don't add up to 1" if within[line] else "are not all numbers from 0 to 1"
+        raise PredictionsError(f"{file} line {line + 2}: the {what} of {table['scan'].iloc[line]} {wrong}")
 
 
 _TOLERANCE = 1e-3
 """How far from 1 the probabilities of a scan may add up: tables may have been rounded by hand."""
+_ROUNDING = 1e-6
+"""How far above 1 a single one may be."""

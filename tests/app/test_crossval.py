@@ -10,12 +10,15 @@ import pytest
 from sklearn.metrics import f1_score
 
 from cov3d.labels import SEVERITIES
+from cov3d.reports import crossval as crossvalidation
 from cov3d.training import learner
 from cov3d.training.checkpoint import read_info, seen_in_training
+from cov3d.training.temperature import Temperature
 from tests.conftest import Ended
 from tests.training.conftest import fill
 
 Command = Callable[..., Ended]
+PROBABILITIES = ["p_non_covid", "p_mild", "p_moderate", "p_severe", "p_critical"]
 NAME = "resnet_tiny_epochs-2_pretrained-False_fold-{}_seed-0"
 
 
@@ -79,6 +82,12 @@ def test_every_labelled_scan_is_predicted_by_the_network_that_did_not_see_it(
     assert {file: file.read_bytes() for file in (data / "runs").rglob("*") if file.is_file()} == before
 
 
+def sources_of(data: Path) -> Path:
+    """A table of the source of every scan."""
+    pd.read_csv(data / "scans.csv")[["scan"]].assign(source="north").to_csv(data / "sources.csv", index=False)
+    return data / "sources.csv"
+
+
 @pytest.mark.usefixtures("quick_network")
 def test_every_source_is_scored_by_its_out_of_fold_predictions(crossval: Command, data: Path) -> None:
     sources = data / "sources.csv"
@@ -132,3 +141,46 @@ def test_runs_of_different_scan_tables_are_not_put_together(crossval: Command, d
     ended = crossval()
     assert ended.code == 2
     assert "is in two folds: the runs were made with different scan tables" in ended.err
+
+
+@pytest.mark.usefixtures("quick_network")
+def test_a_run_that_lost_a_file_is_named(crossval: Command, data: Path) -> None:
+    assert crossval("--sources", sources_of(data), "--output-dir", data / "c").code == 0
+    assert crossval("--output-dir", data / "c").code == 0
+    assert not (data / "c" / "centres.csv").exists()
+    run = data / "runs" / NAME.format(1)
+    for name, content in (("validation-severity.csv", None), ("summary.json", "{}"), ("config.json", "[]")):
+        file = run / name
+        kept = file.read_bytes()
+        if content is None:
+            file.unlink()
+        else:
+            file.write_text(content)
+        ended = crossval()
+        assert (ended.code, str(file) in ended.err, "Traceback" in ended.err) == (2, True, False), ended.err
+        file.write_bytes(kept)
+    table = pd.read_csv(run / "validation-presence.csv")
+    table.drop(columns="label").to_csv(run / "validation-presence.csv", index=False)
+    ended = crossval()
+    assert (ended.code, "has no labels" in ended.err) == (2, True)
+
+
+@pytest.mark.usefixtures("quick_network")
+def test_a_temperature_that_would_spoil_the_calls_is_not_written(
+    crossval: Command, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert crossval("--no-temperature").code == 0
+    checkpoints = [data / "runs" / NAME.format(fold) / "presence.safetensors" for fold in range(5)]
+    assert [read_info(file).temperature for file in checkpoints] == [None] * 5
+    for fold in range(5):  # sure of non-COVID by a little more than half: any softening calls it positive
+        file = data / "runs" / NAME.format(fold) / "validation-presence.csv"
+        table = pd.read_csv(file)
+        positive = (table["label"] != "non-covid").to_numpy()[:, None]
+        table[PROBABILITIES] = np.where(positive, [0.1, 0.9, 0.0, 0.0, 0.0], [0.55, 0.15, 0.1, 0.1, 0.1])
+        table["presence"] = np.where(positive[:, 0], "covid", "non-covid")
+        table.to_csv(file, index=False)
+    monkeypatch.setattr(crossvalidation, "fit_temperature", lambda table, categories: Temperature(3.0, 1.0, 0.9, 12, False))
+    ended = crossval()
+    assert ended.code == 0, ended.err
+    assert "presence: the temperature is not written: it would lower macro F1 from 1.000 to" in ended.err
+    assert [read_info(file).temperature for file in checkpoints] == [None] * 5

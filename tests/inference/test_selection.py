@@ -137,7 +137,7 @@ def test_what_was_chosen_is_said_and_can_be_submitted(cov3d: Command, tmp_path: 
         found["presence"].tolist()
         == np.where(found["p_non_covid"] < ensemble["threshold"], "covid", "non-covid").tolist()
     )
-    chosen = {member.split("/")[-1] for member in ensemble["members"]}
+    chosen = {member.split("/")[-2] for member in ensemble["members"]}
     averaged = [pd.read_csv(run / "validation-presence.csv").set_index("scan") for run in runs if run.name in chosen]
     for fold in (0, 1):
         tables = [table[P] for table in averaged if f"_{fold}_" in table.index[0]]
@@ -200,6 +200,28 @@ def test_nothing_is_selected_on_what_may_have_been_trained_on(
     plain = cov3d("ensemble", honest, "--task", "presence", "--output-dir", tmp_path / "plain")
     assert plain.code == 0
     assert cov3d(*again, tmp_path / "plain").code == 0
+
+
+def test_runs_of_one_name_are_told_apart(cov3d: Command, tmp_path: Path, quick_network: None) -> None:
+    runs = [make_run(tmp_path / name, None, 0, seed=seed, name="mine") for seed, name in enumerate(("x", "y"))]
+    table = pd.read_csv(runs[1] / "validation-presence.csv")
+    positive = (table["label"] != "non-covid").to_numpy()
+    table[P] = np.where(positive[:, None], [0.0, 1.0, 0.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0, 0.0])
+    save_predictions(table, runs[1] / "validation-presence.csv")
+    ended = cov3d("ensemble", *runs, "--task", "presence", "--select-members", "--output-dir", tmp_path / "out")
+    assert ended.code == 0, ended.err
+    assert "the mean of 1 member, of" in ended.out
+    assert json.loads((tmp_path / "out" / "scores.json").read_text())["presence"]["macro_f1"] == 1.0
+    (made,) = json.loads((tmp_path / "out" / "set.json").read_text())
+    assert made["members"] == ["../y/mine/presence.safetensors"]
+
+
+def test_a_set_names_the_checkpoints_that_were_averaged(cov3d: Command, tmp_path: Path, quick_network: None) -> None:
+    run = make_run(tmp_path / "runs", None, 0, name="mine")
+    both = [run / "presence.safetensors", run / "severity.safetensors"]
+    assert cov3d("ensemble", *both, "--task", "severity", "--output-dir", tmp_path / "out").code == 0
+    (made,) = json.loads((tmp_path / "out" / "set.json").read_text())
+    assert [(tmp_path / "out" / member).resolve() for member in made["members"]] == both
 
 
 def test_without_labels_there_is_nothing_to_choose_by(cov3d: Command, tmp_path: Path) -> None:

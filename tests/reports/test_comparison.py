@@ -16,7 +16,13 @@ from cov3d.labels import CATEGORIES, SEVERITIES, STOIC_CATEGORIES
 from cov3d.reports.comparison import Comparison, compare, compare_runs
 from cov3d.reports.intervals import Method
 from cov3d.reports.tables import comparison_table
-from cov3d.training.predictions import load_predictions, prediction_table, save_predictions
+from cov3d.training.predictions import (
+    load_predictions,
+    prediction_table,
+    probability_columns,
+    save_predictions,
+    severity_columns,
+)
 from tests.conftest import Ended
 from tests.reports.predictions import predictions
 
@@ -212,12 +218,18 @@ def test_what_compare_can_not_read_is_one_sentence(
     assert not (tmp_path / "out").exists()
 
 
+P, S = " ".join(probability_columns(CATEGORIES)), " ".join(severity_columns(CATEGORIES))
+
+
 @pytest.mark.parametrize(
     ("column", "value", "sentence"),
     [
         ("p_mild", "0.9", "line 3: the probabilities of scan 1 don't add up to 1"),
-        ("p_mild", "nan", "line 3: the probabilities of scan 1 don't add up to 1"),
-        ("p_mild", "much", "line 3: the probabilities of scan 1 don't add up to 1"),
+        ("p_mild", "nan", "line 3: the probabilities of scan 1 are not all numbers from 0 to 1"),
+        ("p_mild", "much", "line 3: the probabilities of scan 1 are not all numbers from 0 to 1"),
+        (P, "1.0005 0 0 0 0", "line 3: the probabilities of scan 1 are not all numbers from 0 to 1"),
+        (S, "0.5 0.5 0.5 0.5", "line 3: the probabilities of each severity of scan 1 don't add up to 1"),
+        (S, "1 0 much 0", "line 3: the probabilities of each severity of scan 1 are not all numbers from 0 to 1"),
         ("presence", "yes", "line 3: presence is 'yes', but must be one of non-covid, covid"),
         ("severity", "", "line 3: severity is '', but must be one of mild"),
         ("label", "Mild", "line 3: label is 'Mild', but must be one of non-covid"),
@@ -229,7 +241,10 @@ def test_a_prediction_table_that_is_wrong_is_refused_with_its_line(
 ) -> None:
     file = tmp_path / "p.csv"
     table = predictions({"non-covid": 3}).astype(object)
-    table.loc[1, column] = value
+    if column.startswith("severity_"):
+        table[column.split()] = "0.25"
+    words = value.split() if " " in column else [value]
+    table.loc[1, column.split()] = words
     table.to_csv(file, index=False)
     with pytest.raises(PredictionsError) as caught:
         load_predictions(file)
