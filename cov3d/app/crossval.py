@@ -28,7 +28,8 @@ def crossval(
     ),
     temperature: bool = Param(
         True,
-        help="Fit a temperature on the out-of-fold predictions and write it into the runs' checkpoints.",
+        help="Fit a temperature on the out-of-fold predictions and write it into the runs' checkpoints, unless it "
+        "lowers macro F1.",
         rich_help_panel=options.OUTPUT,
     ),
     **kwargs: Any,

@@ -179,7 +179,9 @@ def test_a_temperature_that_would_spoil_the_calls_is_not_written(
         table[PROBABILITIES] = np.where(positive, [0.1, 0.9, 0.0, 0.0, 0.0], [0.55, 0.15, 0.1, 0.1, 0.1])
         table["presence"] = np.where(positive[:, 0], "covid", "non-covid")
         table.to_csv(file, index=False)
-    monkeypatch.setattr(crossvalidation, "fit_temperature", lambda table, categories: Temperature(3.0, 1.0, 0.9, 12, False))
+    monkeypatch.setattr(
+        crossvalidation, "fit_temperature", lambda table, categories: Temperature(3.0, 1.0, 0.9, 12, False)
+    )
     ended = crossval()
     assert ended.code == 0, ended.err
     assert "presence: the temperature is not written: it would lower macro F1 from 1.000 to" in ended.err

@@ -156,6 +156,16 @@ def test_what_is_not_utf_8_is_said(presence: Path) -> None:
     ]
 
 
+def test_a_header_that_may_be_a_scan_and_names_that_are_empty_are_said(presence: Path) -> None:
+    (presence / "covid.csv").write_text("somebody\n" + text(COVID))
+    (presence / "non-covid.csv").write_text("Scan name\n" + text(NON_COVID))
+    said = ["covid.csv: the header 'somebody' may be a scan's name: call it name"]
+    assert problems(presence, line_format=LineFormat.HEADER) == said
+    (presence / "covid.csv").write_text("ct_1,ct_2,,ct_3,\n")
+    (presence / "non-covid.csv").write_text("ct_4,ct_5,ct_6\n")
+    assert problems(presence, line_format=LineFormat.ROW) == ["covid.csv: 2 of its names are empty"]
+
+
 @pytest.mark.parametrize("content", ["", "scan\n"])
 def test_an_empty_file_is_a_problem_unless_it_is_meant(content: str, severity: Path) -> None:
     (severity / "critical.csv").write_text(content)

@@ -167,6 +167,11 @@ def test_what_was_predicted_is_not_predicted_again(
     ended = cov3d(*words, "--overwrite", "--presence-scans", tmp_path / "elsewhere")
     assert ended.code == 2
     assert "give another --output-dir" in ended.err
+    assert (tmp_path / "out" / "presence" / "1" / "covid.csv").exists()  # what was there goes when there is other
+    # Of other sets nothing stays: what stands there is what the overview counts.
+    (tmp_path / "sets.csv").write_text(f"{header}presence,9,1,0,\n")
+    assert cov3d(*words, "--overwrite").code == 0
+    assert [path.name for task in ("presence", "severity") for path in (tmp_path / "out").glob(f"{task}/*")] == ["9"]
 
 
 def test_all_missing_runs_are_said_at_once(cov3d: Command, data: Path, tmp_path: Path) -> None:

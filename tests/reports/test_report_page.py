@@ -134,6 +134,9 @@ def test_a_cross_validation_shows_its_folds_and_the_curves_of_their_runs(scans: 
     assert [source.kind for source in find_sources([tmp_path])] == [Kind.CROSSVAL, Kind.RUN, Kind.RUN]
 
 
+HISTORY_OF_WORDS = "epoch,train_loss,valid_loss,presence_f1,severity_f1\n1,much,1,1,1\n"
+
+
 def test_what_can_not_be_read_is_noted_on_the_page(scans: pd.DataFrame, tmp_path: Path) -> None:
     run = tmp_path / "runs" / "begun"
     write_run(run, scans, finished=False)
@@ -147,6 +150,14 @@ def test_what_can_not_be_read_is_noted_on_the_page(scans: pd.DataFrame, tmp_path
     unlabelled = scan_table({("test", "", None): 1}).assign(presence="covid", severity="mild", **PROBABILITIES)
     save_predictions(unlabelled[["scan", *PROBABILITIES, "presence", "severity"]], tmp_path / "p" / "predictions.csv")
     assert "no predictions of labelled scans" in read_entry(Source(tmp_path / "p", Kind.PREDICTIONS)).notes[0]
+
+
+@pytest.mark.parametrize("content", ["epoch,train_loss\n1,2\n", HISTORY_OF_WORDS])
+def test_a_history_that_is_none_is_noted_on_the_page(scans: pd.DataFrame, tmp_path: Path, content: str) -> None:
+    run = tmp_path / "runs" / "mine"
+    write_run(run, scans)
+    (run / "history.csv").write_text(content)
+    assert f"{run / 'history.csv'} can't be read" in as_text(report(tmp_path / "report", [run], scans))
 
 
 PROBABILITIES = {"p_" + name.replace("-", "_"): 0.2 for name in CATEGORIES}
