@@ -74,7 +74,6 @@ def crossval(
     out().print(crossvalidation.fold_scores_table(found))
     for task, evaluation in found.pooled.items():
         out().print(evaluation_table(evaluation, f"{task}, out of fold, all folds pooled"))
-    (folder / "centres.csv").unlink(missing_ok=True)  # of an earlier collection
     score_centres(found.tables, found.categories, origin, folder)
     warn_of_small_classes({task: evaluation.calls.small for task, evaluation in found.pooled.items()})
     for task, calibration in found.calibration.items() if temperature else ():

@@ -150,10 +150,11 @@ def read_sources(file: Path, scans: Iterable[str]) -> dict[str, str]:
 def score_centres(
     tables: Mapping[str, Any], categories: Sequence[str], sources: Mapping[str, str], folder: Path, seed: int = 0
 ) -> None:
-    """Score each source's scans, if sources are known: to the folder's centres.csv, and printed."""
+    """Score each source's scans, if sources are known: to the folder's centres.csv, in place of an earlier one."""
     from cov3d.reports import centres
     from cov3d.reports.tables import centre_table
 
+    (folder / centres.FILE_NAME).unlink(missing_ok=True)
     if sources:
         found = centres.evaluate_centres(tables, categories, sources, seed=seed)
         centres.save_centres(found, folder / centres.FILE_NAME)
