@@ -69,7 +69,7 @@ def find_crop(segmentation: Segmentation, shape: tuple[int, int, int]) -> Crop:
     """The bounding box of the lungs with its margin, clipped to the volume of `shape`."""
     lungs, body = int(np.count_nonzero(segmentation.lungs)), int(np.count_nonzero(segmentation.body))
     share = lungs / body if body else 0.0
-    lung_voxels = lungs * int(np.prod(segmentation.grid.step))
+    lung_voxels = round(lungs * float(np.prod(segmentation.grid.step)))
     if share >= LEAST_LUNG_SHARE:
         extent = reach(segmentation)
         return Crop(_box(extent, segmentation.grid, shape), kind="lungs", lung_share=share, lung_voxels=lung_voxels)
@@ -84,10 +84,13 @@ def _box(extent: Extent, grid: Grid, shape: tuple[int, int, int], margin: float 
     """An extent on the grid as a box in the volume, with `margin` grid voxels around it."""
     edges: list[int] = []
     for axis, (first, last) in enumerate(zip(extent.first, extent.last, strict=True)):
+        step, origin = grid.step[axis], grid.origin[axis]
         below = BASE_MARGIN * (last - first) if axis == 0 and margin else 0.0
-        start = grid.origin[axis] + floor((first - margin) * grid.step[axis])
-        stop = grid.origin[axis] + ceil((last + margin + below) * grid.step[axis])
+        # Where a voxel spans several of the grid's, it is kept if half of it or more is within the margin.
+        half = max(0.0, 0.5 * (1 - step))
+        start = origin + floor((first - margin) * step + half)
+        stop = origin + ceil((last + margin + below) * step - half)
         if last == grid.values.shape[axis]:
-            stop += grid.step[axis] - 1  # a last, partial block is not on the grid
+            stop += ceil(grid.step[axis]) - 1  # a last, partial block is not on the grid
         edges += [max(0, start), min(shape[axis], stop)]
     return Box(*edges)

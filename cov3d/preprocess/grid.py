@@ -1,16 +1,20 @@
-"""The reduced grid that lungs are looked for on: block means of the volume, cut to the body."""
+"""The reduced grid that lungs are looked for on: the volume at about 3 mm, cut to the body.
+
+Its voxels have about the same size in a body whatever the pixels of the scan are: block means where they are finer,
+linear interpolation where they are coarser, so that a width in grid voxels means the same in every scan.
+"""
 
 from dataclasses import dataclass, replace
 
-import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
-from cov3d.preprocess.morphology import Mask, dilated, eroded
+from cov3d.preprocess.enclosure import hits
+from cov3d.preprocess.morphology import Mask, largest, opened
 from cov3d.volume import hounsfield_to_grey
 
 DEPTH = 100
-"""About so many grid voxels span the volume's depth."""
+"""About so many grid voxels span the volume's depth, where it has that many slices."""
 
 WIDTH = 128
 """About so many grid voxels span the body's width."""
@@ -18,11 +22,15 @@ WIDTH = 128
 TISSUE = hounsfield_to_grey(-300.0)
 """Above: tissue. Even dense ground glass stays below it; consolidation does not."""
 
-_OPENING = 2
-"""Half-width of the square opening that parts the body from what touches it, in grid voxels of about 3 mm."""
+_FINER_MOST = 4
+"""A pixel becomes at most so many grid voxels across."""
 
-_THIN_WALL = 9
-"""Grid voxels beyond the opened trunk within which tissue may still be the body's."""
+_COARSE = 64
+"""About so many coarse pixels span the image when the body is looked for."""
+
+_FLAT = 1.0
+"""Standard deviation, in grey levels, of the mean slice along a row or column at the border, up to which it holds no
+measurement: bars that made the image square. (Where air is as even, nothing is lost with it.)"""
 
 _ROOM = 0.04
 """Share of the body's width that is kept around it: the air outside is measured there."""
@@ -30,35 +38,51 @@ _ROOM = 0.04
 
 @dataclass(frozen=True)
 class Grid:
-    """Block means of a part of a volume.
+    """A part of a volume at reduced resolution.
 
     Attributes:
         values: float32, shape (depth, height, width): mean grey levels.
-        step: voxels of the volume that one grid voxel spans along each axis.
+        step: voxels of the volume that one grid voxel spans along each axis; less than one where they are coarse.
         origin: the volume's voxel at which the grid begins, along each axis.
         slices: slices of the volume.
     """
 
     values: NDArray[np.float32]
-    step: tuple[int, int, int]
+    step: tuple[float, float, float]
     origin: tuple[int, int, int]
     slices: int
 
     def turned(self) -> "Grid":
         """The grid over the same volume with its slices in the opposite order."""
-        first = self.slices - self.origin[0] - len(self.values) * self.step[0]
+        first = self.slices - self.origin[0] - round(len(self.values) * self.step[0])
         return replace(self, values=self.values[::-1], origin=(first, *self.origin[1:]))
+
+    def enlarged(self, mask: Mask, shape: tuple[int, ...]) -> Mask:
+        """A mask of the grid on the voxels of its volume of `shape`; nothing beyond the grid is in it."""
+        for axis, (size, step, origin) in enumerate(zip(shape, self.step, self.origin, strict=True)):
+            cells = np.floor((np.arange(size) + 0.5 - origin) / step).astype(np.intp)
+            inside = (cells >= 0) & (cells < mask.shape[axis])
+            mask = mask.take(np.clip(cells, 0, mask.shape[axis] - 1), axis=axis)
+            mask &= inside.reshape([-1 if other == axis else 1 for other in range(3)])
+        return mask
 
 
 def reduce(voxels: NDArray[np.uint8]) -> Grid:
     """The grid over a canonical volume (`uint8`, (depth, height, width)), cut to the body in the plane of a slice."""
-    depth, height, width = voxels.shape
-    rows, columns = _body_extent(voxels)
-    in_plane = max(1, round((columns.stop - columns.start) / WIDTH))
-    step = max(1, round(depth / DEPTH)), in_plane, in_plane
-    rows, columns = _widened(rows, in_plane, height), _widened(columns, in_plane, width)
-    values = block_mean(voxels[:, rows, columns], step)
-    return Grid(values=values, step=step, origin=(0, rows.start, columns.start), slices=depth)
+    depth = len(voxels)
+    image, body = _body_extent(voxels)
+    across = (body[1].stop - body[1].start) / WIDTH
+    by, finer = max(1, round(across)), min(max(1, round(1 / across)), _FINER_MOST)
+    rows, columns = (_widened(span, by, whole) for span, whole in zip(body, image, strict=True))
+    deep = max(1, round(depth / DEPTH))
+    values = block_mean(voxels[:, rows, columns], (deep, by, by))
+    _without_bars_rim(values, (rows, columns), image, voxels.shape[1:])
+    return Grid(
+        values=_interpolated(values, finer),
+        step=(deep, by / finer, by / finer),
+        origin=(0, rows.start, columns.start),
+        slices=depth,
+    )
 
 
 def block_mean(voxels: NDArray[np.uint8], step: tuple[int, int, int]) -> NDArray[np.float32]:
@@ -79,46 +103,66 @@ def block_mean(voxels: NDArray[np.uint8], step: tuple[int, int, int]) -> NDArray
     return means
 
 
-def trunk(tissue: Mask, unseen: Mask | None = None) -> Mask:
-    """The largest connected piece of tissue after an in-plane opening that takes table, clothes and arms off it.
-
-    It lacks chest walls that are thinner than the opening; `with_thin_walls` brings them back.
-
-    Args:
-        unseen: what was not measured; a chest wall that it cuts down to a sliver is not opened away.
-    """
-    opened = eroded(tissue, _OPENING) if unseen is None else eroded(tissue | unseen, _OPENING) & ~unseen
-    if not opened.any():
-        return opened
-    labels = cc3d.connected_components(opened, connectivity=6)
-    sizes = np.bincount(labels.ravel())
-    sizes[0] = 0
-    return dilated(labels == sizes.argmax(), _OPENING + 1) & tissue
+def _interpolated(values: NDArray[np.float32], finer: int) -> NDArray[np.float32]:
+    """`values` with `finer` times as many rows and columns, linearly between the middles of the old ones."""
+    if finer == 1:
+        return values
+    rows, columns = (_linear(size, finer) for size in values.shape[1:])
+    return np.ascontiguousarray(rows @ values @ columns.T)
 
 
-def with_thin_walls(core: Mask, tissue: Mask) -> Mask:
-    """The trunk with the tissue near it: the chest wall of a child, and at times a part of the table."""
-    return dilated(core, _THIN_WALL) & tissue
+def _linear(size: int, finer: int) -> NDArray[np.float32]:
+    places = np.clip((np.arange(size * finer) + 0.5) / finer - 0.5, 0, size - 1)
+    distance = np.abs(places[:, np.newaxis] - np.arange(size))
+    return np.clip(1 - distance, 0, None).astype(np.float32)
 
 
-def _body_extent(voxels: NDArray[np.uint8]) -> tuple[slice, slice]:
-    """Rows and columns that the body takes up, with a little air around it, found on a coarse look."""
-    depth, height, width = voxels.shape
-    by = max(1, min(height, width) // 64)
-    coarse = block_mean(voxels[:: -(-depth // 20)], (1, by, by))
-    body = trunk(coarse > TISSUE)
+def _body_extent(voxels: NDArray[np.uint8]) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """Rows and columns of the image without its bars, and those of the body with a little air, on a coarse look."""
+    some = voxels[:: -(-len(voxels) // 20)]
+    image = _image(some)
+    rows, columns = image
+    by = max(1, round(min(rows.stop - rows.start, columns.stop - columns.start) / _COARSE))
+    tissue = block_mean(some[:, rows, columns], (1, by, by)) > TISSUE
+    # What tissue encloses is filled: a chest wall alone is too thin for the opening that takes off table and clothes.
+    body = largest(opened(tissue | (hits(tissue) >= 3), 2))
     if not body.any():
-        return slice(0, height), slice(0, width)
-    rows, columns = (np.flatnonzero(body.any(axis=axes)) for axes in ((0, 2), (0, 1)))
-    room = by + round(_ROOM * by * len(columns))
-    return (
-        slice(max(0, int(rows[0]) * by - room), min(height, (int(rows[-1]) + 1) * by + room)),
-        slice(max(0, int(columns[0]) * by - room), min(width, (int(columns[-1]) + 1) * by + room)),
-    )
+        return image, image
+    found = [np.flatnonzero(body.any(axis=axes)) for axes in ((0, 2), (0, 1))]
+    room = by + round(_ROOM * by * len(found[1]))
+    spans = [
+        slice(max(whole.start, whole.start + int(hit[0]) * by - room), min(whole.stop, whole.start + (int(hit[-1]) + 1) * by + room))
+        for hit, whole in zip(found, image, strict=True)
+    ]
+    return image, (spans[0], spans[1])
 
 
-def _widened(span: slice, by: int, size: int) -> slice:
+def _image(some: NDArray[np.uint8]) -> tuple[slice, slice]:
+    """Rows and columns between the bars at the image's border; all of them where nothing else is there."""
+    mean = some.mean(axis=0, dtype=np.float32)
+    spans = []
+    for axis in (1, 0):
+        hit = np.flatnonzero(mean.std(axis=axis) > _FLAT)
+        if not hit.size:
+            return slice(0, mean.shape[0]), slice(0, mean.shape[1])
+        spans.append(slice(int(hit[0]), int(hit[-1]) + 1))
+    return spans[0], spans[1]
+
+
+def _without_bars_rim(
+    values: NDArray[np.float32], spans: tuple[slice, slice], image: tuple[slice, slice], shape: tuple[int, ...]
+) -> None:
+    """Overwrite the rows and columns beside bars with their neighbours: bar and image are mixed in them."""
+    for axis, (span, whole, size) in enumerate(zip(spans, image, shape, strict=True), start=1):
+        lines = np.moveaxis(values, axis, 0)
+        if span.start == whole.start > 0 and len(lines) > 2:
+            lines[0] = lines[1]
+        if span.stop == whole.stop < size and len(lines) > 2:
+            lines[-1] = lines[-2]
+
+
+def _widened(span: slice, by: int, image: slice) -> slice:
     """`span` grown to a whole number of steps where the image leaves room for it."""
     short = -(span.stop - span.start) % by
-    stop = min(size, span.stop + short)
-    return slice(max(0, span.start - (short - (stop - span.stop))), stop)
+    stop = min(image.stop, span.stop + short)
+    return slice(max(image.start, span.start - (short - (stop - span.stop))), stop)
