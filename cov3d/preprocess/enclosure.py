@@ -16,7 +16,7 @@ def hits(tissue: Mask) -> NDArray[np.uint8]:
     seen = np.zeros(tissue.shape, dtype=np.uint8)
     for axis in (1, 2):
         first, last = _ends(tissue, axis)
-        places = np.arange(tissue.shape[axis]).reshape((-1, 1) if axis == 1 else (1, -1))
+        places = np.arange(tissue.shape[axis], dtype=np.int16).reshape((-1, 1) if axis == 1 else (1, -1))
         seen += (places > np.expand_dims(first, axis)).view(np.uint8)
         seen += (places < np.expand_dims(last, axis)).view(np.uint8)
     return seen

@@ -13,9 +13,8 @@ import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
-from cov3d.preprocess.enclosure import hits
 from cov3d.preprocess.grid import TISSUE, Grid, reduce
-from cov3d.preprocess.morphology import Mask, dilated, eroded, largest, shared_out
+from cov3d.preprocess.morphology import Mask, closed, dilated, eroded, largest, shared_out
 from cov3d.preprocess.pieces import Air, name_pieces
 from cov3d.volume import hounsfield_to_grey
 
@@ -117,7 +116,7 @@ def _grown(values: NDArray[np.float32], air: Mask, pieces: Air) -> Mask:
     airways = eroded(dark, 1) & air & ~dilated(pieces.lungs[box], _CORE)
     grown, others = shared_out(pieces.lungs[box], pieces.others[box] | airways, air, _REGROWTH)
     grown |= _tips(air & ~(grown | others | dilated(dark, 1)), grown)
-    lungs[box] = _filled(_main_pieces(grown))
+    lungs[box] = closed(_main_pieces(grown), _CLOSING)
     return lungs
 
 
@@ -143,15 +142,9 @@ def _tips(rest: Mask, lungs: Mask) -> Mask:
 def _main_pieces(mask: Mask) -> Mask:
     """The two lungs, which may be one piece or two, and anything nearly as large as the smaller (a split lobe)."""
     labels = cc3d.connected_components(mask, connectivity=6)
-    sizes = np.bincount(labels.ravel())
-    sizes[0] = 0
+    sizes = np.bincount(labels[mask], minlength=2)
     second = np.sort(sizes)[-2] if len(sizes) > 2 else sizes.max()
-    return (sizes >= max(0.25 * second, 0.01 * sizes.max(), 1)).take(labels)
-
-
-def _filled(lungs: Mask) -> Mask:
-    """The lungs with their vessels: an in-plane closing."""
-    return eroded(dilated(lungs, _CLOSING), _CLOSING)
+    return (sizes >= max(0.25 * second, 0.01 * sizes.max(), 1)).take(labels) & mask
 
 
 def _patient(tissue: Mask, lungs: Mask, pieces: Air) -> Mask:
@@ -161,7 +154,7 @@ def _patient(tissue: Mask, lungs: Mask, pieces: Air) -> Mask:
     if not core.any():
         return largest(tissue)
     body = dilated(core, _PATIENT) & solid | dilated(lungs, 2) & tissue | lungs
-    return body | (hits(body) == 4) & ~dilated(pieces.outside, _CORE)
+    return closed(body, _PATIENT) & ~dilated(pieces.outside, _CORE)
 
 
 def _left_share(lungs: Mask, body: Mask) -> float:

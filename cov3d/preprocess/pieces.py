@@ -21,6 +21,9 @@ _ENCLOSED = 3
 _LEAST = 0.02
 """Pieces smaller than this share of the largest are no lungs, and too small to matter where they are."""
 
+_FEWEST = 20
+"""Pieces of fewer grid voxels are not looked at."""
+
 _GAS = 8.0
 """Grey levels above the level of gas below which three quarters of a pocket of gas lie; folds of its wall are above."""
 
@@ -53,6 +56,9 @@ _PEAK = 0.25
 """Height of a peak in the levels of the air outside, as a share of the highest, from which it counts."""
 
 
+_OUTSIDE, _HOLLOW, _TABLE, _LUNG = 1, 2, 3, 4
+
+
 @dataclass(frozen=True)
 class Air:
     """The pieces of eroded air, named. All masks are bool, of the grid's shape.
@@ -61,7 +67,7 @@ class Air:
         lungs: pieces of lung.
         hollow: pockets of gas within the body.
         outside: the air around the body.
-        others: all that is not lung: the outside, hollow organs, tables.
+        others: the outside, pockets of gas, tables. What is too small to be named is in none.
         gas: grey level of gas.
         noise: standard deviation of the levels of gas.
     """
@@ -85,45 +91,80 @@ def name_pieces(values: NDArray[np.float32], tissue: Mask, core: Mask) -> Air:
     seen = hits(tissue)
     enclosed = core & (seen >= _ENCLOSED)
     gas, noise = _gas(values, core & (seen <= 1), core)
-    labels, count = cc3d.connected_components(core.view(np.uint8) + enclosed.view(np.uint8), connectivity=6, return_N=True)
-    index = np.flatnonzero(core)
-    which, grey = labels.ravel()[index], values.ravel()[index]
-    sizes = np.bincount(which, minlength=count + 1)
-    is_enclosed = np.zeros(count + 1, dtype=bool)
-    is_enclosed[which] = enclosed.ravel()[index]
-    # Lung in a corner of the field of view sees tissue in two directions; so does some air, but darker.
-    airy = np.bincount(which, grey < gas + _GAS + 2 * noise, minlength=count + 1) > _AIRY * sizes
-    in_corner = np.bincount(which, seen.ravel()[index] == 2, minlength=count + 1) > 0.5 * sizes
-    corners = ~is_enclosed & ~airy & in_corner
-    outside = ~is_enclosed & ~corners
-    outside[0] = False
-    lungs, hollow = np.zeros(count + 1, dtype=bool), np.zeros(count + 1, dtype=bool)
-    thickness = _thickness_beside(tissue, index)
-    all_round, beside = seen.ravel()[index] == 4, dilated(outside.take(labels), 1).ravel()[index]
-    candidates = np.flatnonzero(is_enclosed & (sizes >= max(_LEAST * sizes[is_enclosed].max(initial=0), 20)))
-    large = 0
-    for piece in candidates[np.argsort(-sizes[candidates])]:
-        mine = which == piece
-        most = _BESIDE_ENCLOSED if all_round[mine].mean() > 0.95 else _BESIDE
-        if beside[mine].mean() > most or max(np.median(side[mine]) for side in thickness) < _MEDIASTINUM:
-            continue
-        if _is_gas(grey[mine], gas, noise, small=sizes[piece] < _SMALL * large):
-            hollow[piece] = True
-        elif not _is_foam(grey[mine], gas):
-            lungs[piece] = True
-            large = max(large, int(sizes[piece]))
-    found = lungs.take(labels)
-    touching = np.unique(labels[dilated(found, 1) & core])
-    lungs[touching] |= corners[touching]
-    found = lungs.take(labels)
+    kinds = core.view(np.uint8) + enclosed.view(np.uint8)
+    labels, count = cc3d.connected_components(kinds, connectivity=6, return_N=True)
+    names = np.zeros(count + 1, dtype=np.uint8)
+    corners = _name_open(labels, values, seen, core ^ enclosed, names, gas, noise)
+    index = np.flatnonzero(enclosed)
+    if index.size:
+        _name_enclosed(labels, values, tissue, seen, index, names, gas, noise)
+    named = names.take(labels)
+    lungs = named == _LUNG
+    beside = np.unique(labels[dilated(lungs, 1) & core])
+    names[beside[corners[beside]]] = _LUNG
+    if corners[beside].any():
+        lungs = names.take(labels) == _LUNG
     return Air(
-        lungs=found,
-        hollow=hollow.take(labels),
-        outside=outside.take(labels),
-        others=core & ~found,
+        lungs=lungs,
+        hollow=named == _HOLLOW,
+        outside=named == _OUTSIDE,
+        others=(named > 0) & ~lungs,
         gas=gas,
         noise=noise,
     )
+
+
+def _name_open(
+    labels: NDArray[np.integer],
+    values: NDArray[np.float32],
+    seen: NDArray[np.uint8],
+    open_air: Mask,
+    names: NDArray[np.uint8],
+    gas: float,
+    noise: float,
+) -> NDArray[np.bool_]:
+    """Name the pieces that tissue does not enclose: the outside. Those that may be lung in a corner are returned."""
+    which = labels[open_air]
+    count = len(names)
+    sizes = np.bincount(which, minlength=count)
+    # Lung in a corner of the field of view sees tissue in two directions; so does some air, but darker.
+    airy = np.bincount(which[values[open_air] < gas + _GAS + 2 * noise], minlength=count) > _AIRY * sizes
+    in_corner = np.bincount(which[seen[open_air] == 2], minlength=count) > 0.5 * sizes
+    names[(sizes > 0) & ~(in_corner & ~airy)] = _OUTSIDE
+    return (sizes > 0) & in_corner & ~airy
+
+
+def _name_enclosed(
+    labels: NDArray[np.integer],
+    values: NDArray[np.float32],
+    tissue: Mask,
+    seen: NDArray[np.uint8],
+    index: NDArray[np.intp],
+    names: NDArray[np.uint8],
+    gas: float,
+    noise: float,
+) -> None:
+    """Name the pieces that tissue encloses, largest first; small ones and the inside of tables are left unnamed."""
+    which, grey = labels.ravel()[index], values.ravel()[index]
+    sizes = np.bincount(which)
+    all_round = seen.ravel()[index] == 4
+    beside = dilated((names == _OUTSIDE).take(labels), 1).ravel()[index]
+    thickness = _thickness_beside(tissue, index)
+    large = 0
+    for piece in np.argsort(-sizes):
+        if sizes[piece] < max(_LEAST * sizes.max(), _FEWEST):
+            break
+        mine = which == piece
+        most = _BESIDE_ENCLOSED if all_round[mine].mean() > 0.95 else _BESIDE
+        if beside[mine].mean() > most or max(np.median(side[mine]) for side in thickness) < _MEDIASTINUM:
+            names[piece] = _TABLE
+        elif _is_gas(grey[mine], gas, noise, small=sizes[piece] < _SMALL * large):
+            names[piece] = _HOLLOW
+        elif _is_foam(grey[mine], gas):
+            names[piece] = _TABLE
+        else:
+            names[piece] = _LUNG
+            large = max(large, int(sizes[piece]))
 
 
 def _thickness_beside(tissue: Mask, index: NDArray[np.intp]) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
