@@ -28,6 +28,9 @@ _FINER_MOST = 4
 _COARSE = 64
 """About so many coarse pixels span the image when the body is looked for."""
 
+_TALL = 1.1
+"""A body taller than its width over this is cut at its sides by the field of view: its height then gives the scale."""
+
 _FLAT = 1.0
 """Standard deviation, in grey levels, of the mean slice along a row or column at the border, up to which it holds no
 measurement: bars that made the image square. (Where air is as even, nothing is lost with it.)"""
@@ -71,7 +74,8 @@ def reduce(voxels: NDArray[np.uint8]) -> Grid:
     """The grid over a canonical volume (`uint8`, (depth, height, width)), cut to the body in the plane of a slice."""
     depth = len(voxels)
     image, body = _body_extent(voxels)
-    across = (body[1].stop - body[1].start) / WIDTH
+    high, wide = (span.stop - span.start for span in body)
+    across = max(wide, _TALL * high) / WIDTH
     by, finer = max(1, round(across)), min(max(1, round(1 / across)), _FINER_MOST)
     rows, columns = (_widened(span, by, whole) for span, whole in zip(body, image, strict=True))
     deep = max(1, round(depth / DEPTH))

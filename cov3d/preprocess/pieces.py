@@ -27,6 +27,9 @@ _FEWEST = 20
 _GAS = 8.0
 """Grey levels above the level of gas below which three quarters of a pocket of gas lie; folds of its wall are above."""
 
+_CORNER_GAS = 3.0
+"""The same for what lies in a corner for certain."""
+
 _DARK = 5.0
 """Grey levels above the level of gas that the mean of a large pocket of gas may lie; dark lungs lie 6 above."""
 
@@ -46,13 +49,48 @@ _FOAM = 25.0
 _SMOOTH = 4.0
 """Standard deviation, in grey levels, below which a piece has no texture."""
 
-_BESIDE = 0.03
+_BESIDE = 0.06
+"""Share of a piece's voxels that lie beside the outside, from which it is a part of it: air between body and table."""
+
+_BESIDE_SURE = 0.3
+"""The same where tissue is all round, or where the piece is too bright to be air: the wall has holes there."""
+
+_BRIGHT = 15.0
+"""Grey levels above the level of gas from which the darkest quarter of a piece is no air, blankets and all."""
+
+_INSIDE = 0.02
+"""Least share of a piece that has tissue all round. What lies within a table, which is open at its ends, has none; nor
+has lung that the field of view cuts in all slices, but that lies between two chest walls."""
+
+_WALL = 3
+"""Grid voxels of tissue in front of lung and behind it, at least. Below the inside of a table there are 0 or 1."""
+
+_AIRY = 0.3
+"""Share of a piece at the level of gas from which it is air and no lung in a corner of the field of view."""
+
+_MEDIASTINUM = 8
+"""Grid voxels of tissue that stand on one side of a lung at least: heart, vessels, and the other side's wall, 17 or more
+in real scans. The air in a table, or between table and back, has the table's ends there: 2 to 4."""
+
+_FOAM = 25.0
+"""Grey levels above the level of gas that foam and cushions reach: no texture, and so no lung."""
+
+_SMOOTH = 4.0
+"""Standard deviation, in grey levels, below which a piece has no texture."""
+
+_BESIDE = 0.06
 """Share of a piece's voxels that lie beside the outside, from which it is a part of it: air between body and table."""
 
 _BESIDE_ENCLOSED = 0.2
 """The same where tissue is all round: the wall has a hole there."""
 
-_PEAK = 0.25
+_BRIGHTEST_GAS = -970.0
+"""HU of gas at most, where none is in view to be measured."""
+
+_BRIGHTEST_AIR = -920.0
+"""HU of air around the body at most. Brighter is foam, blankets, or lung where the field of view is all within it."""
+
+_PEAK = 0.1
 """Height of a peak in the levels of the air outside, as a share of the highest, from which it counts."""
 
 
@@ -128,10 +166,14 @@ def _name_open(
     count = len(names)
     sizes = np.bincount(which, minlength=count)
     # Lung in a corner of the field of view sees tissue in two directions; so does some air, but darker.
-    airy = np.bincount(which[values[open_air] < gas + _GAS + 2 * noise], minlength=count) > _AIRY * sizes
-    in_corner = np.bincount(which[seen[open_air] == 2], minlength=count) > 0.5 * sizes
-    names[(sizes > 0) & ~(in_corner & ~airy)] = _OUTSIDE
-    return (sizes > 0) & in_corner & ~airy
+    grey, in_two = values[open_air], np.bincount(which[seen[open_air] == 2], minlength=count)
+    airy, dark = (
+        np.bincount(which[grey < gas + most + noise], minlength=count) > _AIRY * sizes for most in (_GAS, _CORNER_GAS)
+    )
+    corners = (in_two > 0.5 * sizes) & ~airy | (in_two > 0.95 * sizes) & ~dark
+    corners &= sizes > 0
+    names[(sizes > 0) & ~corners] = _OUTSIDE
+    return corners
 
 
 def _name_enclosed(
@@ -155,8 +197,12 @@ def _name_enclosed(
         if sizes[piece] < max(_LEAST * sizes.max(), _FEWEST):
             break
         mine = which == piece
-        most = _BESIDE_ENCLOSED if all_round[mine].mean() > 0.95 else _BESIDE
-        if beside[mine].mean() > most or max(np.median(side[mine]) for side in thickness) < _MEDIASTINUM:
+        inside = float(all_round[mine].mean())
+        bright = np.percentile(grey[mine], 25) > gas + _BRIGHT
+        most = _BESIDE_SURE if inside > 0.95 or bright else _BESIDE
+        beside_mediastinum = max(np.median(side[mine]) for side in thickness) >= _MEDIASTINUM
+        in_table = inside < _INSIDE and not _between_walls(tissue, index[mine])
+        if in_table or not beside_mediastinum or beside[mine].mean() > most:
             names[piece] = _TABLE
         elif _is_gas(grey[mine], gas, noise, small=sizes[piece] < _SMALL * large):
             names[piece] = _HOLLOW
@@ -174,6 +220,14 @@ def _thickness_beside(tissue: Mask, index: NDArray[np.intp]) -> tuple[NDArray[np
     return right, summed[:, :, -1].ravel()[index // tissue.shape[2]] - right
 
 
+def _between_walls(tissue: Mask, index: NDArray[np.intp]) -> bool:
+    """Whether there is as much tissue in front of and behind the voxels at flat `index` as a chest wall."""
+    summed = np.cumsum(tissue, axis=1, dtype=np.uint16)
+    before = summed.ravel()[index]
+    z, _, x = np.unravel_index(index, tissue.shape)
+    return bool(min(np.median(before), np.median(summed[z, -1, x] - before)) >= _WALL)
+
+
 def _is_gas(grey: NDArray[np.float32], gas: float, noise: float, small: bool) -> bool:
     """Whether a piece is a pocket of gas; `small`: beside another that is not, so that it takes less to be one."""
     if small and np.percentile(grey, 75) < gas + _GAS + 0.7 * noise:
@@ -187,10 +241,11 @@ def _is_foam(grey: NDArray[np.float32], gas: float) -> bool:
 
 def _gas(values: NDArray[np.float32], outside: Mask, core: Mask) -> tuple[float, float]:
     """Grey level of gas and its deviation: the lowest peak of the air outside; foam and blankets make others above."""
-    found = values[outside]
+    found = values[outside & (values < hounsfield_to_grey(_BRIGHTEST_AIR))]
     if found.size < 200:  # no air around the body is in view: the darkest in it is airway
         inside = values[core]
-        return (float(np.percentile(inside, 2)), 1.0) if inside.size else (hounsfield_to_grey(-1000.0), 1.0)
+        darkest = float(np.percentile(inside, 2)) if inside.size else np.inf
+        return min(darkest, hounsfield_to_grey(_BRIGHTEST_GAS)), 1.0
     counts = np.bincount((2 * found).astype(np.intp), minlength=4).astype(np.float64)
     counts = np.convolve(counts, np.bartlett(11)[1:-1], mode="same")
     high = counts >= _PEAK * counts.max()
