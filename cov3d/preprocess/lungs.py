@@ -116,7 +116,7 @@ def _grown(values: NDArray[np.float32], air: Mask, pieces: Air) -> Mask:
     airways = eroded(dark, 1) & air & ~dilated(pieces.lungs[box], _CORE)
     grown, others = shared_out(pieces.lungs[box], pieces.others[box] | airways, air, _REGROWTH)
     grown |= _tips(air & ~(grown | others | dilated(dark, 1)), grown)
-    lungs[box] = closed(_main_pieces(grown), _CLOSING)
+    lungs[box] = closed(_main_pieces(grown), _CLOSING) & ~others
     return lungs
 
 

@@ -7,6 +7,7 @@ is consolidated and the box goes further down, by as much as the lung falls shor
 
 from dataclasses import dataclass
 
+import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,6 +32,12 @@ signs say so too. Healthy lungs end within 0.02 to 0.065 of what is found of the
 SHORT_FOR_SURE = 0.10
 """Lung that ends further than this from the ribs is consolidated there whatever else is seen."""
 
+_SHORT_RAMP = 0.015
+"""Share of the extent below `short` from which the edge begins to move to the ribs."""
+
+_SOFT = (170.0, 235.0)
+"""Grey levels of soft tissue, fat to contrast medium, in which the noise of tissue is measured."""
+
 WALL = 0.03
 """What is left between lung and the ribs as they are found, as a share of the lungs' extent: pleura, and half a rib."""
 
@@ -46,6 +53,9 @@ AIRWAY = 0.47
 """Windpipe and main bronchi are seen in the middle of the upper 0.47 to 0.55 of the slices of whole lungs."""
 
 AIRWAY_MOST = 0.45
+
+_UPPER = 0.3
+"""Share of the lungs' slices, from the top, in which the windpipe is the largest piece of gas in the middle."""
 
 FRONT = 0.03
 """Added in front of lungs that hold little air, as a share of their extent; the ribs there are cartilage, not bone."""
@@ -69,9 +79,12 @@ def bounds(mask: Mask) -> Extent:
 
 
 def reach(segmentation: Segmentation) -> Extent:
-    """The extent of the lungs with their consolidated parts. There must be lungs, and slice 0 must be at the head."""
+    """The extent of the lungs with their consolidated parts. There must be lungs, and slice 0 must be at the head.
+
+    Every sign counts by degrees: a box that jumped at a threshold would jump with a grey level of noise.
+    """
     lungs = segmentation.lungs
-    bone = (segmentation.grid.values > max(BONE, MUSCLE + 3.5 * segmentation.noise)) & segmentation.body
+    bone = _bone(segmentation)
     from_middle = across(segmentation.body)
     prone = _spine_in_front(bone, from_middle, lungs)
     if prone:
@@ -86,47 +99,73 @@ def reach(segmentation: Segmentation) -> Extent:
     right_cage, left_cage = _beside(flank[..., ::-1], -from_middle[lower, ::-1]), _beside(flank, from_middle[lower])
 
     filled = int(np.count_nonzero(lungs)) / (depth * height * width)
-    barely = filled < BARELY_FILLED
-    consolidated = filled < FILLED or base_gap > BASE_HEALTHY
-    short = 0.0 if barely else SHORT if consolidated else SHORT_FOR_SURE
-    back = _to_cage(back, cage, height, short)
-    if consolidated or not ONE_SIDED < segmentation.left_share < 1 - ONE_SIDED:
-        left = _to_cage(left, left_cage, width, short)
-        right = flank.shape[2] - _to_cage(flank.shape[2] - right, right_cage, width, short)
-    if barely:
-        front -= FRONT * height
-    if consolidated:
-        bottom += depth * max(
-            min(BASE_GAIN * (base_gap - BASE_HEALTHY), BASE_MOST),
-            min(_airway_run(segmentation, int(top), int(bottom)) / AIRWAY - 1, AIRWAY_MOST),
-            0.0,
-        )
+    consolidated = max(_degree(filled, FILLED + 0.03, FILLED), _degree(base_gap, BASE_HEALTHY - 0.02, BASE_HEALTHY))
+    barely = _degree(filled, BARELY_FILLED + 0.02, BARELY_FILLED)
+    short = SHORT_FOR_SURE + consolidated * (SHORT - SHORT_FOR_SURE) - barely * SHORT
+    back += _to_cage(back, cage, height, short)
+    one_sided = not ONE_SIDED < segmentation.left_share < 1 - ONE_SIDED
+    sides = 1.0 if one_sided else consolidated
+    left += sides * _to_cage(left, left_cage, width, short)
+    right -= sides * _to_cage(flank.shape[2] - right, right_cage, width, short)
+    front -= barely * FRONT * height
+    below = max(
+        min(BASE_GAIN * (base_gap - BASE_HEALTHY), BASE_MOST),
+        min(_airway_run(segmentation, int(top), int(bottom)) / AIRWAY - 1, AIRWAY_MOST),
+        0.0,
+    )
+    bottom += consolidated * below * depth
     if prone:
         front, back = lungs.shape[1] - back, lungs.shape[1] - front
     return Extent(first=(top, front, right), last=(bottom, back, left))
 
 
-def airway(segmentation: Segmentation) -> Mask:
-    """Shape (depth,): whether a slice shows gas outside the lungs in the body's middle, as the windpipe is."""
-    gas = segmentation.grid.values < segmentation.gas + 12 + 2 * segmentation.noise
-    middle = np.abs(across(segmentation.body)) < 0.2
-    return (gas & segmentation.body & ~segmentation.lungs & middle[:, np.newaxis]).sum(axis=(1, 2)) >= 4
+def _degree(value: float, none: float, full: float) -> float:
+    """How far `value` is on the way from `none` to `full`, 0 to 1."""
+    return float(np.clip((value - none) / (full - none), 0.0, 1.0))
+
+
+def _bone(segmentation: Segmentation) -> Mask:
+    """Shape of the grid: brighter than the muscle of this scan, by more than its noise."""
+    some, body = segmentation.grid.values[::4], segmentation.body[::4]
+    soft = body & (some > _SOFT[0]) & (some < _SOFT[1])
+    pairs = soft[..., 1:] & soft[..., :-1]
+    if not pairs.any():
+        return (segmentation.grid.values > BONE) & segmentation.body
+    steps = np.abs(some[..., 1:][pairs] - some[..., :-1][pairs])
+    noise = float(np.median(steps)) / (0.6745 * np.sqrt(2))
+    levels = np.bincount(some[soft].astype(np.intp), minlength=256)[round(MUSCLE) - 10 : round(MUSCLE) + 11]
+    muscle = max(MUSCLE, round(MUSCLE) - 10 + int(levels.argmax()) + 0.5)
+    level = muscle + max(BONE - MUSCLE, 3.5 * noise)
+    return (segmentation.grid.values > level) & segmentation.body
 
 
 def _airway_run(segmentation: Segmentation, top: int, bottom: int) -> float:
-    """Share of the lungs' slices, from the top, through which the airway is followed, gaps of a few slices aside."""
-    seen = np.flatnonzero(airway(segmentation)[top:bottom])
-    if not seen.size:
+    """Share of the lungs' slices, from the top, through which the windpipe and main bronchi are followed.
+
+    They are one piece of gas in the body's middle, gaps of two slices aside; stomach and bowel are others.
+    """
+    slices = slice(0, bottom)
+    gas = segmentation.grid.values[slices] < segmentation.gas + 12 + 2 * segmentation.noise
+    middle = np.abs(across(segmentation.body[slices])) < 0.2
+    gas &= segmentation.body[slices] & ~segmentation.lungs[slices] & middle[:, np.newaxis]
+    joined = gas.copy()
+    joined[1:] |= gas[:-1]
+    joined[:-1] |= gas[1:]
+    labels = cc3d.connected_components(joined, connectivity=26)
+    upper = labels[: top + max(2, round(_UPPER * (bottom - top)))]
+    if not upper.any():
         return 0.0
-    gaps = np.diff(seen, prepend=-1) - 1
-    broken = np.flatnonzero(gaps > max(2, 0.04 * (bottom - top)))
-    followed = seen[: broken[0]] if broken.size else seen
-    return float(followed[-1]) / (bottom - top) if followed.size else 0.0
+    windpipe = np.bincount(upper[upper > 0]).argmax()
+    last = np.flatnonzero(((labels == windpipe) & gas).sum(axis=(1, 2)) >= 4)
+    return max(0.0, float(last[-1] - top) / (bottom - top)) if last.size else 0.0
 
 
 def _to_cage(edge: float, cage: float, extent: float, short: float) -> float:
-    """The lungs' edge, moved to the rib cage if it falls `short` of it or more; a `cage` of NaN is not known."""
-    return max(edge, cage - WALL * extent) if cage - edge > short * extent else edge
+    """By how much the lungs' edge moves to the rib cage, as it falls `short` of it; a `cage` of NaN is not known."""
+    if np.isnan(cage):
+        return 0.0
+    target = max(0.0, cage - WALL * extent - edge)
+    return target * _degree((cage - edge) / extent, short - _SHORT_RAMP, short)
 
 
 def across(body: Mask) -> NDArray[np.float64]:
