@@ -35,6 +35,9 @@ SHORT_FOR_SURE = 0.10
 _SHORT_RAMP = 0.015
 """Share of the extent below `short` from which the edge begins to move to the ribs."""
 
+_RIB = 3
+"""Grid voxels in a row that are a rib."""
+
 _SOFT = (170.0, 235.0)
 """Grey levels of soft tissue, fat to contrast medium, in which the noise of tissue is measured."""
 
@@ -195,7 +198,7 @@ def _behind(
         Row at which the ribs end behind, or NaN; distance as a share of `extent`, 0 where no ribs are found.
     """
     beside_spine = (np.abs(from_middle) > 0.15) & (np.abs(from_middle) < 0.75)
-    ribs: Mask = np.any((bone & beside_spine[:, np.newaxis])[lower], axis=2)
+    ribs: Mask = (bone & beside_spine[:, np.newaxis])[lower].sum(axis=2) >= _RIB  # less is skin on the table, or noise
     lung: Mask = np.any(lungs[lower], axis=2)
     found: Mask = np.any(ribs, axis=1)
     if found.sum() < 3:
