@@ -18,6 +18,9 @@ MARGIN = 1
 BASE_MARGIN = 0.02
 """Share of the lungs' depth added below them: the deepest recess is thinner than a grid voxel."""
 
+THICK = 60
+"""Scans of fewer slices have thick ones: a part of one is margin enough."""
+
 LEAST_LUNG_SHARE = 0.02
 """Less lung than this share of the body is taken for a mistake: bowel gas, or a scan of something else."""
 
@@ -85,11 +88,14 @@ def _box(extent: Extent, grid: Grid, shape: tuple[int, int, int], margin: float 
     edges: list[int] = []
     for axis, (first, last) in enumerate(zip(extent.first, extent.last, strict=True)):
         step, origin = grid.step[axis], grid.origin[axis]
-        below = BASE_MARGIN * (last - first) if axis == 0 and margin else 0.0
+        room, below = margin, 0.0
+        if axis == 0 and margin:
+            room = min(margin, grid.slices / THICK)
+            below = BASE_MARGIN * (last - first)
         # Where a voxel spans several of the grid's, it is kept if half of it or more is within the margin.
         half = max(0.0, 0.5 * (1 - step))
-        start = origin + floor((first - margin) * step + half)
-        stop = origin + ceil((last + margin + below) * step - half)
+        start = origin + floor((first - room) * step + half)
+        stop = origin + ceil((last + room + below) * step - half)
         if last == grid.values.shape[axis]:
             stop += ceil(grid.step[axis]) - 1  # a last, partial block is not on the grid
         edges += [max(0, start), min(shape[axis], stop)]

@@ -102,7 +102,8 @@ def reach(segmentation: Segmentation) -> Extent:
     right_cage, left_cage = _beside(flank[..., ::-1], -from_middle[lower, ::-1]), _beside(flank, from_middle[lower])
 
     filled = int(np.count_nonzero(lungs)) / (depth * height * width)
-    consolidated = max(_degree(filled, FILLED + 0.03, FILLED), _degree(base_gap, BASE_HEALTHY - 0.02, BASE_HEALTHY))
+    emptied = _degree(filled, FILLED + 0.03, FILLED)
+    consolidated = max(emptied, _degree(base_gap, BASE_HEALTHY - 0.02, BASE_HEALTHY))
     barely = _degree(filled, BARELY_FILLED + 0.02, BARELY_FILLED)
     short = SHORT_FOR_SURE + consolidated * (SHORT - SHORT_FOR_SURE) - barely * SHORT
     back += _to_cage(back, cage, height, short)
@@ -111,12 +112,10 @@ def reach(segmentation: Segmentation) -> Extent:
     left += sides * _to_cage(left, left_cage, width, short)
     right -= sides * _to_cage(flank.shape[2] - right, right_cage, width, short)
     front -= barely * FRONT * height
-    below = max(
-        min(BASE_GAIN * (base_gap - BASE_HEALTHY), BASE_MOST),
-        min(_airway_run(segmentation, int(top), int(bottom)) / AIRWAY - 1, AIRWAY_MOST),
-        0.0,
-    )
-    bottom += consolidated * below * depth
+    by_gap = min(BASE_GAIN * (base_gap - BASE_HEALTHY), BASE_MOST)
+    by_airway = min(_airway_run(segmentation, int(top), int(bottom)) / AIRWAY - 1, AIRWAY_MOST)
+    emptied = max(emptied, _degree(base_gap, BASE_HEALTHY + 0.02, BASE_HEALTHY + 0.10))
+    bottom += max(by_gap, emptied * by_airway, 0.0) * depth
     if prone:
         front, back = lungs.shape[1] - back, lungs.shape[1] - front
     return Extent(first=(top, front, right), last=(bottom, back, left))
