@@ -113,7 +113,7 @@ def _grown(values: NDArray[np.float32], air: Mask, pieces: Air) -> Mask:
     box = _around(pieces.lungs, _REGROWTH + _CLOSING + 2)
     values, air = values[box], air[box]
     dark = values < pieces.gas + 4 + pieces.noise
-    airways = eroded(dark, 1) & air & ~dilated(pieces.lungs[box], _CORE)
+    airways = eroded(dark, 1) & air & ~dilated(pieces.lungs[box], 1)
     grown, others = shared_out(pieces.lungs[box], pieces.others[box] | airways, air, _REGROWTH)
     grown |= _tips(air & ~(grown | others | dilated(dark, 1)), grown)
     lungs[box] = closed(_main_pieces(grown), _CLOSING) & ~others
@@ -154,7 +154,10 @@ def _patient(tissue: Mask, lungs: Mask, pieces: Air) -> Mask:
     if not core.any():
         return largest(tissue)
     body = dilated(core, _PATIENT) & solid | dilated(lungs, 2) & tissue | lungs
-    return closed(body, _PATIENT) & ~dilated(pieces.outside, _CORE)
+    hollow = closed(body, _PATIENT) & ~(body | dilated(pieces.outside, _CORE))
+    border = slice(_PATIENT, -_PATIENT)  # what is closed against the border is not within the body
+    body[:, border, border] |= hollow[:, border, border]
+    return body
 
 
 def _left_share(lungs: Mask, body: Mask) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 
 from cov3d.preprocess.lungs import Segmentation
 from cov3d.preprocess.morphology import Mask
-from cov3d.preprocess.thorax import across, bounds
+from cov3d.preprocess.thorax import across, bounds, is_cut_above
 
 _AIRWAY_END = 0.25
 """Share of the lungs' depth at either end that is searched for the windpipe."""
@@ -26,9 +26,6 @@ _AIRWAY_LEAST = 4
 _GAS = 8
 """Grey levels above the level of gas that still count as gas."""
 
-_CUT = 0.3
-"""Share of the largest slice of lung that the scan's first slice holds at least, where lungs are cut off."""
-
 _SPREAD_END = 0.15
 """Share of the lungs' depth at either end over which their distance from the middle is taken."""
 
@@ -43,10 +40,9 @@ def is_feet_first(segmentation: Segmentation) -> bool:
         return False
     extent = bounds(lungs)
     top, bottom = int(extent.first[0]), int(extent.last[0])
-    areas = lungs.sum(axis=(1, 2), dtype=np.int32)
-    if areas[0] > _CUT * areas.max():
+    if is_cut_above(lungs):
         return False  # what would be the bases is cut off: bowel gas may pass for a windpipe at the other end
-    if _is_cut_at_one_side(lungs[areas > 0]):
+    if _is_cut_at_one_side(lungs[lungs.any(axis=(1, 2))]):
         return False  # the field of view cuts one side off: where the middle is, is not known
     from_middle = np.abs(across(segmentation.body))
     columns = lungs.sum(axis=1, dtype=np.int32)

@@ -19,7 +19,7 @@ _ENCLOSED = 3
 """Directions of four in which tissue stands, at least, about lung that the field of view may cut."""
 
 _LEAST = 0.02
-"""Pieces smaller than this share of the largest are no lungs, and too small to matter where they are."""
+"""Pieces smaller than this share of the largest lung are too small to matter."""
 
 _FEWEST = 20
 """Pieces of fewer grid voxels are not looked at."""
@@ -168,7 +168,7 @@ def _name_open(
     # Lung in a corner of the field of view sees tissue in two directions; so does some air, but darker.
     grey, in_two = values[open_air], np.bincount(which[seen[open_air] == 2], minlength=count)
     airy, dark = (
-        np.bincount(which[grey < gas + most + noise], minlength=count) > _AIRY * sizes for most in (_GAS, _CORNER_GAS)
+        np.bincount(which[grey < gas + most + noise], minlength=count) > _AIRY * sizes for most in (_DARK, _CORNER_GAS)
     )
     corners = (in_two > 0.5 * sizes) & ~airy | (in_two > 0.95 * sizes) & ~dark
     corners &= sizes > 0
@@ -194,7 +194,7 @@ def _name_enclosed(
     thickness = _thickness_beside(tissue, index)
     large = 0
     for piece in np.argsort(-sizes):
-        if sizes[piece] < max(_LEAST * sizes.max(), _FEWEST):
+        if sizes[piece] < max(_LEAST * large, _FEWEST):
             break
         mine = which == piece
         inside = float(all_round[mine].mean())

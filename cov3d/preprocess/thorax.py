@@ -35,6 +35,9 @@ SHORT_FOR_SURE = 0.10
 _SHORT_RAMP = 0.015
 """Share of the extent below `short` from which the edge begins to move to the ribs."""
 
+_CUT = 0.3
+"""Share of the largest slice of lung that the scan's first slice holds at least, where lungs are cut off."""
+
 _RIB = 3
 """Grid voxels in a row that are a rib."""
 
@@ -113,12 +116,20 @@ def reach(segmentation: Segmentation) -> Extent:
     right -= sides * _to_cage(flank.shape[2] - right, right_cage, width, short)
     front -= barely * FRONT * height
     by_gap = min(BASE_GAIN * (base_gap - BASE_HEALTHY), BASE_MOST)
-    by_airway = min(_airway_run(segmentation, int(top), int(bottom)) / AIRWAY - 1, AIRWAY_MOST)
+    by_airway = 0.0
+    if not is_cut_above(lungs):
+        by_airway = min(_airway_run(segmentation, int(top), int(bottom)) / AIRWAY - 1, AIRWAY_MOST)
     emptied = max(emptied, _degree(base_gap, BASE_HEALTHY + 0.02, BASE_HEALTHY + 0.10))
     bottom += max(by_gap, emptied * by_airway, 0.0) * depth
     if prone:
         front, back = lungs.shape[1] - back, lungs.shape[1] - front
     return Extent(first=(top, front, right), last=(bottom, back, left))
+
+
+def is_cut_above(lungs: Mask) -> bool:
+    """Whether the first slice cuts the lungs: what is below their top is then not known."""
+    areas = lungs.sum(axis=(1, 2), dtype=np.int32)
+    return bool(areas[0] > _CUT * areas.max())
 
 
 def _degree(value: float, none: float, full: float) -> float:
