@@ -36,6 +36,9 @@ _CORE = 3
 _REGROWTH = 9
 """Steps by which pieces grow back: the corner of the eroding square lies six away, and a tapering end a little more."""
 
+_RIM = 4
+"""Steps through the rim of a round field of view: it is no wider."""
+
 _CLOSING = 2
 """Half-width of the square closing that fills the lungs' vessels."""
 
@@ -75,9 +78,10 @@ def segment(voxels: NDArray[np.uint8]) -> Segmentation:
     grid = reduce(voxels)
     values = grid.values
     tissue = values > TISSUE
-    air = ~(tissue | _unmeasured(grid))
+    unmeasured, rim = _unmeasured(grid)
+    air = ~(tissue | unmeasured)
     pieces = name_pieces(values, tissue, eroded(air, _CORE))
-    lungs = _grown(values, air, pieces)
+    lungs = _grown(values, air, rim & ~tissue, pieces)
     body = _patient(tissue, lungs, pieces)
     inner = values[eroded(lungs, 1)]
     return Segmentation(
@@ -91,22 +95,30 @@ def segment(voxels: NDArray[np.uint8]) -> Segmentation:
     )
 
 
-def _unmeasured(grid: Grid) -> Mask:
-    """What lies outside a round field of view, with the mixed voxels at its rim: black, or the same in all slices."""
+def _unmeasured(grid: Grid) -> tuple[Mask, Mask]:
+    """What lies outside a round field of view, black or the same in all slices, and the mixed voxels at its rim in it.
+
+    Returns:
+        All that is not measured, and its rim; both are empty where the field of view is the image.
+    """
     values = grid.values
     still = (np.ptp(values, axis=0) <= _STILL) & (values[0] <= TISSUE)
     core = eroded((values <= _BLACK) | still, 1)  # single dark voxels are noise
     if np.count_nonzero(core) < _SOME * core.size:
-        return np.zeros_like(core)
-    unmeasured = dilated(core, 2 + round(0.5 / grid.step[1]))
+        return np.zeros_like(core), np.zeros_like(core)
+    black = dilated(core, 1)
+    unmeasured = dilated(black, 1 + round(0.5 / grid.step[1]))
     # Where the circle touches the image's border, its rim has nothing black beside it.
     unmeasured[:, (0, -1)] = True
     unmeasured[:, :, (0, -1)] = True
-    return unmeasured
+    return unmeasured, unmeasured & ~black
 
 
-def _grown(values: NDArray[np.float32], air: Mask, pieces: Air) -> Mask:
-    """The lungs, from their eroded pieces back to their full width and along their tapering ends."""
+def _grown(values: NDArray[np.float32], air: Mask, rim: Mask, pieces: Air) -> Mask:
+    """The lungs, from their eroded pieces back to their full width and along their tapering ends.
+
+    Where the field of view cuts them they go on through its `rim`, which is too mixed to start from.
+    """
     lungs = np.zeros_like(air)
     if not pieces.lungs.any():
         return lungs
@@ -116,7 +128,10 @@ def _grown(values: NDArray[np.float32], air: Mask, pieces: Air) -> Mask:
     airways = eroded(dark, 1) & air & ~dilated(pieces.lungs[box], 1)
     grown, others = shared_out(pieces.lungs[box], pieces.others[box] | airways, air, _REGROWTH)
     grown |= _tips(air & ~(grown | others | dilated(dark, 1)), grown)
-    lungs[box] = closed(_main_pieces(grown), _CLOSING) & ~others
+    grown = closed(_main_pieces(grown), _CLOSING) & ~others
+    if rim.any():
+        grown, _ = shared_out(grown, others, rim[box], _RIM)
+    lungs[box] = grown
     return lungs
 
 
@@ -154,10 +169,7 @@ def _patient(tissue: Mask, lungs: Mask, pieces: Air) -> Mask:
     if not core.any():
         return largest(tissue)
     body = dilated(core, _PATIENT) & solid | dilated(lungs, 2) & tissue | lungs
-    hollow = closed(body, _PATIENT) & ~(body | dilated(pieces.outside, _CORE))
-    border = slice(_PATIENT, -_PATIENT)  # what is closed against the border is not within the body
-    body[:, border, border] |= hollow[:, border, border]
-    return body
+    return body | closed(body, _PATIENT) & ~dilated(pieces.outside, _CORE)
 
 
 def _left_share(lungs: Mask, body: Mask) -> float:

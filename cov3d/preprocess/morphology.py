@@ -37,8 +37,14 @@ def largest(mask: Mask) -> Mask:
 
 
 def closed(mask: Mask, radius: int) -> Mask:
-    """`mask` with the gaps that a square of `radius` rows and columns around its middle does not fit into."""
-    return eroded(dilated(mask, radius), radius)
+    """`mask` with the gaps that a square of `radius` rows and columns around its middle does not fit into.
+
+    Within `radius` of the border nothing is added: what lies beyond might open the gap.
+    """
+    out = mask.copy()
+    inner = slice(radius, -radius or None)
+    out[:, inner, inner] |= eroded(dilated(mask, radius), radius)[:, inner, inner]
+    return out
 
 
 def shared_out(first: Mask, second: Mask, within: Mask, steps: int) -> tuple[Mask, Mask]:
