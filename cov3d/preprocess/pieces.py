@@ -167,10 +167,12 @@ def _name_open(
     sizes = np.bincount(which, minlength=count)
     # Lung in a corner of the field of view sees tissue in two directions; so does some air, but darker.
     grey, in_two = values[open_air], np.bincount(which[seen[open_air] == 2], minlength=count)
-    airy, dark = (
-        np.bincount(which[grey < gas + most + noise], minlength=count) > _AIRY * sizes for most in (_DARK, _CORNER_GAS)
-    )
-    corners = (in_two > 0.5 * sizes) & ~airy | (in_two > 0.95 * sizes) & ~dark
+
+    def share_below(level: float) -> NDArray[np.float64]:
+        return np.bincount(which[grey < gas + level], minlength=count) / np.maximum(sizes, 1)
+
+    airy, dark = share_below(_DARK + noise) > _AIRY, share_below(_CORNER_GAS + noise) > _AIRY
+    corners = (in_two > 0.5 * sizes) & ~airy | (in_two > 0.95 * sizes) & ~dark | (share_below(_BRIGHT) < 0.25)
     corners &= sizes > 0
     names[(sizes > 0) & ~corners] = _OUTSIDE
     return corners
