@@ -115,7 +115,7 @@ def cases(options: argparse.Namespace, cache: Path) -> Iterator[Case]:
         return
     for number in range(options.ordinary):
         yield Case(ORDINARY, options.seed, number, options.resolution, cache)
-    for kind in VARIANTS:
+    for kind in options.kinds:
         for number in range(options.hard):
             yield Case(kind, options.seed, 10_000 + number, options.resolution, cache)
 
@@ -159,6 +159,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ordinary", type=int, default=200, help="ordinary phantoms (default: 200)")
     parser.add_argument("--hard", type=int, default=20, help="phantoms of each hard kind (default: 20)")
+    parser.add_argument("--kinds", nargs="*", default=list(VARIANTS), help="hard kinds to measure (default: all)")
     parser.add_argument("--seed", type=int, default=31337, help="their seed (default: 31337)")
     parser.add_argument("--resolution", type=int, default=256, help="pixels to a side (default: 256)")
     parser.add_argument("--cache", type=Path, help="folder that keeps the phantoms for the next time")

@@ -8,6 +8,7 @@ from scipy.ndimage import gaussian_filter
 
 from cov3d.datasets.phantom.anatomy import Person
 from cov3d.datasets.phantom.geometry import Array, Frame
+from cov3d.datasets.phantom.rig import Blankets, Table, draw_table, table_densities
 from cov3d.volume import WINDOW_HU
 
 BANK = 6
@@ -23,7 +24,7 @@ class Acquisition:
         softness: width of an edge, mm.
         gas: how much brighter than -1000 HU gas looks, HU.
         padding: whether the corners outside the circular field are black.
-        table: gap below the back (mm), radius of the curve (mm), density of its shell (HU); None for none.
+        table: None for none. blankets: None for none.
         motion: share of slices doubled by breathing or heartbeat; streak: deviation (HU) of streaks there.
     """
 
@@ -33,9 +34,10 @@ class Acquisition:
     softness: float
     gas: float
     padding: bool
-    table: tuple[float, float, float] | None
+    table: Table | None
     motion: float
     streak: float
+    blankets: Blankets | None = None
 
 
 def draw_slice_count(rng: np.random.Generator) -> int:
@@ -89,16 +91,10 @@ def draw_acquisition(
         softness=float(rng.uniform(0.8, 2.0)),
         gas=float(np.clip(rng.normal(25, 25), 0, 100)),
         padding=bool(rng.random() < 0.35),
-        table=_draw_table(rng),
+        table=draw_table(rng),
         motion=float(rng.uniform(0.1, 0.4)) if rng.random() < 0.25 else 0.0,
         streak=float(rng.uniform(3, 14)),
     )
-
-
-def _draw_table(rng: np.random.Generator) -> tuple[float, float, float] | None:
-    if rng.random() < 0.08:
-        return None
-    return float(rng.uniform(4, 22)), float(rng.uniform(340, 700)), float(rng.uniform(-550, 150))
 
 
 class Scanner:
@@ -109,7 +105,8 @@ class Scanner:
         self.settings, self.rng = settings, rng
         frame = settings.frame
         x, y = frame.centres[None, :], frame.centres[:, None]
-        self.table = _table(settings, back, x, y) if settings.table else None
+        edge = max(settings.softness, frame.pixel)
+        self.table = table_densities(settings.table, back, edge, x, y) if settings.table else None
         self.rows = slice(0, 0)
         if self.table is not None:
             filled = np.flatnonzero((self.table > -999).any(axis=1))
@@ -142,24 +139,6 @@ class Scanner:
         if settings.padding:
             grey[self.outside] = 0
         return grey
-
-
-def _table(settings: Acquisition, back: float, x: Array, y: Array) -> Array:
-    """The table: a thin curved shell under a cushion, the same in every slice."""
-    assert settings.table is not None
-    gap, radius, shell = settings.table
-    bottom = back + gap
-    # Distance below the table's top, which is a wide arc open to the front.
-    below = np.sqrt(x * x + (y - np.float32(bottom - radius)) ** 2) - np.float32(radius)
-    edge = max(settings.softness, settings.frame.pixel)
-    line = np.clip(0.5 - (np.abs(below - 1.2) - 1.2) / edge, 0, 1)
-    second = np.clip(0.5 - (np.abs(below - 38) - 1.0) / edge, 0, 1)
-    cushion = np.clip(0.5 - (np.abs(below + 6) - 5) / edge, 0, 1)
-    core = np.clip(below / edge, 0, 1) * np.clip((38 - below) / edge, 0, 1)
-    hu = -1000 + 55 * cushion + 70 * core
-    hu += line * (shell - hu)
-    hu += 0.8 * second * (shell - hu)
-    return np.where(np.abs(x) < 215, hu, -1000).astype(np.float32)
 
 
 def _moved(hu: Array, settings: Acquisition, rng: np.random.Generator) -> Array:

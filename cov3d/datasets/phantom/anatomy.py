@@ -55,6 +55,7 @@ class Person:
         blood, organ: density of blood (contrast medium raises it) and of liver and muscle.
         bone: scale of the bones' density.
         septum: half-width of the tissue between the lungs at the front.
+        wall: thickness of the chest wall without fat, as a share of what is usual.
     """
 
     female: bool
@@ -81,6 +82,7 @@ class Person:
     organ: float
     bone: float
     septum: float
+    wall: float = 1.0
 
     @property
     def scale(self) -> float:
@@ -105,7 +107,11 @@ class Person:
         """Shape (6,), mm: half-width, front and back of the rib cage, then of the trunk without fat."""
         u = float(np.clip(z / self.height, _OUTLINES[0, 0], _OUTLINES[-1, 0]))
         size = np.array([self.width, self.depth, self.depth] * 2)
-        return np.asarray(self._curves(u)) * size
+        found = np.asarray(self._curves(u)) * size
+        if self.wall != 1.0:  # shoulders and belly keep their size, and the back covers the spine
+            thin = np.interp(u, (-0.1, 0.15, 1.0, 1.3), (1, self.wall, self.wall, 1))
+            found[3:] = found[:3] + np.array([thin, thin, 0.6 + 0.4 * thin]) * (found[3:] - found[:3])
+        return found
 
     def spine(self, z: float) -> float:
         """y of the middle of the vertebral body at height z, mm."""

@@ -1,6 +1,6 @@
 """What lies between and under the lungs, as ellipsoids and tubes: heart, vessels, airways, liver, bowel."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -142,6 +142,14 @@ def _airways(person: Person, carina: float, rng: np.random.Generator) -> tuple[t
     depths = (-140.0, 0.0, carina, 0.75 * person.height, 1.0 * person.height)
     gullet = Tube([(4 * s, person.spine(z) - 23 * s, z) for z in depths], [6.5 * s] * len(depths))
     return tuple(tubes), (gullet,)
+
+
+def with_full_stomach(organs: Organs) -> Organs:
+    """The same organs, the stomach large and full of gas."""
+    stomach = organs.hollow[0]
+    (x, y, z), (wide, deep, high) = stomach.centre, stomach.radii
+    full = Blob((x, y, z - 0.15 * high), (1.15 * wide, 1.1 * deep, 1.3 * high))
+    return replace(organs, hollow=(full, *organs.hollow[1:]), gas=((full, y + 1.2 * deep), *organs.gas[1:]))
 
 
 def _abdomen(

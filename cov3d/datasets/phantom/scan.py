@@ -8,11 +8,13 @@ from numpy.typing import NDArray
 from cov3d.datasets.phantom.acquire import Acquisition, Scanner, draw_acquisition
 from cov3d.datasets.phantom.anatomy import Person, draw_person
 from cov3d.datasets.phantom.chest import build_chest
+from cov3d.datasets.phantom.finishes import FINISHES
 from cov3d.datasets.phantom.lesions import Findings, draw_findings
-from cov3d.datasets.phantom.organs import draw_organs
+from cov3d.datasets.phantom.organs import draw_organs, with_full_stomach
 from cov3d.datasets.phantom.plan import PARTITIONS, grade_of
+from cov3d.datasets.phantom.rig import lay_blankets
 from cov3d.datasets.phantom.slices import cut
-from cov3d.datasets.phantom.variants import TURNED, VARIANTS, Drawn
+from cov3d.datasets.phantom.variants import VARIANTS, Drawn
 
 
 @dataclass(frozen=True)
@@ -61,13 +63,15 @@ def make_scan(
     person = draw_person(for_person)
     findings = draw_findings(shown, for_findings)
     acquisition = draw_acquisition(person, resolution, for_acquisition, slices)
-    arms = False
+    drawn = Drawn(person, findings, acquisition)
     if variant is not None:
-        drawn = VARIANTS[variant](Drawn(person, findings, acquisition), for_variant)
-        person, findings, acquisition, arms = drawn.person, drawn.findings, drawn.acquisition, drawn.arms
+        drawn = VARIANTS[variant](drawn, for_variant)
+        person, findings, acquisition = drawn.person, drawn.findings, drawn.acquisition
     organs = draw_organs(person, for_organs)
+    if drawn.full_stomach:
+        organs = with_full_stomach(organs)
     frame = acquisition.frame
-    chest = build_chest(person, organs, findings, frame, acquisition.softness, for_chest, arms)
+    chest = build_chest(person, organs, findings, frame, acquisition.softness, for_chest, drawn.arms)
     scanner = Scanner(acquisition, _rearmost(person, acquisition), for_noise)
     voxels = np.empty((len(frame.z), resolution, resolution), np.uint8)
     mask = np.empty_like(voxels)
@@ -76,14 +80,15 @@ def make_scan(
         hu, mask[index] = cut(chest, index)
         lung += int(np.count_nonzero(mask[index]))
         lesion += int(np.count_nonzero(mask[index] > 2))
+        if acquisition.blankets is not None:
+            lay_blankets(hu, chest, index, acquisition.blankets)
         voxels[index] = scanner.grey(hu)
-    if variant in TURNED:
-        axis = TURNED[variant]
-        voxels, mask = np.ascontiguousarray(np.flip(voxels, axis)), np.ascontiguousarray(np.flip(mask, axis))
+    if variant in FINISHES:
+        voxels, mask = FINISHES[variant](voxels, mask, for_variant)
     return PhantomScan(
         voxels=voxels,
         mask=mask,
-        spacing=(frame.thickness, frame.pixel, frame.pixel),
+        spacing=(frame.thickness, frame.fov / voxels.shape[1], frame.fov / voxels.shape[2]),
         grade=shown,
         involvement=lesion / lung if lung else 0.0,
         person=person,

@@ -1,7 +1,7 @@
 """Hard kinds of scan: what a lung segmenter meets once in a hundred scans, on demand.
 
 A variant changes what was drawn for an ordinary scan (person, findings, acquisition), or how the finished slices
-lie in the file; the drawing itself stays the same.
+lie in the file (`finishes`); the drawing itself stays the same.
 """
 
 from collections.abc import Callable
@@ -12,16 +12,23 @@ import numpy as np
 from cov3d.datasets.phantom.acquire import Acquisition
 from cov3d.datasets.phantom.anatomy import Person
 from cov3d.datasets.phantom.lesions import Findings
+from cov3d.datasets.phantom.rig import draw_blankets, draw_hard_table
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """What is drawn for one scan before any voxel is. `arms`: whether they lie beside the chest."""
+    """What is drawn for one scan before any voxel is.
+
+    Attributes:
+        arms: whether they lie beside the chest.
+        full_stomach: whether it is large and full of gas.
+    """
 
     person: Person
     findings: Findings
     acquisition: Acquisition
     arms: bool = False
+    full_stomach: bool = False
 
 
 def _frame(drawn: Drawn, **changes: object) -> Drawn:
@@ -146,6 +153,43 @@ def _dark(drawn: Drawn, rng: np.random.Generator) -> Drawn:
     )
 
 
+def _thin_wall(drawn: Drawn, rng: np.random.Generator) -> Drawn:
+    thin = replace(
+        drawn.person, female=False, breast=0.0, fat=float(rng.uniform(0.3, 1.5)), wall=float(rng.uniform(0.25, 0.45))
+    )
+    return replace(drawn, person=thin)
+
+
+def _hard_table(drawn: Drawn, rng: np.random.Generator) -> Drawn:
+    table = draw_hard_table(rng)
+    wide = max(drawn.acquisition.frame.fov, 2 * (1.2 * drawn.person.width + drawn.person.fat) * 1.15)
+    return _frame(replace(drawn, acquisition=replace(drawn.acquisition, table=table, padding=False)), fov=wide)
+
+
+def _blankets(drawn: Drawn, rng: np.random.Generator) -> Drawn:
+    wide = 2 * (1.2 * drawn.person.width + drawn.person.fat) * float(rng.uniform(1.1, 1.4))
+    changed = replace(drawn, acquisition=replace(drawn.acquisition, blankets=draw_blankets(rng), padding=False))
+    return _frame(changed, fov=wide)
+
+
+def _in_a_thin_patient(drawn: Drawn, rng: np.random.Generator) -> Drawn:
+    return replace(_blankets(_hard_table(_thin_wall(drawn, rng), rng), rng), full_stomach=True)
+
+
+def _within_the_chest(drawn: Drawn, rng: np.random.Generator) -> Drawn:
+    changed = _frame(drawn, fov=2 * drawn.person.width * float(rng.uniform(0.6, 0.8)))
+    return replace(changed, acquisition=replace(changed.acquisition, padding=False))
+
+
+def _bars(drawn: Drawn, rng: np.random.Generator) -> Drawn:
+    changed = _frame(drawn, fov=2 * drawn.person.width * float(rng.uniform(0.85, 1.2)))
+    return replace(changed, acquisition=replace(changed.acquisition, padding=False))
+
+
+def _full_stomach(drawn: Drawn, rng: np.random.Generator) -> Drawn:
+    return replace(_reach(drawn, -0.15, float(rng.uniform(1.2, 1.6)), rng), full_stomach=True)
+
+
 Change = Callable[[Drawn, np.random.Generator], Drawn]
 
 VARIANTS: dict[str, Change] = {
@@ -172,11 +216,16 @@ VARIANTS: dict[str, Change] = {
     "child": _child,
     "dark lungs": _dark,
     "feet first": lambda drawn, rng: drawn,
+    "thin chest wall": _thin_wall,
+    "hard table": _hard_table,
+    "blankets": _blankets,
+    "thin, blankets, hard table": _in_a_thin_patient,
+    "field of view within the chest": _within_the_chest,
+    "bars": _bars,
+    "low resolution": lambda drawn, rng: drawn,
+    "stomach full of gas": _full_stomach,
 }
 """Every hard kind by name."""
-
-TURNED = {"feet first": 0, "upside down": 1}
-"""Kinds made by turning the finished scan: the axis that is reversed."""
 
 SICK = ("consolidated", "one lung white")
 """Kinds that need a COVID-19 scan to start from."""
