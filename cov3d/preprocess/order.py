@@ -50,15 +50,15 @@ def is_feet_first(segmentation: Segmentation) -> bool:
     def spread(end: slice) -> float:
         return float((columns[end] * from_middle[end]).sum() / columns[end].sum())
 
+    first, last = _ends(top, bottom, _SPREAD_END)
+    if spread(first) - spread(last) <= _SPREAD_MORE:
+        return False
     # The windpipe is looked for in the lungs' mask too, which at coarse resolution swallows it.
     gas = segmentation.grid.values < segmentation.gas + _GAS + 2 * segmentation.noise
     narrow = (gas & segmentation.body & (from_middle < _AIRWAY_WITHIN)[:, np.newaxis]).sum(axis=(1, 2))
     has_airway = narrow >= _AIRWAY_LEAST
-    first, last = _ends(top, bottom, _SPREAD_END)
-    wider_above = spread(first) - spread(last)
     first, last = _ends(top, bottom, _AIRWAY_END)
-    airway_below = has_airway[last].mean() - has_airway[first].mean()
-    return wider_above > _SPREAD_MORE and bool(airway_below > _AIRWAY_MORE)
+    return bool(has_airway[last].mean() - has_airway[first].mean() > _AIRWAY_MORE)
 
 
 def _is_cut_at_one_side(lungs: Mask) -> bool:

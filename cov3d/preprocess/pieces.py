@@ -22,7 +22,10 @@ _LEAST = 0.02
 """Pieces smaller than this share of the largest lung are too small to matter."""
 
 _FEWEST = 20
-"""Pieces of fewer grid voxels are not looked at."""
+"""Pieces of fewer grid voxels are left unnamed."""
+
+_SLICES = 30
+"""About so many slices are looked at to name the pieces."""
 
 _GAS = 8.0
 """Grey levels above the level of gas below which three quarters of a pocket of gas lie; folds of its wall are above."""
@@ -118,6 +121,30 @@ class Air:
     noise: float
 
 
+@dataclass(frozen=True)
+class _Pieces:
+    """The pieces before they are named, and what they are named by; all arrays of the grid's shape.
+
+    Attributes:
+        labels: the piece of each voxel, 0 for none. A piece is either enclosed or open as a whole.
+        enclosed: whether a voxel is of an enclosed piece.
+        seen: directions in which tissue stands.
+    """
+
+    labels: NDArray[np.integer]
+    enclosed: Mask
+    seen: NDArray[np.uint8]
+    values: NDArray[np.float32]
+    tissue: Mask
+    gas: float
+    noise: float
+
+    def every(self, step: int) -> "_Pieces":
+        """The same of every `step`-th slice: as good to judge a piece by, in less time."""
+        arrays = (self.labels, self.enclosed, self.seen, self.values, self.tissue)
+        return _Pieces(*(array[::step] for array in arrays), gas=self.gas, noise=self.noise)
+
+
 def name_pieces(values: NDArray[np.float32], tissue: Mask, core: Mask) -> Air:
     """Name the pieces of eroded air.
 
@@ -131,11 +158,12 @@ def name_pieces(values: NDArray[np.float32], tissue: Mask, core: Mask) -> Air:
     gas, noise = _gas(values, core & (seen <= 1), core)
     kinds = core.view(np.uint8) + enclosed.view(np.uint8)
     labels, count = cc3d.connected_components(kinds, connectivity=6, return_N=True)
+    pieces = _Pieces(labels, enclosed, seen, values, tissue, gas, noise)
     names = np.zeros(count + 1, dtype=np.uint8)
-    corners = _name_open(labels, values, seen, core ^ enclosed, names, gas, noise)
-    index = np.flatnonzero(enclosed)
-    if index.size:
-        _name_enclosed(labels, values, tissue, seen, index, names, gas, noise)
+    corners = _name_open(pieces, core ^ enclosed, names)
+    if enclosed.any():
+        step = max(1, len(values) // _SLICES)
+        _name_enclosed(pieces.every(step), names, fewest=_FEWEST // step)
     named = names.take(labels)
     lungs = named == _LUNG
     beside = np.unique(labels[dilated(lungs, 1) & core])
@@ -152,81 +180,65 @@ def name_pieces(values: NDArray[np.float32], tissue: Mask, core: Mask) -> Air:
     )
 
 
-def _name_open(
-    labels: NDArray[np.integer],
-    values: NDArray[np.float32],
-    seen: NDArray[np.uint8],
-    open_air: Mask,
-    names: NDArray[np.uint8],
-    gas: float,
-    noise: float,
-) -> NDArray[np.bool_]:
+def _name_open(pieces: _Pieces, open_air: Mask, names: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Name the pieces that tissue does not enclose: the outside. Those that may be lung in a corner are returned."""
-    which = labels[open_air]
+    which, grey = pieces.labels[open_air], pieces.values[open_air]
     count = len(names)
     sizes = np.bincount(which, minlength=count)
     # Lung in a corner of the field of view sees tissue in two directions; so does some air, but darker.
-    grey, in_two = values[open_air], np.bincount(which[seen[open_air] == 2], minlength=count)
+    in_two = np.bincount(which[pieces.seen[open_air] == 2], minlength=count)
 
     def share_below(level: float) -> NDArray[np.float64]:
-        return np.bincount(which[grey < gas + level], minlength=count) / np.maximum(sizes, 1)
+        return np.bincount(which[grey < pieces.gas + level], minlength=count) / np.maximum(sizes, 1)
 
-    airy, dark = share_below(_DARK + noise) > _AIRY, share_below(_CORNER_GAS + noise) > _AIRY
+    airy, dark = (share_below(level + pieces.noise) > _AIRY for level in (_DARK, _CORNER_GAS))
     corners = (in_two > 0.5 * sizes) & ~airy | (in_two > 0.95 * sizes) & ~dark | (share_below(_BRIGHT) < 0.25)
     corners &= sizes > 0
     names[(sizes > 0) & ~corners] = _OUTSIDE
     return corners
 
 
-def _name_enclosed(
-    labels: NDArray[np.integer],
-    values: NDArray[np.float32],
-    tissue: Mask,
-    seen: NDArray[np.uint8],
-    index: NDArray[np.intp],
-    names: NDArray[np.uint8],
-    gas: float,
-    noise: float,
-) -> None:
-    """Name the pieces that tissue encloses, largest first; small ones and the inside of tables are left unnamed."""
-    which, grey = labels.ravel()[index], values.ravel()[index]
-    sizes = np.bincount(which)
-    all_round = seen.ravel()[index] == 4
-    beside = dilated((names == _OUTSIDE).take(labels), 1).ravel()[index]
-    thickness = _thickness_beside(tissue, index)
+def _name_enclosed(pieces: _Pieces, names: NDArray[np.uint8], fewest: int) -> None:
+    """Name the pieces that tissue encloses, largest first; small ones are left unnamed."""
+    index = np.flatnonzero(pieces.enclosed)
+    which, grey = pieces.labels[pieces.enclosed], pieces.values[pieces.enclosed]
+    sizes = np.bincount(which, minlength=1)
+    all_round = pieces.seen[pieces.enclosed] == 4
+    beside = dilated((names == _OUTSIDE).take(pieces.labels), 1)[pieces.enclosed]
+    thickness = _thickness_beside(pieces.tissue, pieces.enclosed)
     large = 0
     for piece in np.argsort(-sizes):
-        if sizes[piece] < max(_LEAST * large, _FEWEST):
+        if sizes[piece] < max(_LEAST * large, fewest):
             break
         mine = which == piece
         inside = float(all_round[mine].mean())
-        bright = np.percentile(grey[mine], 25) > gas + _BRIGHT
+        bright = np.percentile(grey[mine], 25) > pieces.gas + _BRIGHT
         most = _BESIDE_SURE if inside > 0.95 or bright else _BESIDE
         beside_mediastinum = max(np.median(side[mine]) for side in thickness) >= _MEDIASTINUM
-        in_table = inside < _INSIDE and not _between_walls(tissue, index[mine])
+        in_table = inside < _INSIDE and not _between_walls(pieces.tissue, index[mine])
         if in_table or not beside_mediastinum or beside[mine].mean() > most:
             names[piece] = _TABLE
-        elif _is_gas(grey[mine], gas, noise, small=sizes[piece] < _SMALL * large):
+        elif _is_gas(grey[mine], pieces.gas, pieces.noise, small=sizes[piece] < _SMALL * large):
             names[piece] = _HOLLOW
-        elif _is_foam(grey[mine], gas):
+        elif _is_foam(grey[mine], pieces.gas):
             names[piece] = _TABLE
         else:
             names[piece] = _LUNG
             large = max(large, int(sizes[piece]))
 
 
-def _thickness_beside(tissue: Mask, index: NDArray[np.intp]) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
-    """How much tissue there is to the right and to the left of the voxels at flat `index`, in their rows."""
+def _thickness_beside(tissue: Mask, places: Mask) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
+    """How much tissue there is to the right and to the left of `places`, in their rows."""
     summed = np.cumsum(tissue, axis=2, dtype=np.uint16)
-    right = summed.ravel()[index]
-    return right, summed[:, :, -1].ravel()[index // tissue.shape[2]] - right
+    right = summed[places]
+    return right, np.broadcast_to(summed[:, :, -1:], summed.shape)[places] - right
 
 
 def _between_walls(tissue: Mask, index: NDArray[np.intp]) -> bool:
     """Whether there is as much tissue in front of and behind the voxels at flat `index` as a chest wall."""
+    z, y, x = np.unravel_index(index, tissue.shape)
     summed = np.cumsum(tissue, axis=1, dtype=np.uint16)
-    before = summed.ravel()[index]
-    z, _, x = np.unravel_index(index, tissue.shape)
+    before = summed[z, y, x]
     return bool(min(np.median(before), np.median(summed[z, -1, x] - before)) >= _WALL)
 
 

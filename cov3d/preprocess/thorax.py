@@ -41,6 +41,12 @@ _CUT = 0.3
 _RIB = 3
 """Grid voxels in a row that are a rib."""
 
+_BETWEEN_RIBS = 6
+"""Rows without bone, at most, between two ribs that one slice cuts."""
+
+_STEADY = 0.7
+"""Share of the slices in which the table is at the same place."""
+
 _SOFT = (170.0, 235.0)
 """Grey levels of soft tissue, fat to contrast medium, in which the noise of tissue is measured."""
 
@@ -90,9 +96,10 @@ def reach(segmentation: Segmentation) -> Extent:
     Every sign counts by degrees: a box that jumped at a threshold would jump with a grey level of noise.
     """
     lungs = segmentation.lungs
-    bone = _bone(segmentation)
+    bone, steady = _bone(segmentation)
     from_middle = across(segmentation.body)
     prone = _spine_in_front(bone, from_middle, lungs)
+    bone &= ~steady
     if prone:
         lungs, bone = lungs[:, ::-1], bone[:, ::-1]
     aerated = bounds(lungs)
@@ -118,7 +125,7 @@ def reach(segmentation: Segmentation) -> Extent:
     by_gap = min(BASE_GAIN * (base_gap - BASE_HEALTHY), BASE_MOST)
     by_airway = 0.0
     if not is_cut_above(lungs):
-        by_airway = min(_airway_run(segmentation, int(top), int(bottom)) / AIRWAY - 1, AIRWAY_MOST)
+        by_airway = min(_airway_run(segmentation, from_middle, int(top), int(bottom)) / AIRWAY - 1, AIRWAY_MOST)
     emptied = max(emptied, _degree(base_gap, BASE_HEALTHY + 0.02, BASE_HEALTHY + 0.10))
     bottom += max(by_gap, emptied * by_airway, 0.0) * depth
     if prone:
@@ -137,30 +144,43 @@ def _degree(value: float, none: float, full: float) -> float:
     return float(np.clip((value - none) / (full - none), 0.0, 1.0))
 
 
-def _bone(segmentation: Segmentation) -> Mask:
-    """Shape of the grid: brighter than the muscle of this scan, by more than its noise."""
-    some, body = segmentation.grid.values[::4], segmentation.body[::4]
-    soft = body & (some > _SOFT[0]) & (some < _SOFT[1])
+def _bone(segmentation: Segmentation) -> tuple[Mask, Mask]:
+    """Bone: brighter than the muscle of this scan, by more than its noise.
+
+    Returns:
+        Shape of the grid: bone. Shape (1, height, width): what is as bright in most slices, as the table is, and the
+        spine; ribs slant.
+    """
+    values, body = segmentation.grid.values, segmentation.body
+    some = max(1, len(values) // 12)
+    bright = values > _bone_level(values[::some], body[::some])
+    times = bright.sum(axis=0, dtype=np.uint16, keepdims=True)
+    return bright & body, times > _STEADY * len(bright)
+
+
+def _bone_level(values: NDArray[np.float32], body: Mask) -> float:
+    soft = body & (values > _SOFT[0]) & (values < _SOFT[1])
     pairs = soft[..., 1:] & soft[..., :-1]
     if not pairs.any():
-        return (segmentation.grid.values > BONE) & segmentation.body
-    steps = np.abs(some[..., 1:][pairs] - some[..., :-1][pairs])
+        return BONE
+    steps = np.abs(values[..., 1:][pairs] - values[..., :-1][pairs])
     noise = float(np.median(steps)) / (0.6745 * np.sqrt(2))
-    levels = np.bincount(some[soft].astype(np.intp), minlength=256)[round(MUSCLE) - 10 : round(MUSCLE) + 11]
-    muscle = max(MUSCLE, round(MUSCLE) - 10 + int(levels.argmax()) + 0.5)
-    level = muscle + max(BONE - MUSCLE, 3.5 * noise)
-    return (segmentation.grid.values > level) & segmentation.body
+    lowest = round(MUSCLE) - 10
+    levels = np.bincount(values[soft].astype(np.intp), minlength=256)[lowest : lowest + 21]
+    muscle = max(MUSCLE, lowest + int(levels.argmax()) + 0.5)
+    return muscle + max(BONE - MUSCLE, 3.5 * noise)
 
 
-def _airway_run(segmentation: Segmentation, top: int, bottom: int) -> float:
+def _airway_run(segmentation: Segmentation, from_middle: NDArray[np.float64], top: int, bottom: int) -> float:
     """Share of the lungs' slices, from the top, through which the windpipe and main bronchi are followed.
 
     They are one piece of gas in the body's middle, gaps of two slices aside; stomach and bowel are others.
     """
-    slices = slice(0, bottom)
-    gas = segmentation.grid.values[slices] < segmentation.gas + 12 + 2 * segmentation.noise
-    middle = np.abs(across(segmentation.body[slices])) < 0.2
-    gas &= segmentation.body[slices] & ~segmentation.lungs[slices] & middle[:, np.newaxis]
+    middle = np.abs(from_middle[:bottom]) < 0.2
+    columns = np.flatnonzero(middle.any(axis=0))
+    part = slice(0, bottom), slice(None), slice(int(columns[0]), int(columns[-1]) + 1)
+    gas = segmentation.grid.values[part] < segmentation.gas + 12 + 2 * segmentation.noise
+    gas &= segmentation.body[part] & ~segmentation.lungs[part] & middle[:, np.newaxis, part[2]]
     joined = gas.copy()
     joined[1:] |= gas[:-1]
     joined[:-1] |= gas[1:]
@@ -213,12 +233,30 @@ def _behind(
     found: Mask = np.any(ribs, axis=1)
     if found.sum() < 3:
         return np.nan, 0.0
-    height = ribs.shape[1]
-    end, lung_end = (height - rows[:, ::-1].argmax(axis=1) for rows in (ribs, lung))
+    lung_end = ribs.shape[1] - lung[:, ::-1].argmax(axis=1)
+    end = _first_run(ribs, np.where(lung.any(axis=1), lung_end - 1, 0))
     lowest = np.flatnonzero(found & lung.any(axis=1))
     lowest = lowest[lowest >= len(found) // 2]  # of the lower half: the lowest quarter
     gap = float(np.median(end[lowest] - 1 - lung_end[lowest]) / extent) if lowest.size else 0.0
     return float(np.percentile(end[found], 80)) - 1, gap
+
+
+def _first_run(ribs: Mask, start: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Per slice the row at which the ribs end that come first from row `start` on; the table's top may come behind.
+
+    Args:
+        ribs: shape (slices, rows). Gaps of `_BETWEEN_RIBS` rows are bridged.
+        start: shape (slices,).
+    """
+    rows = np.arange(ribs.shape[1])
+    run = ribs & (rows >= start[:, np.newaxis])
+    last = ribs.shape[1] - ribs[:, ::-1].argmax(axis=1)
+    some = run.any(axis=1)
+    bridged = run.copy()
+    for gap in range(1, _BETWEEN_RIBS + 1):
+        bridged[:, gap:] |= run[:, :-gap]
+    ended = ~bridged & (rows > bridged.argmax(axis=1)[:, np.newaxis])
+    return np.where(some, np.where(ended.any(axis=1), ended.argmax(axis=1) - _BETWEEN_RIBS, last), last)
 
 
 def _beside(bone: Mask, from_middle: NDArray[np.float64]) -> float:
