@@ -127,8 +127,8 @@ def _grown(values: NDArray[np.float32], air: Mask, rim: Mask, pieces: Air) -> Ma
     dark = values < pieces.gas + 4 + pieces.noise
     airways = eroded(dark, 1) & air & ~dilated(pieces.lungs[box], 1)
     grown, others = shared_out(pieces.lungs[box], pieces.others[box] | airways, air, _REGROWTH)
-    grown |= _tips(air & ~(grown | others | dilated(dark, 1)), grown)
-    grown = closed(_main_pieces(grown), _CLOSING) & ~others
+    grown = _main_pieces(grown, air & ~(grown | others | dilated(dark, 1)))
+    grown = closed(grown, _CLOSING) & ~others
     if rim.any():
         grown, _ = shared_out(grown, others, rim[box], _RIM)
     lungs[box] = grown
@@ -142,24 +142,23 @@ def _around(mask: Mask, room: int) -> tuple[slice, slice, slice]:
     return slice(None), spans[0], spans[1]
 
 
-def _tips(rest: Mask, lungs: Mask) -> Mask:
-    """What tapers off from the lungs too thin to have a core: pockets of air that touch them."""
+def _main_pieces(lungs: Mask, rest: Mask) -> Mask:
+    """The lungs with the air of `rest` that touches them: what tapers off from them too thin to have a core.
+
+    Of the pieces that this makes, the two lungs are kept, which may be one or two, and any nearly as large as the
+    smaller (a split lobe).
+    """
     slices, columns = (np.flatnonzero(lungs.any(axis=axes)) for axes in ((1, 2), (0, 1)))
     middle, room = (int(columns[0]) + int(columns[-1])) // 2, len(columns) // 8
     for beyond in (slice(0, int(slices[0])), slice(int(slices[-1]) + 1, None)):
         rest[beyond, :, middle - room : middle + room + 1] = False  # the windpipe leads on there, lungs do not
-    labels, count = cc3d.connected_components(rest | lungs, connectivity=6, return_N=True)
+    both = rest | lungs
+    labels, count = cc3d.connected_components(both, connectivity=6, return_N=True)
     touches = np.zeros(count + 1, dtype=bool)
     touches[labels[lungs]] = True
-    return touches.take(labels) & rest
-
-
-def _main_pieces(mask: Mask) -> Mask:
-    """The two lungs, which may be one piece or two, and anything nearly as large as the smaller (a split lobe)."""
-    labels = cc3d.connected_components(mask, connectivity=6)
-    sizes = np.bincount(labels[mask], minlength=2)
-    second = np.sort(sizes)[-2] if len(sizes) > 2 else sizes.max()
-    return (sizes >= max(0.25 * second, 0.01 * sizes.max(), 1)).take(labels) & mask
+    sizes = np.bincount(labels[both], minlength=count + 1) * touches
+    second = np.sort(sizes)[-2] if np.count_nonzero(touches) > 1 else sizes.max()
+    return (sizes >= max(0.25 * second, 0.01 * sizes.max(), 1)).take(labels)
 
 
 def _patient(tissue: Mask, lungs: Mask, pieces: Air) -> Mask:

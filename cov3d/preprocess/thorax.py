@@ -152,7 +152,7 @@ def _bone(segmentation: Segmentation) -> tuple[Mask, Mask]:
         spine; ribs slant.
     """
     values, body = segmentation.grid.values, segmentation.body
-    some = max(1, len(values) // 12)
+    some = max(1, len(values) // 8)
     bright = values > _bone_level(values[::some], body[::some])
     times = bright.sum(axis=0, dtype=np.uint16, keepdims=True)
     return bright & body, times > _STEADY * len(bright)
