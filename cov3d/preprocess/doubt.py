@@ -1,7 +1,7 @@
 """Manifest → which crops a person should look at, and why.
 
-A doubt is not a fault: most doubtful crops are right. Two kinds are raised: what is odd in itself, and what is out of
-the others' range. The range is drawn from the median and the median deviation, which a few bad scans can't move.
+A doubt is not a fault: a doubtful crop may be right. Two kinds are raised: what is odd in itself (`signs` measures it on
+each scan), and what is out of the others' range. The range is drawn from the median and the median deviation, which a few bad scans can't move.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,6 +26,28 @@ LEFT_SHARE = (0.35, 0.6)
 
 OPAQUE = 0.5
 """From this share of opaque lung on, consolidation may hide where the lungs end."""
+
+OUTSIDE_BOX = 0.001
+"""More of the lungs than this outside the box is lost."""
+
+OTHER_AIR = 0.03
+"""More lung-like air beside the lungs than this, as a share of them, may be lung; bowel and edges make up to 0.003."""
+
+STEP = 0.25
+"""From more than this share of its largest area no lung falls to nothing between two slices; good masks reach 0.15."""
+
+BEYOND = 0.15
+"""A face of the box further from the lungs than this share of their extent is there because consolidation was guessed."""
+
+CUT = 0.35
+"""More than this share of the lungs' largest area in the first or last slice: a part of them was not scanned."""
+
+LUNG_ML = (300.0, 10_000.0)
+"""Volumes of both lungs from a small child's to a tall person's in full inspiration."""
+
+LEAST_DEPTH_MM = 80.0
+LEAST_KEPT = 0.2
+"""Boxes less deep than this lost most of the lungs; where millimetres are unknown, a share of the slices."""
 
 
 @dataclass(frozen=True)
@@ -60,30 +82,43 @@ def _odd(row: Mapping[Any, Any]) -> Iterator[Doubt]:
     if row["crop"] == "fallback":
         yield Doubt("no lungs found", 10)
         return
-    yield from _at_border(row)
-    low, high = LEFT_SHARE
-    if not low <= row["left_share"] <= high:
-        yield Doubt(f"left lung {row['left_share']:.0%} of both", 2)
+    yield from _lost(row)
+    yield from _implausible(row)
     if row["slices_used"] < FEW_SLICES:
         yield Doubt(f"only {row['slices_used']} slices", 2)
     if row["opacity"] >= OPAQUE:
         yield Doubt(f"{row['opacity']:.0%} of the lungs opaque", 1)
 
 
-def _at_border(row: Mapping[Any, Any]) -> Iterator[Doubt]:
-    # Scans are often cut at the lungs' ends; at the sides the lungs end well before the picture does.
-    ends = [name for name, hit in (("first", row["z0"] == 0), ("last", row["z1"] == row["depth"])) if hit]
-    if ends:
-        yield Doubt(f"box at the {' and '.join(ends)} slice", 1)
-    sides = {
-        "front": row["y0"] == 0,
-        "back": row["y1"] == row["height"],
-        "right": row["x0"] == 0,
-        "left": row["x1"] == row["width"],
-    }
-    hit = [name for name, touched in sides.items() if touched]
-    if hit:
-        yield Doubt(f"box at the image's edge: {', '.join(hit)}", 3)
+def _lost(row: Mapping[Any, Any]) -> Iterator[Doubt]:
+    """Signs that the box or the masks lost something, or that the box holds what is no lung."""
+    if row["outside_box"] > OUTSIDE_BOX:
+        yield Doubt(f"{row['outside_box']:.1%} of the lungs outside the box", 6)
+    if row["other_air"] > OTHER_AIR:
+        yield Doubt(f"air that looks like lung beside the lungs, {row['other_air']:.0%} of them", 5)
+    if row["step"] > STEP:
+        yield Doubt(f"a lung ends at {row['step']:.0%} of its largest area", 4)
+    if row["beyond"] > BEYOND:
+        yield Doubt(f"box {row['beyond']:.0%} larger than the lungs at one side", 3)
+    for end, share in (("first", row["cut_above"]), ("last", row["cut_below"])):
+        if share > CUT:
+            yield Doubt(f"lungs cut off at the {end} slice", 2)
+
+
+def _implausible(row: Mapping[Any, Any]) -> Iterator[Doubt]:
+    """Lungs and boxes that no person has."""
+    low, high = LEFT_SHARE
+    if not low <= row["left_share"] <= high:
+        yield Doubt(f"left lung {row['left_share']:.0%} of both", 2)
+    deep = row["z1"] - row["z0"]
+    millilitres, apart = (pd.to_numeric(row[name]) for name in ("lung_ml", "spacing_z"))
+    if pd.notna(millilitres) and not LUNG_ML[0] <= millilitres <= LUNG_ML[1]:
+        yield Doubt(f"lungs of {millilitres:.0f} ml", 3)
+    if pd.notna(apart):
+        if deep * apart < LEAST_DEPTH_MM:
+            yield Doubt(f"box only {deep * apart:.0f} mm deep", 3)
+    elif deep < LEAST_KEPT * row["depth"]:
+        yield Doubt(f"only {deep} of {row['depth']} slices kept", 3)
 
 
 def _noted(notes: str) -> Iterator[Doubt]:

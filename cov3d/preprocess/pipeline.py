@@ -17,11 +17,12 @@ from cov3d.preprocess.order import is_feet_first
 from cov3d.preprocess.overrides import Override
 from cov3d.preprocess.preview import preview
 from cov3d.preprocess.resize import resize
+from cov3d.preprocess.signs import find_signs
 from cov3d.preprocess.sizes import Size
 from cov3d.readers import read_volume
 from cov3d.volume import WINDOW_HU, Volume
 
-ALGORITHM = 2
+ALGORITHM = 3
 """Raised whenever the code changes what a voxel of the result is."""
 
 FEET_FIRST = "slices stored feet first: turned"
@@ -31,7 +32,8 @@ OVERRIDDEN = "box given by a person"
 RECORD_COLUMNS = (
     *("scan", "slices_found", "slices_used", "depth", "height", "width"),
     *("z0", "z1", "y0", "y1", "x0", "x1", "crop", "lung_share", "lung_ml"),
-    *("spacing_z", "spacing_y", "spacing_x", "left_share", "opacity", "notes"),
+    *("spacing_z", "spacing_y", "spacing_x", "left_share", "opacity"),
+    *("outside_box", "other_air", "step", "beyond", "cut_above", "cut_below", "notes"),
 )
 
 
@@ -87,7 +89,7 @@ def preprocess(
     inside = voxels[box.slices]
     return Preprocessed(
         voxels={size: resize(inside, size.shape) for size in sizes},
-        record=_record(located),
+        record=record_of(located),
         preview=preview(voxels, located.segmentation, box, volume.spacing) if draw else None,
     )
 
@@ -120,7 +122,8 @@ def _overridden(located: Located, box: Box) -> Located:
     return replace(located, volume=volume, crop=replace(located.crop, box=box, kind="override"))
 
 
-def _record(located: Located) -> dict[str, Any]:
+def record_of(located: Located) -> dict[str, Any]:
+    """The row of the manifest of a located scan, by column, without its name."""
     volume, segmentation, crop = located.volume, located.segmentation, located.crop
     notes = [*volume.notes, *([NO_LUNGS] if crop.kind == "fallback" else [])]
     depth, height, width = volume.voxels.shape
@@ -140,6 +143,7 @@ def _record(located: Located) -> dict[str, Any]:
         **dict(zip(("spacing_z", "spacing_y", "spacing_x"), volume.spacing or (None, None, None), strict=True)),
         "left_share": round(segmentation.left_share, 4),
         "opacity": round(segmentation.opacity, 4),
+        **{name: round(float(value), 4) for name, value in asdict(find_signs(segmentation, crop.box)).items()},
         "notes": "; ".join(notes),
     }
 

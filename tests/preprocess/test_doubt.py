@@ -13,10 +13,12 @@ GOOD: dict[str, Any] = {
     **{"z0": 6, "z1": 48, "y0": 100, "y1": 400, "x0": 60, "x1": 460, "crop": "lungs"},
     **{"lung_share": 0.2, "lung_ml": None, "spacing_z": None, "spacing_y": None, "spacing_x": None},
     **{"left_share": 0.46, "opacity": 0.05, "notes": ""},
+    **{"outside_box": 0.0, "other_air": 0.002, "step": 0.08, "beyond": 0.04, "cut_above": 0.0, "cut_below": 0.0},
 }
 
 
 OPAQUE = "90% of the lungs opaque"
+BEYOND = "box 20% larger than the lungs at one side"
 
 
 def manifest(*rows: dict[str, Any]) -> pd.DataFrame:
@@ -32,16 +34,23 @@ def phrases(*rows: dict[str, Any], of: int = 0) -> list[str]:
     [
         ({}, []),
         ({"crop": "fallback", "notes": NO_LUNGS, "z0": 0, "left_share": 0.0}, ["no lungs found"]),
-        ({"z0": 0}, ["box at the first slice"]),
-        ({"z0": 0, "z1": 60}, ["box at the first and last slice"]),
-        ({"y0": 0, "x1": 512}, ["box at the image's edge: front, left"]),
-        ({"x0": 0, "y1": 512}, ["box at the image's edge: back, right"]),
+        ({"z0": 0, "z1": 60, "y0": 0, "x1": 512}, []),
+        ({"outside_box": 0.0123}, ["1.2% of the lungs outside the box"]),
+        ({"other_air": 0.41}, ["air that looks like lung beside the lungs, 41% of them"]),
+        ({"step": 0.6}, ["a lung ends at 60% of its largest area"]),
+        ({"beyond": 0.31}, ["box 31% larger than the lungs at one side"]),
+        ({"cut_above": 0.5}, ["lungs cut off at the first slice"]),
+        ({"cut_below": 0.9}, ["lungs cut off at the last slice"]),
+        ({"lung_ml": 150.0}, ["lungs of 150 ml"]),
+        ({"lung_ml": 12_000.0}, ["lungs of 12000 ml"]),
+        ({"spacing_z": 1.0, "lung_ml": 3000.0}, ["box only 42 mm deep"]),
+        ({"depth": 300, "slices_used": 300}, ["only 42 of 300 slices kept"]),
         ({"left_share": 0.72}, ["left lung 72% of both"]),
         ({"left_share": 0.31}, ["left lung 31% of both"]),
         ({"slices_used": 24, "depth": 24, "z1": 20}, ["only 24 slices"]),
         ({"opacity": 0.614}, ["61% of the lungs opaque"]),
         ({"notes": "1 unreadable slice left out (5); turned"}, ["1 unreadable slice left out (5)", "turned"]),
-        ({"z0": 0, "x0": 0, "opacity": 0.9}, ["box at the image's edge: right", "box at the first slice", OPAQUE]),
+        ({"cut_above": 0.5, "beyond": 0.2, "opacity": 0.9}, [BEYOND, "lungs cut off at the first slice", OPAQUE]),
         ({"crop": "override", "z0": 0, "left_share": 0.9, "notes": "box given by a person, in place of …"}, []),
     ],
 )
@@ -81,6 +90,6 @@ def test_the_shape_of_the_box_is_compared_in_millimetres_where_they_are_known() 
 
 
 def test_the_gravest_doubt_comes_first_and_makes_the_order() -> None:
-    doubts = find_doubts(manifest({"z0": 0}, {"crop": "fallback"}, {}, {"x0": 0}))
+    doubts = find_doubts(manifest({"cut_above": 0.5}, {"crop": "fallback"}, {}, {"outside_box": 0.1}))
     assert sorted(doubts, key=lambda scan: -score(doubts[scan])) == ["scan_1", "scan_3", "scan_0", "scan_2"]
     assert find_doubts(manifest({}).iloc[:0]) == {}
