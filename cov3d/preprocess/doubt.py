@@ -24,10 +24,10 @@ FEW_SLICES = 30
 LEFT_SHARE = (0.35, 0.6)
 """The left lung's share of both. The heart takes some of its room: in healthy people it is 0.45 or so."""
 
-OPAQUE = 0.5
+OPAQUE = 0.65
 """From this share of opaque lung on, consolidation may hide where the lungs end."""
 
-OUTSIDE_BOX = 0.001
+OUTSIDE_BOX = 0.0002
 """More of the lungs than this outside the box is lost."""
 
 OTHER_AIR = 0.03
@@ -93,7 +93,7 @@ def _odd(row: Mapping[Any, Any]) -> Iterator[Doubt]:
 def _lost(row: Mapping[Any, Any]) -> Iterator[Doubt]:
     """Signs that the box or the masks lost something, or that the box holds what is no lung."""
     if row["outside_box"] > OUTSIDE_BOX:
-        yield Doubt(f"{row['outside_box']:.1%} of the lungs outside the box", 6)
+        yield Doubt(f"{row['outside_box']:.2%} of the lungs outside the box", 6)
     if row["other_air"] > OTHER_AIR:
         yield Doubt(f"air that looks like lung beside the lungs, {row['other_air']:.0%} of them", 5)
     if row["step"] > STEP:
