@@ -50,8 +50,7 @@ def _scans(path: Path) -> Iterator[Path]:
     if _is_series(path):
         yield path
         return
-    for series in sorted({file.parent for file in path.rglob(f"*{DICOM}")} if path.is_dir() else ()):
-        yield series
+    yield from sorted({file.parent for file in path.rglob(f"*{DICOM}")} if path.is_dir() else ())
     for scan in find_scans([path]):
         if not scan.name.endswith(MASK_ENDINGS) and not _is_series(scan):
             yield scan

@@ -1,7 +1,8 @@
 """Manifest → which crops a person should look at, and why.
 
-A doubt is not a fault: a doubtful crop may be right. Two kinds are raised: what is odd in itself (`signs` measures it on
-each scan), and what is out of the others' range. The range is drawn from the median and the median deviation, which a few bad scans can't move.
+A doubt is not a fault: a doubtful crop may be right. Some doubts are raised by the scan alone (`signs` measures it),
+others because the scan is out of the range of the others. The range is drawn from the median and the median deviation,
+which a few bad scans can't move.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -25,29 +26,30 @@ LEFT_SHARE = (0.35, 0.6)
 """The left lung's share of both. The heart takes some of its room: in healthy people it is 0.45 or so."""
 
 OPAQUE = 0.65
-"""From this share of opaque lung on, consolidation may hide where the lungs end."""
+"""From this share of opaque lung, consolidation may hide where the lungs end."""
 
 OUTSIDE_BOX = 0.0002
-"""More of the lungs than this outside the box is lost."""
+"""The crop lost something if more of the lungs than this share lies outside the box."""
 
 OTHER_AIR = 0.03
-"""More lung-like air beside the lungs than this, as a share of them, may be lung; bowel and edges make up to 0.003."""
+"""More lung-like air than this, as a share of the lungs, may be missed lung. Bowel and edges make up to 0.003."""
 
 STEP = 0.25
-"""From more than this share of its largest area no lung falls to nothing between two slices; good masks reach 0.15."""
+"""A lung that falls to nothing between two slices from more than this share of its largest area was cut; good masks
+reach 0.15."""
 
 BEYOND = 0.15
-"""A face of the box further from the lungs than this share of their extent is there because consolidation was guessed."""
+"""The box is doubtful if a face lies further from the lungs than this share of their extent: consolidation was assumed."""
 
 CUT = 0.35
-"""More than this share of the lungs' largest area in the first or last slice: a part of them was not scanned."""
+"""Lungs with more than this share of their largest area in the first or last slice were not scanned completely."""
 
 LUNG_ML = (300.0, 10_000.0)
-"""Volumes of both lungs from a small child's to a tall person's in full inspiration."""
+"""Volume of both lungs, from a small child to a tall person in full inspiration."""
 
 LEAST_DEPTH_MM = 80.0
 LEAST_KEPT = 0.2
-"""Boxes less deep than this lost most of the lungs; where millimetres are unknown, a share of the slices."""
+"""A box less deep than this lost most of the lungs. Where the spacing is unknown, a share of the slices."""
 
 
 @dataclass(frozen=True)

@@ -23,18 +23,18 @@ TISSUE = hounsfield_to_grey(-300.0)
 """Above: tissue. Even dense ground glass stays below it; consolidation does not."""
 
 _FINER_MOST = 4
-"""A pixel becomes at most so many grid voxels across."""
+"""A pixel is split into at most this many grid voxels to a side."""
 
 _COARSE = 64
-"""About so many coarse pixels span the image when the body is looked for."""
+"""The body is searched for on an image of about this many pixels to a side."""
 
 _TALL = 1.1
-"""A body taller than its width over this is cut at its sides by the field of view: its height then gives the scale."""
+"""Where the field of view cuts the sides of the body, its height times this gives the scale in place of its width."""
 
 _FLAT = 1.0
-"""Standard deviation, in grey levels, of the mean slice along a row or column at the border, up to which it holds no
-measurement: bars that made the image square. Up to four times as much where noise lies over them. (Where air is as even,
-nothing is lost with it.)"""
+"""Rows and columns at the border hold no measurement up to this standard deviation (grey levels) of the mean slice: bars
+that made the image square. Up to four times as much if noise lies over the bars. Even air may be taken for a bar, which
+does no harm."""
 
 _ROOM = 0.04
 """Share of the body's width that is kept around it: the air outside is measured there."""
@@ -136,7 +136,10 @@ def _body_extent(voxels: NDArray[np.uint8]) -> tuple[tuple[slice, slice], tuple[
     found = [np.flatnonzero(body.any(axis=axes)) for axes in ((0, 2), (0, 1))]
     room = by + round(_ROOM * by * len(found[1]))
     spans = [
-        slice(max(whole.start, whole.start + int(hit[0]) * by - room), min(whole.stop, whole.start + (int(hit[-1]) + 1) * by + room))
+        slice(
+            max(whole.start, whole.start + int(hit[0]) * by - room),
+            min(whole.stop, whole.start + (int(hit[-1]) + 1) * by + room),
+        )
         for hit, whole in zip(found, image, strict=True)
     ]
     return image, (spans[0], spans[1])

@@ -1,8 +1,8 @@
-"""Which pieces of eroded air are lung, and which are the outside, bowel, windpipe, or the inside of a table.
+"""Name the pieces of eroded air: lung, outside, gas within the body, or the inside of a table.
 
-A piece is named as a whole, once, in three dimensions. Lung is enclosed by tissue (`enclosure`), has texture, and is
-brighter than gas; the density of lung and of gas lie close together in real scans (a median of 36 to 60 grey levels
-against 25 to 34), so no threshold alone can tell them.
+A piece is named as a whole and in three dimensions. Lung is enclosed by tissue (see `enclosure`), has texture, and is
+brighter than gas. No threshold alone separates lung from gas: in real scans the median of lung is 36 to 60 grey levels
+and gas is 25 to 34.
 """
 
 from dataclasses import dataclass
@@ -12,90 +12,63 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cov3d.preprocess.enclosure import hits
+from cov3d.preprocess.gas import measure_gas
 from cov3d.preprocess.morphology import Mask, dilated
-from cov3d.volume import hounsfield_to_grey
 
 _ENCLOSED = 3
-"""Directions of four in which tissue stands, at least, about lung that the field of view may cut."""
+"""An enclosed piece has tissue in at least this many of four directions: the field of view may cut one."""
 
 _LEAST = 0.02
-"""Pieces smaller than this share of the largest lung are too small to matter."""
+"""Smaller pieces, as a share of the largest lung, are left unnamed."""
 
 _FEWEST = 20
 """Pieces of fewer grid voxels are left unnamed."""
 
 _SLICES = 30
-"""About so many slices are looked at to name the pieces."""
+"""Enclosed pieces are judged by about this many slices."""
 
+# Grey levels above the level of gas.
 _GAS = 8.0
-"""Grey levels above the level of gas below which three quarters of a pocket of gas lie; folds of its wall are above."""
-
-_CORNER_GAS = 3.0
-"""The same for what lies in a corner for certain."""
+"""Three quarters of a small pocket of gas lie below; the folds of its wall lie above."""
 
 _DARK = 5.0
-"""Grey levels above the level of gas that the mean of a large pocket of gas may lie; dark lungs lie 6 above."""
+"""The mean of a large pocket of gas lies below; the mean of dark lungs lies 6 above gas."""
 
-_SMALL = 0.3
-"""Share of the largest lung below which a piece is more likely stomach."""
-
-_AIRY = 0.3
-"""Share of a piece at the level of gas from which it is air and no lung in a corner of the field of view."""
-
-_MEDIASTINUM = 8
-"""Grid voxels of tissue that stand on one side of a lung at least: heart, vessels, and the other side's wall, 17 or more
-in real scans. The air in a table, or between table and back, has the table's ends there: 2 to 4."""
-
-_FOAM = 25.0
-"""Grey levels above the level of gas that foam and cushions reach: no texture, and so no lung."""
-
-_SMOOTH = 4.0
-"""Standard deviation, in grey levels, below which a piece has no texture."""
-
-_BESIDE = 0.06
-"""Share of a piece's voxels that lie beside the outside, from which it is a part of it: air between body and table."""
-
-_BESIDE_SURE = 0.3
-"""The same where tissue is all round, or where the piece is too bright to be air: the wall has holes there."""
+_CORNER_GAS = 3.0
+"""Air lies below, where its place suggests lung in a corner of the field of view."""
 
 _BRIGHT = 15.0
-"""Grey levels above the level of gas from which the darkest quarter of a piece is no air, blankets and all."""
-
-_INSIDE = 0.02
-"""Least share of a piece that has tissue all round. What lies within a table, which is open at its ends, has none; nor
-has lung that the field of view cuts in all slices, but that lies between two chest walls."""
-
-_WALL = 3
-"""Grid voxels of tissue in front of lung and behind it, at least. Below the inside of a table there are 0 or 1."""
-
-_AIRY = 0.3
-"""Share of a piece at the level of gas from which it is air and no lung in a corner of the field of view."""
-
-_MEDIASTINUM = 8
-"""Grid voxels of tissue that stand on one side of a lung at least: heart, vessels, and the other side's wall, 17 or more
-in real scans. The air in a table, or between table and back, has the table's ends there: 2 to 4."""
+"""A piece whose darkest quarter lies above is not air, not even with blankets in it."""
 
 _FOAM = 25.0
-"""Grey levels above the level of gas that foam and cushions reach: no texture, and so no lung."""
+"""Foam and cushions lie below."""
 
-_SMOOTH = 4.0
-"""Standard deviation, in grey levels, below which a piece has no texture."""
+# Shares of a piece.
+_AIRY = 0.3
+"""A piece in a corner is air if more of it is at the level of gas."""
+
+_SMALL = 0.3
+"""A piece smaller than this share of the largest lung is more likely stomach than lung."""
 
 _BESIDE = 0.06
-"""Share of a piece's voxels that lie beside the outside, from which it is a part of it: air between body and table."""
+"""A piece is part of the outside if more of its voxels are next to the outside: air between body and table."""
 
-_BESIDE_ENCLOSED = 0.2
-"""The same where tissue is all round: the wall has a hole there."""
+_BESIDE_SURE = 0.3
+"""The same for a piece with tissue all round, or too bright to be air: its wall has holes."""
 
-_BRIGHTEST_GAS = -970.0
-"""HU of gas at most, where none is in view to be measured."""
+_INSIDE = 0.02
+"""Less of a piece has tissue all round: the inside of a table, open at its ends, or lung cut in all slices."""
 
-_BRIGHTEST_AIR = -920.0
-"""HU of air around the body at most. Brighter is foam, blankets, or lung where the field of view is all within it."""
+_SMOOTH = 4.0
+"""Standard deviation in grey levels below which a piece has no texture."""
 
-_PEAK = 0.1
-"""Height of a peak in the levels of the air outside, as a share of the highest, from which it counts."""
+# Thickness of tissue in grid voxels of about 3 mm.
+_MEDIASTINUM = 8
+"""A lung has at least this much on one side: heart, vessels and the other side's wall, 17 or more in real scans. Air in
+a table, or between table and back, has 2 to 4."""
 
+_WALL = 3
+"""Lung has at least this much in front and behind. The inside of a table has 0 or 1 behind."""
 
 _OUTSIDE, _HOLLOW, _TABLE, _LUNG = 1, 2, 3, 4
 
@@ -141,8 +114,15 @@ class _Pieces:
 
     def every(self, step: int) -> "_Pieces":
         """The same of every `step`-th slice: as good to judge a piece by, in less time."""
-        arrays = (self.labels, self.enclosed, self.seen, self.values, self.tissue)
-        return _Pieces(*(array[::step] for array in arrays), gas=self.gas, noise=self.noise)
+        return _Pieces(
+            labels=self.labels[::step],
+            enclosed=self.enclosed[::step],
+            seen=self.seen[::step],
+            values=self.values[::step],
+            tissue=self.tissue[::step],
+            gas=self.gas,
+            noise=self.noise,
+        )
 
 
 def name_pieces(values: NDArray[np.float32], tissue: Mask, core: Mask) -> Air:
@@ -155,7 +135,7 @@ def name_pieces(values: NDArray[np.float32], tissue: Mask, core: Mask) -> Air:
     """
     seen = hits(tissue)
     enclosed = core & (seen >= _ENCLOSED)
-    gas, noise = _gas(values, core & (seen <= 1), core)
+    gas, noise = measure_gas(values, core & (seen <= 1), core)
     kinds = core.view(np.uint8) + enclosed.view(np.uint8)
     labels, count = cc3d.connected_components(kinds, connectivity=6, return_N=True)
     pieces = _Pieces(labels, enclosed, seen, values, tissue, gas, noise)
@@ -251,20 +231,3 @@ def _is_gas(grey: NDArray[np.float32], gas: float, noise: float, small: bool) ->
 
 def _is_foam(grey: NDArray[np.float32], gas: float) -> bool:
     return bool(grey.std() < _SMOOTH and grey.mean() < gas + _FOAM)
-
-
-def _gas(values: NDArray[np.float32], outside: Mask, core: Mask) -> tuple[float, float]:
-    """Grey level of gas and its deviation: the lowest peak of the air outside; foam and blankets make others above."""
-    found = values[outside & (values < hounsfield_to_grey(_BRIGHTEST_AIR))]
-    if found.size < 200:  # no air around the body is in view: the darkest in it is airway
-        inside = values[core]
-        darkest = float(np.percentile(inside, 2)) if inside.size else np.inf
-        return min(darkest, hounsfield_to_grey(_BRIGHTEST_GAS)), 1.0
-    counts = np.bincount((2 * found).astype(np.intp), minlength=4).astype(np.float64)
-    counts = np.convolve(counts, np.bartlett(11)[1:-1], mode="same")
-    high = counts >= _PEAK * counts.max()
-    rising = np.diff(counts, prepend=0) > 0
-    falling = np.diff(counts, append=0) <= 0
-    peak = (int(np.flatnonzero(high & rising & falling)[0]) + 0.5) / 2
-    below = peak - found[found <= peak]
-    return peak, float(np.sqrt(np.mean(np.square(below, dtype=np.float64)))) if below.size else 1.0

@@ -70,7 +70,7 @@ def _on_grid(segmentation: Segmentation, axis: int, span: tuple[int, int]) -> sl
 
 def _other_air(segmentation: Segmentation) -> int:
     """Voxels of lung-like air in the body's hollows beside the lungs; every second slice tells well enough."""
-    values, lungs, body = (array[::2] for array in (segmentation.grid.values, segmentation.lungs, segmentation.body))
+    values, lungs, body = segmentation.grid.values[::2], segmentation.lungs[::2], segmentation.body[::2]
     level = segmentation.gas + _LUNG_LIKE + 2 * segmentation.noise
     other = eroded((values <= TISSUE) & ~dilated(lungs, 1), _PIECE) & (values > level)
     # The body may lack the hollow itself, where it was taken for air outside.
@@ -82,7 +82,8 @@ def _step(lungs: Mask) -> float:
     """Each side by itself: one lung may end where the other goes on."""
     columns = np.flatnonzero(lungs.any(axis=(0, 1)))
     middle = (int(columns[0]) + int(columns[-1]) + 1) // 2
-    return max(_fall(np.array([np.count_nonzero(plane) for plane in side])) for side in np.split(lungs, [middle], axis=2))
+    sides = np.split(lungs, [middle], axis=2)
+    return max(_fall(np.array([np.count_nonzero(plane) for plane in side])) for side in sides)
 
 
 def _fall(areas: NDArray[np.integer]) -> float:

@@ -155,7 +155,7 @@ def _crop_plane(
     lungs, step, origin = segmentation.lungs, segmentation.grid.step, segmentation.grid.origin
     bounds = ((box.z0, box.z1), (box.y0, box.y1), (box.x0, box.x1))
     place = int(lungs.sum(axis=(plane.rows, plane.columns)).argmax()) if lungs.any() else lungs.shape[plane.across] // 2
-    image = voxels.take(origin[plane.across] + place * step[plane.across], plane.across)
+    image = voxels.take(int(origin[plane.across] + place * step[plane.across]), plane.across)
     mask = lungs.take(place, plane.across)
     rows, columns = voxels.shape[plane.rows], voxels.shape[plane.columns]
     axes.imshow(image, cmap="gray", vmin=0, vmax=255, aspect="auto")
