@@ -34,7 +34,7 @@ def judge(scan: RealScan) -> list[Judged]:
     located = locate(scan.volume)
     if located.crop.kind != "lungs":
         return []
-    return [(scan.name, name, _doubts(one)) for name, one in [("as it is", located), *made_wrong(located)]]
+    return [(scan.name, name, doubts_about(one)) for name, one in [("as it is", located), *made_wrong(located)]]
 
 
 def made_wrong(located: Located) -> Iterator[tuple[str, Located]]:
@@ -58,7 +58,8 @@ def made_wrong(located: Located) -> Iterator[tuple[str, Located]]:
         yield name, replace(located, segmentation=segmentation, crop=crop)
 
 
-def _doubts(located: Located) -> str:
+def doubts_about(located: Located) -> str:
+    """The doubts about a crop by itself, in one line; empty where there are none."""
     manifest = pd.DataFrame([{"scan": "scan", **record_of(located)}])
     return "; ".join(doubt.phrase for doubt in find_doubts(manifest)["scan"])
 

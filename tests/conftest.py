@@ -71,6 +71,12 @@ def real_ct() -> Path:
     return REAL_CT
 
 
+@pytest.fixture
+def benchmarks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes the modules of `benchmarks/` importable."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
+
+
 def write_slices(folder: Path, voxels: NDArray[np.uint8], first: int = 1) -> None:
     """Write a volume as JPEG slices `<n>.jpg`."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 from cov3d.preprocess.morphology import Mask
 from cov3d.volume import hounsfield_to_grey
 
-_BRIGHTEST_GAS = -970.0
-"""Gas is at most this bright (HU) where no air around the body is in view to measure it."""
+_GAS = -1000.0
+"""Level of gas (HU) where no air around the body is in view to measure it, unless darker air is."""
 
 _BRIGHTEST_AIR = -920.0
 """Air around the body is at most this bright (HU). Brighter is foam, blankets, or lung in a small field of view."""
@@ -33,7 +33,7 @@ def measure_gas(values: NDArray[np.float32], outside: Mask, air: Mask) -> tuple[
     if found.size < _ENOUGH:
         inside = values[air]
         darkest = float(np.percentile(inside, 2)) if inside.size else np.inf
-        return min(darkest, hounsfield_to_grey(_BRIGHTEST_GAS)), 1.0
+        return min(darkest, hounsfield_to_grey(_GAS)), 1.0
     counts = np.bincount((2 * found).astype(np.intp), minlength=4).astype(np.float64)  # in half grey levels
     counts = np.convolve(counts, np.bartlett(11)[1:-1], mode="same")
     high = counts >= _PEAK * counts.max()

@@ -32,9 +32,8 @@ _TALL = 1.1
 """Where the field of view cuts the sides of the body, its height times this gives the scale in place of its width."""
 
 _FLAT = 1.0
-"""Rows and columns at the border hold no measurement up to this standard deviation (grey levels) of the mean slice: bars
-that made the image square. Up to four times as much if noise lies over the bars. Even air may be taken for a bar, which
-does no harm."""
+"""Rows and columns at the border are bars that made the image square, up to this standard deviation (grey levels) of
+the mean slice; up to four times as much if noise lies over them. Even air may be taken for a bar, which does no harm."""
 
 _ROOM = 0.04
 """Share of the body's width that is kept around it: the air outside is measured there."""

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from cov3d.preprocess.order import is_feet_first
 from cov3d.preprocess.overrides import Override
 from cov3d.preprocess.preview import preview
 from cov3d.preprocess.resize import resize
-from cov3d.preprocess.signs import find_signs
+from cov3d.preprocess.signs import Signs, find_signs
 from cov3d.preprocess.sizes import Size
 from cov3d.readers import read_volume
 from cov3d.volume import WINDOW_HU, Volume
@@ -29,11 +29,15 @@ FEET_FIRST = "slices stored feet first: turned"
 NO_LUNGS = "no lungs found: the whole body is kept"
 OVERRIDDEN = "box given by a person"
 
+SIGNS = tuple(field.name for field in fields(Signs))
+"""The columns of the manifest by which a crop is doubted."""
+
 RECORD_COLUMNS = (
     *("scan", "slices_found", "slices_used", "depth", "height", "width"),
     *("z0", "z1", "y0", "y1", "x0", "x1", "crop", "lung_share", "lung_ml"),
     *("spacing_z", "spacing_y", "spacing_x", "left_share", "opacity"),
-    *("outside_box", "other_air", "step", "beyond", "cut_above", "cut_below", "notes"),
+    *SIGNS,
+    "notes",
 )
 
 

@@ -19,7 +19,7 @@ import pandas as pd
 from markupsafe import Markup, escape
 
 from cov3d.preprocess.overrides import COLUMNS as OVERRIDE_COLUMNS
-from cov3d.preprocess.pipeline import RECORD_COLUMNS
+from cov3d.preprocess.pipeline import RECORD_COLUMNS, SIGNS
 from cov3d.preprocess.preview import SIZE, panels
 from cov3d.reports import pages
 from cov3d.reports.crop_cases import Case, Missing
@@ -76,7 +76,8 @@ def write_page(
 
 def _columns(cases: Sequence[Case]) -> list[str]:
     """The manifest's numbers that at least one scan has: JPEG scans have no spacing and no millilitres."""
-    numbers = [column for column in RECORD_COLUMNS if column not in ("scan", "notes")]
+    # The doubts show the signs that matter.
+    numbers = [column for column in RECORD_COLUMNS if column not in ("scan", "notes", *SIGNS)]
     return [column for column in numbers if any(_text(case.record[column]) for case in cases)]
 
 

@@ -76,7 +76,7 @@ def seen(fill: Fill, tmp_path: Path) -> dict[str, Any]:
         {
             "scan_2": {"lung_share": 0.1},
             "scan_10": {"lung_share": 0.3, "lung_ml": 900},
-            "scan_1": {"lung_share": 0.2, "lung_ml": 4000, "x0": 0},
+            "scan_1": {"lung_share": 0.2, "lung_ml": 4000, "outside_box": 0.1},
             'a "b", c': {"crop": "fallback", "lung_share": 0.01},
             "scan_3": {"crop": "override", "lung_share": 0.15, "notes": "box given by a person"},
         }

@@ -152,7 +152,7 @@ def test_contact_sheets_show_48_scans_a_page_and_leave_no_page_of_an_earlier_rep
 
 def test_a_sheet_shows_the_pictures_in_the_order_of_doubt(fill: Fill) -> None:
     # Greys 40, 60 and 80, in the order of names.
-    store = fill({"a": {}, "b": {"x0": 0}, "c": {"crop": "fallback"}})
+    store = fill({"a": {}, "b": {"outside_box": 0.1}, "c": {"crop": "fallback"}})
     sheet = Image.open(write_report(store, {}).sheets[0]).convert("RGB")
     greys = [sheet.getpixel((16 + 498 * column + 80, 60 + 80)) for column in range(4)]
     assert [abs(grey[0] - wanted) < 4 for grey, wanted in zip(greys, (80, 60, 40), strict=False)] == [True] * 3
