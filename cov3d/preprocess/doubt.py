@@ -39,7 +39,8 @@ STEP = 0.25
 reach 0.15."""
 
 BEYOND = 0.15
-"""The box is doubtful if a face lies further from the lungs than this share of their extent: consolidation was assumed."""
+"""The box is doubtful if a face lies further from the lungs than this share of their extent: consolidation was
+assumed."""
 
 CUT = 0.35
 """Lungs with more than this share of their largest area in the first or last slice were not scanned completely."""

@@ -33,7 +33,7 @@ _TALL = 1.1
 
 _FLAT = 1.0
 """Rows and columns at the border are bars that made the image square, up to this standard deviation (grey levels) of
-the mean slice; up to four times as much if noise lies over them. Even air may be taken for a bar, which does no harm."""
+the mean slice; up to four times as much if noise lies over them. Even air may be taken for a bar: that is harmless."""
 
 _ROOM = 0.04
 """Share of the body's width that is kept around it: the air outside is measured there."""

@@ -91,8 +91,8 @@ class Store:
             differing = [key for key in wanted if key != "hash" and wanted[key] != found.get(key)]
             what = ", ".join(f"{key} is {found.get(key)!r}, not {wanted[key]!r}" for key in differing)
             raise StoreError(
-                f"the store {self.folder} was made with other settings ({what or 'another version'}): "
-                "give another --store, or delete this one and preprocess again"
+                f"the store {self.folder} was made with other settings ({what or 'another version'}): give another "
+                f"--store, or delete this one and make it again with cov3d preprocess --size {self.size}"
             )
 
     @property

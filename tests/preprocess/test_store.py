@@ -161,6 +161,14 @@ def test_a_volume_that_was_cut_short_is_made_again(tmp_path: Path, scans: dict[s
     assert contents(tmp_path / "store") == whole
 
 
+def test_a_store_of_an_earlier_segmentation_is_refused_with_the_command_that_makes_it_again(tmp_path: Path) -> None:
+    Store.create(tmp_path / "store", Size.TINY)
+    file = tmp_path / "store" / "settings.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"hash": "0" * 16, "algorithm": 2}))
+    with pytest.raises(StoreError, match=r"algorithm is 2, not 3\).*again with cov3d preprocess --size tiny"):
+        Store.create(tmp_path / "store", Size.TINY)
+
+
 def test_a_store_of_plain_npy_is_refused(tmp_path: Path) -> None:
     Store.create(tmp_path / "store", Size.TINY)
     file = tmp_path / "store" / "settings.json"
