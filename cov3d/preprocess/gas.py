@@ -15,6 +15,9 @@ _BRIGHTEST_AIR = -920.0
 _ENOUGH = 200
 """Grid voxels of air around the body that are enough to measure gas."""
 
+_DARK_ENOUGH = 0.3
+"""If less of the air outside is as dark as air, it is lung in a field of view within the chest."""
+
 _PEAK = 0.1
 """A peak counts from this share of the highest."""
 
@@ -30,7 +33,7 @@ def measure_gas(values: NDArray[np.float32], outside: Mask, air: Mask) -> tuple[
         air: bool, same shape: all air. Its darkest voxels are airway, and are used where little is outside.
     """
     found = values[outside & (values < hounsfield_to_grey(_BRIGHTEST_AIR))]
-    if found.size < _ENOUGH:
+    if found.size < max(_ENOUGH, _DARK_ENOUGH * np.count_nonzero(outside)):
         inside = values[air]
         darkest = float(np.percentile(inside, 2)) if inside.size else np.inf
         return min(darkest, hounsfield_to_grey(_GAS)), 1.0

@@ -164,9 +164,12 @@ def _main_pieces(lungs: Mask, rest: Mask) -> Mask:
 def _patient(tissue: Mask, lungs: Mask, pieces: Air) -> Mask:
     """Everything within the skin: tissue with its air filled is thick, table and blankets are thin."""
     solid = tissue | lungs | dilated(pieces.hollow, _CORE + 1)
-    core = largest(eroded(solid, _PATIENT))
-    if not core.any():
+    core = eroded(solid, _PATIENT)
+    # Every second row and column tells the pieces apart as well, in a quarter of the time.
+    main = largest(np.ascontiguousarray(core[:, ::2, ::2]))
+    if not main.any():
         return largest(tissue)
+    core &= main.repeat(2, axis=1).repeat(2, axis=2)[:, : core.shape[1], : core.shape[2]]
     body = dilated(core, _PATIENT) & solid | dilated(lungs, 2) & tissue | lungs
     return body | closed(body, _PATIENT) & ~dilated(pieces.outside, _CORE)
 

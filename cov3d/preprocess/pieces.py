@@ -24,7 +24,7 @@ _LEAST = 0.02
 _FEWEST = 20
 """Pieces of fewer grid voxels are left unnamed."""
 
-_SLICES = 30
+_SLICES = 20
 """Enclosed pieces are judged by about this many slices."""
 
 # Grey levels above the level of gas.

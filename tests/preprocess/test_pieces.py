@@ -64,6 +64,13 @@ def test_without_air_outside_gas_is_the_darkest_air_but_never_as_bright_as_lung(
     assert measure_gas(lung, nowhere, ~nowhere)[0] == pytest.approx(hounsfield_to_grey(-1000))
 
 
+def test_lung_that_the_field_of_view_cuts_is_not_the_air_outside() -> None:
+    lung = np.random.default_rng(0).normal(48, 6, (10, 60, 60)).astype(np.float32)
+    lung[:, :2] = 26  # a windpipe
+    everywhere = np.ones(lung.shape, dtype=bool)
+    assert measure_gas(lung, everywhere, everywhere)[0] == pytest.approx(hounsfield_to_grey(-1000))
+
+
 def test_two_pieces_share_what_lies_between_them() -> None:
     within = np.zeros((1, 3, 11), dtype=bool)
     within[0, 1] = True
