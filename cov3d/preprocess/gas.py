@@ -9,7 +9,7 @@ from cov3d.volume import hounsfield_to_grey
 _GAS = -1000.0
 """Level of gas (HU) where no air around the body is in view to measure it, unless darker air is."""
 
-_BRIGHTEST_AIR = -920.0
+_BRIGHTEST_AIR = -890.0
 """Air around the body is at most this bright (HU). Brighter is foam, blankets, or lung in a small field of view."""
 
 _ENOUGH = 200

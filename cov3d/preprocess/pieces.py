@@ -141,14 +141,15 @@ def name_pieces(values: NDArray[np.float32], tissue: Mask, core: Mask) -> Air:
     pieces = _Pieces(labels, enclosed, seen, values, tissue, gas, noise)
     names = np.zeros(count + 1, dtype=np.uint8)
     corners = _name_open(pieces, core ^ enclosed, names)
+    step = max(1, len(values) // _SLICES)
     if enclosed.any():
-        step = max(1, len(values) // _SLICES)
         _name_enclosed(pieces.every(step), names, fewest=_FEWEST // step)
     named = names.take(labels)
     lungs = named == _LUNG
     beside = np.unique(labels[dilated(lungs, 1) & core])
-    names[beside[corners[beside]]] = _LUNG
-    if corners[beside].any():
+    beside = beside[corners[beside]]
+    if beside.size:
+        names[_with_mediastinum(pieces.every(step), beside)] = _LUNG
         lungs = names.take(labels) == _LUNG
     return Air(
         lungs=lungs,
@@ -176,6 +177,18 @@ def _name_open(pieces: _Pieces, open_air: Mask, names: NDArray[np.uint8]) -> NDA
     corners &= sizes > 0
     names[(sizes > 0) & ~corners] = _OUTSIDE
     return corners
+
+
+def _with_mediastinum(pieces: _Pieces, among: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Those of the pieces `among` that have thick tissue on one side, as lung has and the air in front has not."""
+    places = np.isin(pieces.labels, among)
+    which, thickness = pieces.labels[places], _thickness_beside(pieces.tissue, places)
+
+    def thickest(piece: int) -> float:
+        mine = which == piece
+        return max(float(np.median(side[mine])) for side in thickness) if mine.any() else _MEDIASTINUM
+
+    return among[[thickest(piece) >= _MEDIASTINUM for piece in among.tolist()]]
 
 
 def _name_enclosed(pieces: _Pieces, names: NDArray[np.uint8], fewest: int) -> None:
