@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cov3d.errors import ScanError
 from cov3d.readers.image import SUFFIXES, is_image, read_image
-from cov3d.readers.jpeg import is_slice, read_jpeg_folder
+from cov3d.readers.jpeg import is_slice_file, read_jpeg_folder
 from cov3d.readers.threads import default_threads
 from cov3d.volume import Volume
 
@@ -16,7 +16,8 @@ __all__ = ["A_SCAN", "Found", "find_scans", "read_volume", "walk_scans"]
 A_SCAN = f"a scan is a folder of JPEG slices (1.jpg, 2.jpg, …) or a file in Hounsfield units ({', '.join(SUFFIXES)})"
 """What is taken for a scan, for the errors that say so."""
 
-_MASKS = "masks"
+_NOT_SCANS = ("masks", "@eadir", "__macosx")
+"""Folders that are not searched, in lower case: label maps, and what network drives and archives add."""
 
 
 def read_volume(path: Path, threads: int | None = None) -> Volume:
@@ -60,8 +61,8 @@ class Found:
 def walk_scans(root: Path) -> Iterator[Found]:
     """Every scan, or what was one, at or below `root`, in no particular order; links are followed.
 
-    Folders called `masks` are not looked into: label maps have the names and formats of scans. Neither are stores
-    and predictions of ours.
+    Folders called `masks` are not searched: label maps have the names and formats of scans. Neither are `@eaDir` and
+    `__MACOSX`, which hold thumbnails, nor stores and predictions of ours.
 
     Raises:
         ScanError: a folder can't be listed, or a name is not UTF-8 and so could not be written into any table.
@@ -80,7 +81,7 @@ def _walk(folder: Path, inside: "_Listing", above: tuple[str, ...]) -> Iterator[
     leaves: list[tuple[Path, bool]] = []
     among_slices = among_files = False
     for name in inside.subfolders:
-        if name.lower() == _MASKS:
+        if name.lower() in _NOT_SCANS:
             continue
         subfolder = folder / name
         below = _list(subfolder)
@@ -120,7 +121,7 @@ class _Listing:
 def _list(folder: Path) -> _Listing:
     listing = _Listing()
     for entry in _entries(folder):
-        if is_slice(entry.name):
+        if is_slice_file(entry):
             listing.slices = True
         elif entry.name.startswith("."):
             pass

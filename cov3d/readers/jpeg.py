@@ -28,6 +28,11 @@ def is_slice(name: str) -> bool:
     return name.lower().endswith(_SUFFIXES) and not name.startswith(".")
 
 
+def is_slice_file(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry of a folder is a slice: a file, or a link to one, even if the file is gone. No folder is one."""
+    return is_slice(entry.name) and (entry.is_file() or (entry.is_symlink() and not entry.is_dir()))
+
+
 def read_jpeg_folder(folder: Path, threads: int = 1) -> Volume:
     """Read a folder of JPEG slices.
 
@@ -43,24 +48,30 @@ def read_jpeg_folder(folder: Path, threads: int = 1) -> Volume:
         ScanError: no slices, no numbers in their names, two slices of one number, or more than half unreadable.
     """
     numbered, notes = _numbered_slices(folder)
+    dead = [number for number, file in numbered.items() if not os.path.exists(file)]  # noqa: PTH110
+    if len(dead) == len(numbered):
+        raise ScanError(f"all {len(dead)} slices in {folder} are links to files that do not exist: copy the scan again")
     found = _decode_all(list(numbered.values()), threads)
     if found is None:
         raise ScanError(f"none of the {len(numbered)} slices in {folder} can be read as JPEG: copy the scan again")
     voxels, pictures = found
     decoded = {number: picture for number, picture in zip(numbered, pictures, strict=True) if picture is not None}
-    unreadable = [number for number in numbered if number not in decoded]
+    unreadable = [number for number in numbered if number not in decoded and number not in dead]
     if len(decoded) * 2 < len(numbered):
         raise ScanError(
-            f"{len(unreadable)} of the {len(numbered)} slices in {folder} can't be read as JPEG: copy the scan again"
+            f"{len(numbered) - len(decoded)} of the {len(numbered)} slices in {folder} can't be read as JPEG: "
+            "copy the scan again"
         )
 
+    if dead:
+        notes.append(f"{_count(len(dead), 'slice')} missing: links to files that do not exist ({_in_words(_runs(dead))})")
     if unreadable:
         notes.append(f"{_count(len(unreadable), 'unreadable slice')} left out ({_in_words(_runs(unreadable))})")
-    missing, runs = _missing(list(numbered))
+    missing, gaps = _missing(list(numbered))
     if missing > len(numbered):
         notes.append(f"slice numbers are far apart ({min(numbered)} to {max(numbered)}): are they one series?")
     elif missing:
-        notes.append(f"{_count(missing, 'slice')} missing ({_in_words(runs)})")
+        notes.append(f"{_count(missing, 'slice')} missing ({', '.join(gaps)})")
     height, width = voxels.shape[1:]
     if odd := [number for number, picture in decoded.items() if picture[:2] != (height, width)]:
         notes.append(f"{_count(len(odd), 'slice')} resized to {width}x{height} ({_in_words(_runs(odd))})")
@@ -101,7 +112,7 @@ def _numbered_slices(folder: Path) -> tuple[dict[int, str], list[str]]:
     """The slices' files by number, in ascending order, and what was noted on the way."""
     try:
         with os.scandir(folder) as entries:
-            files = sorted(entry.name for entry in entries if is_slice(entry.name) and entry.is_file())
+            files = sorted(entry.name for entry in entries if is_slice_file(entry))
     except OSError as error:
         raise ScanError(f"the scan folder {folder} can't be listed: {error.strerror}") from error
     if not files:
@@ -125,15 +136,20 @@ def _numbered_slices(folder: Path) -> tuple[dict[int, str], list[str]]:
     return {number: os.path.join(folder, file) for number, file in sorted(numbered.items())}, notes  # noqa: PTH118
 
 
-def _missing(numbers: Sequence[int]) -> tuple[int, list[tuple[int, int]]]:
-    """How many numbers an otherwise even sequence lacks, and their runs: 1, 2, 4 lacks 3; 1, 3, 5 lacks none."""
+def _missing(numbers: Sequence[int]) -> tuple[int, list[str]]:
+    """How many numbers an otherwise even sequence lacks, and where: 1, 2, 4 lacks 3; 1, 3, 5 lacks none."""
     if len(numbers) < 3:
         return 0, []
     steps = Counter(after - before for before, after in pairwise(numbers))
     step = min(steps, key=lambda candidate: (-steps[candidate], candidate))
-    gaps = [(before, after) for before, after in pairwise(numbers) if after - before > step]
-    count = sum((after - before - 1) // step for before, after in gaps)
-    return count, [(before + step, after - step) for before, after in gaps]
+    count, gaps = 0, []
+    for before, after in pairwise(numbers):
+        lacking = (2 * (after - before) + step) // (2 * step) - 1  # to the nearest: numbers may be uneven
+        if lacking > 0:
+            count += lacking
+            even = (after - before) % step == 0
+            gaps.append(_in_words([(before + step, after - step)]) if even else f"between {before} and {after}")
+    return count, gaps
 
 
 def _count(number: int, noun: str) -> str:

@@ -124,3 +124,20 @@ def test_no_scan_at_all_is_an_error(tmp_path: Path, make: object) -> None:
     make(tmp_path / "here")  # type: ignore[operator]
     with pytest.raises(ScanError, match="no scan"):
         find_scans([tmp_path / "here"])
+
+
+def test_thumbnails_that_a_network_drive_adds_are_no_scans(tmp_path: Path) -> None:
+    write_slices(tmp_path / "covid" / "ct_scan_1", np.full((3, 8, 8), 100, dtype=np.uint8))
+    for number in (1, 2, 3):
+        thumbnails = tmp_path / "covid" / "ct_scan_1" / "@eaDir" / f"{number}.jpg"
+        write_slices(thumbnails, np.full((2, 8, 8), 100, dtype=np.uint8))
+    assert find_scans([tmp_path]) == [tmp_path / "covid" / "ct_scan_1"]
+
+
+def test_a_folder_called_like_a_slice_makes_no_scan(tmp_path: Path) -> None:
+    write_slices(tmp_path / "ct_scan_1", np.full((3, 8, 8), 100, dtype=np.uint8))
+    (tmp_path / "thumbs" / "1.jpg").mkdir(parents=True)
+    (tmp_path / "thumbs" / "1.jpg" / "small.png").write_bytes(b"x")
+    found = find_scans([tmp_path])
+    assert tmp_path / "ct_scan_1" in found
+    assert tmp_path / "thumbs" not in found

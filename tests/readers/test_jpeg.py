@@ -212,3 +212,47 @@ def test_numbers_far_apart_are_said_and_not_listed(tmp_path: Path) -> None:
     for number in (1, 2, 3, 4, 20231123101500):
         write_slices(tmp_path, flat([10]), first=number)
     assert read_volume(tmp_path).notes == ("slice numbers are far apart (1 to 20231123101500): are they one series?",)
+
+
+def test_links_to_lost_files_are_missing_slices(tmp_path: Path) -> None:
+    write_slices(tmp_path / "store", flat(list(range(10, 170, 10))))
+    scan = tmp_path / "scan"
+    scan.mkdir()
+    for number in range(1, 17):
+        (scan / f"{number}.jpg").symlink_to(tmp_path / "store" / f"{number}.jpg")
+    for number in range(5, 13):
+        (tmp_path / "store" / f"{number}.jpg").unlink()
+    volume = read_volume(scan)
+    assert volume.voxels[:, 0, 0].tolist() == [10, 20, 30, 40, 130, 140, 150, 160]
+    assert volume.slices_found == 16
+    assert volume.notes == ("8 slices missing: links to files that do not exist (5-12)",)
+
+
+def test_a_scan_of_lost_links_alone_is_an_error(tmp_path: Path) -> None:
+    for number in range(1, 4):
+        (tmp_path / f"{number}.jpg").symlink_to(tmp_path / "gone" / f"{number}.jpg")
+    with pytest.raises(ScanError, match="all 3 slices in .* are links to files that do not exist"):
+        read_volume(tmp_path)
+
+
+def test_a_folder_with_the_name_of_a_slice_is_none(tmp_path: Path) -> None:
+    write_slices(tmp_path, flat([10, 20, 30]))
+    (tmp_path / "4.jpg").mkdir()
+    volume = read_volume(tmp_path)
+    assert (volume.slices_found, volume.notes) == (3, ())
+
+
+@pytest.mark.parametrize(
+    ("numbers", "note"),
+    [
+        ((1, 3, 5, 7, 10, 12), "1 slice missing (between 7 and 10)"),
+        ((1, 2, 3, 6, 7), "2 slices missing (4-5)"),
+        ((10, 20, 30, 50, 60), "1 slice missing (40)"),
+        ((10, 20, 30, 41, 51), None),
+        ((1, 4, 7, 11, 14, 17), None),
+    ],
+)
+def test_gaps_are_named_by_the_numbers_that_are_there(tmp_path: Path, numbers: tuple[int, ...], note: str) -> None:
+    for number in numbers:
+        Image.fromarray(flat([100])[0]).save(tmp_path / f"{number}.jpg")
+    assert read_volume(tmp_path).notes == (() if note is None else (note,))
