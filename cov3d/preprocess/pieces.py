@@ -70,7 +70,7 @@ a table, or between table and back, has 2 to 4."""
 _WALL = 3
 """Lung has at least this much in front and behind. The inside of a table has 0 or 1 behind."""
 
-_OUTSIDE, _HOLLOW, _TABLE, _LUNG = 1, 2, 3, 4
+_OPEN, _OUTSIDE, _HOLLOW, _TABLE, _LUNG = 1, 2, 3, 4, 5
 
 
 @dataclass(frozen=True)
@@ -140,16 +140,18 @@ def name_pieces(values: NDArray[np.float32], tissue: Mask, core: Mask) -> Air:
     labels, count = cc3d.connected_components(kinds, connectivity=6, return_N=True)
     pieces = _Pieces(labels, enclosed, seen, values, tissue, gas, noise)
     names = np.zeros(count + 1, dtype=np.uint8)
-    corners = _name_open(pieces, core ^ enclosed, names)
     step = max(1, len(values) // _SLICES)
+    some = pieces.every(step)
+    corners = _in_corners(pieces, core ^ enclosed, names)
+    corners[corners] = _have_mediastinum(some, np.flatnonzero(corners))
+    names[(names == _OPEN) & ~corners] = _OUTSIDE
     if enclosed.any():
-        _name_enclosed(pieces.every(step), names, fewest=_FEWEST // step)
+        _name_enclosed(some, names, fewest=_FEWEST // step)
     named = names.take(labels)
     lungs = named == _LUNG
     beside = np.unique(labels[dilated(lungs, 1) & core])
-    beside = beside[corners[beside]]
-    if beside.size:
-        names[_with_mediastinum(pieces.every(step), beside)] = _LUNG
+    if corners[beside].any():
+        names[beside[corners[beside]]] = _LUNG
         lungs = names.take(labels) == _LUNG
     return Air(
         lungs=lungs,
@@ -161,12 +163,14 @@ def name_pieces(values: NDArray[np.float32], tissue: Mask, core: Mask) -> Air:
     )
 
 
-def _name_open(pieces: _Pieces, open_air: Mask, names: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Name the pieces that tissue does not enclose: the outside. Those that may be lung in a corner are returned."""
+def _in_corners(pieces: _Pieces, open_air: Mask, names: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Name the pieces that tissue does not enclose open, and return which may be lung in a corner of the image.
+
+    Lung in a corner of the field of view sees tissue in two directions. So does some air outside, but it is darker.
+    """
     which, grey = pieces.labels[open_air], pieces.values[open_air]
     count = len(names)
     sizes = np.bincount(which, minlength=count)
-    # Lung in a corner of the field of view sees tissue in two directions; so does some air, but darker.
     in_two = np.bincount(which[pieces.seen[open_air] == 2], minlength=count)
 
     def share_below(level: float) -> NDArray[np.float64]:
@@ -174,21 +178,21 @@ def _name_open(pieces: _Pieces, open_air: Mask, names: NDArray[np.uint8]) -> NDA
 
     airy, dark = (share_below(level + pieces.noise) > _AIRY for level in (_DARK, _CORNER_GAS))
     corners = (in_two > 0.5 * sizes) & ~airy | (in_two > 0.95 * sizes) & ~dark | (share_below(_BRIGHT) < 0.25)
-    corners &= sizes > 0
-    names[(sizes > 0) & ~corners] = _OUTSIDE
-    return corners
+    names[sizes > 0] = _OPEN
+    return corners & (sizes > 0)
 
 
-def _with_mediastinum(pieces: _Pieces, among: NDArray[np.integer]) -> NDArray[np.integer]:
-    """Those of the pieces `among` that have thick tissue on one side, as lung has and the air in front has not."""
+def _have_mediastinum(pieces: _Pieces, among: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """Whether each of the pieces `among` has thick tissue on one side, as lung has and the air outside has not."""
+    if not among.size:
+        return np.zeros(0, dtype=bool)
     places = np.isin(pieces.labels, among)
     which, thickness = pieces.labels[places], _thickness_beside(pieces.tissue, places)
-
-    def thickest(piece: int) -> float:
+    found = []
+    for piece in among:
         mine = which == piece
-        return max(float(np.median(side[mine])) for side in thickness) if mine.any() else _MEDIASTINUM
-
-    return among[[thickest(piece) >= _MEDIASTINUM for piece in among.tolist()]]
+        found.append(mine.any() and max(np.median(side[mine]) for side in thickness) >= _MEDIASTINUM)
+    return np.array(found, dtype=bool)
 
 
 def _name_enclosed(pieces: _Pieces, names: NDArray[np.uint8], fewest: int) -> None:

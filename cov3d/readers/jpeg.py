@@ -64,7 +64,9 @@ def read_jpeg_folder(folder: Path, threads: int = 1) -> Volume:
         )
 
     if dead:
-        notes.append(f"{_count(len(dead), 'slice')} missing: links to files that do not exist ({_in_words(_runs(dead))})")
+        notes.append(
+            f"{_count(len(dead), 'slice')} missing: links to files that do not exist ({_in_words(_runs(dead))})"
+        )
     if unreadable:
         notes.append(f"{_count(len(unreadable), 'unreadable slice')} left out ({_in_words(_runs(unreadable))})")
     missing, gaps = _missing(list(numbered))

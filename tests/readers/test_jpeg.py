@@ -231,7 +231,7 @@ def test_links_to_lost_files_are_missing_slices(tmp_path: Path) -> None:
 def test_a_scan_of_lost_links_alone_is_an_error(tmp_path: Path) -> None:
     for number in range(1, 4):
         (tmp_path / f"{number}.jpg").symlink_to(tmp_path / "gone" / f"{number}.jpg")
-    with pytest.raises(ScanError, match="all 3 slices in .* are links to files that do not exist"):
+    with pytest.raises(ScanError, match=r"all 3 slices in .* are links to files that do not exist"):
         read_volume(tmp_path)
 
 
