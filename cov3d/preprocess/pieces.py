@@ -191,7 +191,8 @@ def _have_mediastinum(pieces: _Pieces, among: NDArray[np.integer]) -> NDArray[np
     found = []
     for piece in among:
         mine = which == piece
-        found.append(mine.any() and max(np.median(side[mine]) for side in thickness) >= _MEDIASTINUM)
+        # Pieces too small to be in these slices keep the benefit of the doubt.
+        found.append(not mine.any() or max(np.median(side[mine]) for side in thickness) >= _MEDIASTINUM)
     return np.array(found, dtype=bool)
 
 

@@ -30,6 +30,16 @@ _GAS = (1, round(hounsfield_to_grey(-300.0)))
 _TISSUE = (round(hounsfield_to_grey(-200.0)), 255)
 
 
+_LOWEST, _STEP, _LEVELS = -4000.0, 20.0, 400
+"""The values are counted in steps of 20 HU from -4000 to 4000."""
+_SOFT_TISSUE = (-200.0, 200.0)
+_AIR = (-1100.0, -860.0)
+_SHIFT = 1012.0
+"""Shifts seen are 1000 and 1024."""
+_MUCH = 0.04
+"""Less than this share of the voxels is no peak of soft tissue or air."""
+
+
 def is_image(name: str) -> bool:
     """Whether a file of this name is a single-file scan; a hidden one is not."""
     return name.lower().endswith(SUFFIXES) and not name.startswith(".")
@@ -80,8 +90,10 @@ def _read_voxels(stored: Stored, target: NDArray[np.uint8]) -> list[str]:
     scratch = np.empty(stored.shape[1:], dtype=np.float32)
     lowest, highest = np.inf, -np.inf
     gas = tissue = no_number = 0
+    levels = np.zeros(_LEVELS, dtype=np.int64)
     for plane, grey in zip(stored.planes(), target, strict=True):
         no_number += _to_hounsfield(stored, plane, scratch)
+        levels += _levels(scratch)
         lowest, highest = min(lowest, float(scratch.min())), max(highest, float(scratch.max()))
         _window(scratch)
         gas += int(np.count_nonzero((scratch >= _GAS[0]) & (scratch < _GAS[1])))
@@ -93,7 +105,47 @@ def _read_voxels(stored: Stored, target: NDArray[np.uint8]) -> list[str]:
             f"{'no gas' if gas < tissue else 'no tissue'} among them): give the CT as it came from the scanner, not "
             "windowed or rescaled, and keep label maps in a folder called masks"
         )
+    _check_levels(stored.file, levels)
     return [f"{no_number} voxels without a number taken as air"] if no_number else []
+
+
+def _levels(hounsfield: NDArray[np.float32]) -> NDArray[np.int64]:
+    """How many of some voxels of a plane lie in each step of `_STEP` from `_LOWEST`; the ends take the rest."""
+    steps = np.clip((hounsfield[::3, ::3] - _LOWEST) / _STEP, 0, _LEVELS - 1).astype(np.intp)
+    return np.bincount(steps.ravel(), minlength=_LEVELS)
+
+
+def _check_levels(file: Path, levels: NDArray[np.int64]) -> None:
+    """Refuse values that are shifted: hardly any soft tissue where it belongs, and much of it 1000 or so from there.
+
+    The least value tells nothing: padding may be anything. Padding is one value, so that it fills one step alone; it
+    is left out here.
+
+    Raises:
+        ScanError: the values are Hounsfield units shifted by 1000 or 1024, or not rescaled.
+    """
+    spread = levels.copy()
+    alone = spread[1:-1] > 20 * np.maximum(spread[:-2], spread[2:])
+    spread[1:-1][alone] = 0
+    spread[[0, -1]] = 0
+    total = max(int(spread.sum()), 1)
+
+    def share(first: float, last: float) -> float:
+        return float(spread[round((first - _LOWEST) / _STEP) : round((last - _LOWEST) / _STEP)].sum()) / total
+
+    here, above = share(*_SOFT_TISSUE), share(*(edge + _SHIFT for edge in _SOFT_TISSUE))
+    below = share(*(edge - _SHIFT for edge in _AIR))
+    # Bone gets rarer the denser it is; shifted soft tissue is a peak above the gap that lung and fat leave.
+    high = above >= _MUCH and above > share(_SOFT_TISSUE[1] + 100, _SHIFT + _SOFT_TISSUE[0])
+    low = below >= _MUCH and here < _MUCH
+    if not (high or low):
+        return
+    found, first = (above, _SOFT_TISSUE[0] + _SHIFT) if high else (below, _AIR[0] - _SHIFT)
+    raise ScanError(
+        f"{file} is not in Hounsfield units: its {'soft tissue' if high else 'air'} lies about 1000 too "
+        f"{'high' if high else 'low'} ({found:.0%} of the voxels are near {first + 200:.0f}): apply the rescale slope "
+        "and intercept, or export the scan again"
+    )
 
 
 def _to_hounsfield(stored: Stored, plane: NDArray, hounsfield: NDArray[np.float32]) -> int:

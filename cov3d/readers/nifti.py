@@ -39,9 +39,7 @@ def read_header(file: Path) -> Stored:
         raise damaged(file, "its voxels are of no known type, scale or place") from error
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
         raise ScanError(f"the voxels of {file} are colours or vectors: a scan is one volume of plain numbers")
-    if not (np.isfinite(header["pixdim"][1:4]).all() and (header["pixdim"][1:4] != 0).all()):
-        raise damaged(file, "the distance between its voxels is zero or not a number")
-    affine, notes = _affine(header)
+    affine, notes = _affine(file, header)
     return Stored(
         file=file,
         data=file,
@@ -74,18 +72,27 @@ def _header(file: Path, compression: str) -> Any:
     raise ScanError(f"{file} is empty, damaged or no NIfTI file: copy the scan again")
 
 
-def _affine(header: Any) -> tuple[NDArray[np.float64], tuple[str, ...]]:
-    """The first of the header's orientations that can be one: sform, qform, or the format's default with a note."""
+def _affine(file: Path, header: Any) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    """The first of the header's orientations that can be one: sform, qform, or the format's default with a note.
+
+    Raises:
+        ScanError: only the sform can do without the distances between voxels, and there is none.
+    """
     from nibabel.spatialimages import HeaderDataError
 
+    distances = np.abs(header["pixdim"][1:4])  # a minus sign there means nothing
+    known = bool(np.isfinite(distances).all() and (distances > 0).all())
+    header["pixdim"][1:4] = distances
     with np.errstate(all="ignore"):
-        for coded in (header.get_sform, header.get_qform):
+        for coded in (header.get_sform, header.get_qform) if known else (header.get_sform,):
             try:
                 affine, code = coded(coded=True)
             except (HeaderDataError, ValueError):  # quaternions that are none
                 continue
             if code and np.isfinite(affine).all() and np.linalg.det(affine[:3, :3]) != 0:
                 return affine[:3, :3], ()
+        if not known:
+            raise damaged(file, "the distance between its voxels is zero or not a number")
         return header.get_base_affine()[:3, :3], (NO_ORIENTATION,)
 
 
