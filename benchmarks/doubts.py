@@ -7,19 +7,17 @@ moved inwards by a tenth of the box, or one lung taken out of the mask and the b
 scan is judged by itself, as a single scan is; the doubts that compare scans with each other need twenty.
 """
 
-import argparse
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from real_scans import RealScan, read_all
+from real_scans import RealScan
 from rich.console import Console
 from rich.table import Table
-from stability import phantoms
+from stability import scans_asked_for
 
 from cov3d.preprocess.crop import Crop, find_crop
 from cov3d.preprocess.doubt import find_doubts
@@ -66,14 +64,7 @@ def doubts_about(located: Located) -> str:
 
 def main() -> None:
     """Read the command line, judge and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("scans", nargs="*", type=Path, metavar="SCANS")
-    parser.add_argument("--phantoms", type=int, default=0)
-    parser.add_argument("--seed", type=int, default=2718, help="of the phantoms (default: 2718)")
-    options = parser.parse_args()
-    scans = [*read_all(options.scans), *phantoms(options.phantoms, options.seed)]
-    if not scans:
-        parser.error("give scans, or --phantoms")
+    scans = scans_asked_for(__doc__)
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
         judged = [one for found in pool.map(judge, scans) for one in found]
     table = Table("crop", "scans", "doubted")

@@ -134,9 +134,9 @@ def report(moved: list[Moved], console: Console) -> None:
             )
 
 
-def main() -> None:
-    """Read the command line and measure."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def scans_asked_for(description: str | None) -> list[RealScan]:
+    """The scans and phantoms that the command line names."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scans", nargs="*", type=Path, metavar="SCANS")
     parser.add_argument("--phantoms", type=int, default=0)
     parser.add_argument("--seed", type=int, default=2718, help="of the phantoms (default: 2718)")
@@ -144,6 +144,12 @@ def main() -> None:
     scans = [*read_all(options.scans), *phantoms(options.phantoms, options.seed)]
     if not scans:
         parser.error("give scans, or --phantoms")
+    return scans
+
+
+def main() -> None:
+    """Read the command line and measure."""
+    scans = scans_asked_for(__doc__)
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
         moved = [one for found in pool.map(try_changes, scans) for one in found]
     report(moved, Console(width=150))
