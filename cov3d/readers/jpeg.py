@@ -8,6 +8,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from cov3d.volume import Volume
 
 _SUFFIXES = (".jpg", ".jpeg")
 _DIGITS = re.compile(r"\d+")
+_POSITION = re.compile(r"(?<![\d.])(\d+)(?:\.(\d+))?$")
+"""A number at the end of a name, with one decimal point at most: a UID has more."""
 
 
 def is_slice(name: str) -> bool:
@@ -119,6 +122,8 @@ def _numbered_slices(folder: Path) -> tuple[dict[int, str], list[str]]:
         raise ScanError(f"the scan folder {folder} can't be listed: {error.strerror}") from error
     if not files:
         raise ScanError(f"no JPEG slices (1.jpg, 2.jpg, …) in {folder}")
+    if positions := _positions(folder, files):
+        return _by_position(folder, positions)
     numbered: dict[int, str] = {}
     for file in files:
         # The last run of digits is the slice number: 7.jpg, slice_007.jpg, CT12_slice7.jpg.
@@ -136,6 +141,52 @@ def _numbered_slices(folder: Path) -> tuple[dict[int, str], list[str]]:
     ignored = len(files) - len(numbered)
     notes = [f"{_count(ignored, 'image')} without a number ignored"] if ignored else []
     return {number: os.path.join(folder, file) for number, file in sorted(numbered.items())}, notes  # noqa: PTH118
+
+
+def _positions(folder: Path, files: Sequence[str]) -> dict[str, Decimal]:
+    """The position that each name ends with, if the names hold positions: ct_1.37.jpg, ct_2.62.jpg. Else empty.
+
+    A number with one point may also be a series and a number in it. It is if all names have the same first part.
+
+    Raises:
+        ScanError: it may be either.
+    """
+    found = {file: match for file in files if (match := _POSITION.search(file.rpartition(".")[0]))}
+    series: dict[str, list[int]] = {}
+    for match in found.values():
+        if match[2]:
+            series.setdefault(match[1], []).append(int(match[2]))
+    if len(found) < len(files) or len(series) < 2:
+        return {}
+    if any(
+        len(numbers) > 1 and sorted(numbers) in (list(range(len(numbers))), list(range(1, len(numbers) + 1)))
+        for numbers in series.values()
+    ):
+        raise ScanError(
+            f"the names of the slices in {folder} may be positions or series and numbers ({files[0]}): rename them "
+            "1.jpg, 2.jpg, … in their order, one series to a folder"
+        )
+    return {file: Decimal(match[1] + (f".{match[2]}" if match[2] else "")) for file, match in found.items()}
+
+
+def _by_position(folder: Path, positions: dict[str, Decimal]) -> tuple[dict[int, str], list[str]]:
+    """The slices' files numbered from 1 in order of position, and notes: the order, and the gaps."""
+    ordered = sorted(positions, key=lambda file: positions[file])
+    for file, other in pairwise(ordered):
+        if positions[file] == positions[other]:
+            raise ScanError(
+                f"{folder} holds two slices at position {positions[file]} ({file}, {other}): "
+                "put each series into a folder of its own"
+            )
+    places = [positions[file] for file in ordered]
+    notes = [f"slices ordered by the positions in their names ({places[0]} to {places[-1]})"]
+    apart = sorted(after - before for before, after in pairwise(places))
+    step = apart[len(apart) // 2]
+    gaps = [(before, after, round((after - before) / step) - 1) for before, after in pairwise(places)]
+    if missing := sum(lacking for *_, lacking in gaps if lacking > 0):
+        where = ", ".join(f"between {before} and {after}" for before, after, lacking in gaps if lacking > 0)
+        notes.append(f"{_count(missing, 'slice')} missing ({where})")
+    return {number: os.path.join(folder, file) for number, file in enumerate(ordered, start=1)}, notes  # noqa: PTH118
 
 
 def _missing(numbers: Sequence[int]) -> tuple[int, list[str]]:

@@ -256,3 +256,47 @@ def test_gaps_are_named_by_the_numbers_that_are_there(tmp_path: Path, numbers: t
     for number in numbers:
         Image.fromarray(flat([100])[0]).save(tmp_path / f"{number}.jpg")
     assert read_volume(tmp_path).notes == (() if note is None else (note,))
+
+
+def write_named(folder: Path, levels: dict[str, int]) -> None:
+    for name, level in levels.items():
+        Image.fromarray(flat([level])[0]).save(folder / name)
+
+
+def test_slices_named_by_decimal_positions_are_ordered_by_position(tmp_path: Path) -> None:
+    write_named(
+        tmp_path, {"ct_1.37.jpg": 10, "ct_2.62.jpg": 20, "ct_3.87.jpg": 30, "ct_10.12.jpg": 80, "ct_5.12.jpg": 40}
+    )
+    volume = read_volume(tmp_path)
+    assert volume.voxels[:, 0, 0].tolist() == [10, 20, 30, 40, 80]
+    assert volume.notes == (
+        "slices ordered by the positions in their names (1.37 to 10.12)",
+        "3 slices missing (between 5.12 and 10.12)",
+    )
+
+
+def test_whole_positions_stand_among_decimal_ones(tmp_path: Path) -> None:
+    write_named(tmp_path, {"9.jpg": 20, "7.5.jpg": 10, "10.5.jpg": 30, "12.jpg": 40})
+    assert read_volume(tmp_path).voxels[:, 0, 0].tolist() == [10, 20, 30, 40]
+
+
+def test_a_series_and_a_number_are_no_position(tmp_path: Path) -> None:
+    write_named(tmp_path, {"ct_3.2.jpg": 20, "ct_3.10.jpg": 100, "ct_3.1.jpg": 10})
+    assert read_volume(tmp_path).voxels[:, 0, 0].tolist() == [10, 20, 100]
+
+
+def test_the_last_number_of_a_uid_is_the_slice(tmp_path: Path) -> None:
+    write_named(tmp_path, {"1.2.840.7.9.jpg": 10, "1.2.840.8.10.jpg": 20, "1.2.840.9.11.jpg": 30})
+    assert read_volume(tmp_path).voxels[:, 0, 0].tolist() == [10, 20, 30]
+
+
+def test_names_that_may_be_either_are_refused(tmp_path: Path) -> None:
+    write_named(tmp_path, {"3.1.jpg": 10, "3.2.jpg": 20, "4.1.jpg": 30, "4.2.jpg": 40})
+    with pytest.raises(ScanError, match="may be positions or series and numbers"):
+        read_volume(tmp_path)
+
+
+def test_two_slices_at_one_position_are_refused(tmp_path: Path) -> None:
+    write_named(tmp_path, {"3.50.jpg": 10, "3.5.jpg": 20, "4.25.jpg": 30})
+    with pytest.raises(ScanError, match=r"two slices at position 3\.50?"):
+        read_volume(tmp_path)
