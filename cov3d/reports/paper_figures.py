@@ -5,18 +5,20 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedLocator, NullLocator
 
 from cov3d.reports.figures import BLUE, ORANGE, SKY
 
 _COLOURS = {"train": BLUE, "validation": ORANGE, "test": SKY}
-_HATCHES = {"train": "", "validation": "///", "test": "..."}
+_LINES = {"train": "-", "validation": "--", "test": ":"}
 _TICKS = (1, 2, 3, 5, 10, 20, 30, 50, 100, 200, 300, 500, 1000, 2000)
 _BINS_A_DECADE = 20
 
 
 def slices(found: Mapping[str, Sequence[int]]) -> Figure:
-    """Number of scans by their number of slices, on a logarithmic axis (Figure 1 of the paper).
+    """Number of scans by their number of slices, both on logarithmic axes (Figure 1 of the paper).
+
+    Partitions are outlines over one another, not stacked: heights do not add up on a logarithmic axis.
 
     Args:
         found: slices of each scan, by partition.
@@ -30,21 +32,23 @@ def slices(found: Mapping[str, Sequence[int]]) -> Figure:
     drawn: Any = axes.hist(
         list(found.values()),
         bins=edges.tolist(),
-        stacked=True,
+        histtype="step",
         label=[f"{name} ({len(counts)})" for name, counts in found.items()],
         color=[_COLOURS.get(name, BLUE) for name in found],
-        edgecolor="white",
-        linewidth=0.6,
+        linewidth=1.8,
     )[2]
     parts = drawn if len(found) > 1 else [drawn]
-    for name, bars in zip(found, parts, strict=True):
-        for bar in bars:
-            bar.set_hatch(_HATCHES.get(name, ""))
+    for name, outlines in zip(found, parts, strict=True):
+        for outline in outlines:
+            outline.set_linestyle(_LINES.get(name, "-"))
     axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_ylim(bottom=0.8)
     axes.xaxis.set_major_locator(FixedLocator(_TICKS))
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_locator(NullLocator())
     median = f"median {np.median(every):g}, from {low:g} to {high:g}"
     axes.set(xlabel="slices per scan", ylabel="scans", title=f"Slices per scan ({median})")
     axes.grid(alpha=0.3)
