@@ -18,7 +18,7 @@ from cov3d.preprocess.morphology import Mask, dilated
 _ENCLOSED = 3
 """An enclosed piece has tissue in at least this many of four directions: the field of view may cut one."""
 
-_LEAST = 0.02
+_LEAST = 0.01
 """Smaller pieces, as a share of the largest lung, are left unnamed."""
 
 _FEWEST = 20
