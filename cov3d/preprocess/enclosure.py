@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cov3d.preprocess.morphology import Mask
 
 
-def hits(tissue: Mask) -> NDArray[np.uint8]:
+def tissue_directions(tissue: Mask) -> NDArray[np.uint8]:
     """In how many of the four directions of its slice a voxel has tissue at least two voxels deep, 0 to 4."""
     seen = np.zeros(tissue.shape, dtype=np.uint8)
     for axis in (1, 2):

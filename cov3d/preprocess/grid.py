@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from cov3d.preprocess.enclosure import hits
+from cov3d.preprocess.enclosure import tissue_directions
 from cov3d.preprocess.morphology import Mask, largest, opened
 from cov3d.volume import hounsfield_to_grey
 
@@ -129,7 +129,7 @@ def _body_extent(voxels: NDArray[np.uint8]) -> tuple[tuple[slice, slice], tuple[
     by = max(1, round(min(rows.stop - rows.start, columns.stop - columns.start) / _COARSE))
     tissue = block_mean(some[:, rows, columns], (1, by, by)) > TISSUE
     # What tissue encloses is filled: a chest wall alone is too thin for the opening that takes off table and clothes.
-    body = largest(opened(tissue | (hits(tissue) >= 3), 2))
+    body = largest(opened(tissue | (tissue_directions(tissue) >= 3), 2))
     if not body.any():
         return image, image
     found = [np.flatnonzero(body.any(axis=axes)) for axes in ((0, 2), (0, 1))]

@@ -11,7 +11,7 @@ import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
-from cov3d.preprocess.enclosure import hits
+from cov3d.preprocess.enclosure import tissue_directions
 from cov3d.preprocess.gas import measure_gas
 from cov3d.preprocess.morphology import Mask, dilated
 
@@ -133,7 +133,7 @@ def name_pieces(values: NDArray[np.float32], tissue: Mask, core: Mask) -> Air:
         tissue: bool, same shape.
         core: bool, same shape: the eroded air.
     """
-    seen = hits(tissue)
+    seen = tissue_directions(tissue)
     enclosed = core & (seen >= _ENCLOSED)
     gas, noise = measure_gas(values, core & (seen <= 1), core)
     kinds = core.view(np.uint8) + enclosed.view(np.uint8)

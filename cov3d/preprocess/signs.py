@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cov3d.preprocess.crop import Box
-from cov3d.preprocess.enclosure import hits
+from cov3d.preprocess.enclosure import tissue_directions
 from cov3d.preprocess.grid import TISSUE
 from cov3d.preprocess.lungs import Segmentation
 from cov3d.preprocess.morphology import Mask, dilated, eroded
@@ -74,7 +74,7 @@ def _other_air(segmentation: Segmentation) -> int:
     level = segmentation.gas + _LUNG_LIKE + 2 * segmentation.noise
     other = eroded((values <= TISSUE) & ~dilated(lungs, 1), _PIECE) & (values > level)
     # The body may lack the hollow itself, where it was taken for air outside.
-    other &= body | (hits(body) >= 3)
+    other &= body | (tissue_directions(body) >= 3)
     return 2 * int(np.count_nonzero(other))
 
 

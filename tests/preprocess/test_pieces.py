@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from cov3d.preprocess.enclosure import hits
+from cov3d.preprocess.enclosure import tissue_directions
 from cov3d.preprocess.gas import measure_gas
 from cov3d.preprocess.grid import Grid, reduce
 from cov3d.preprocess.morphology import closed, largest, opened, shared_out
@@ -16,19 +16,19 @@ from cov3d.volume import hounsfield_to_grey
 def test_directions_in_which_tissue_stands() -> None:
     tissue = np.zeros((1, 12, 12), dtype=bool)
     tissue[0, 2:4, 2:10] = tissue[0, 2:10, 2:4] = tissue[0, 2:10, 8:10] = True  # a wall open at the bottom
-    seen = hits(tissue)[0]
+    seen = tissue_directions(tissue)[0]
     assert seen[6, 6] == 3
     assert seen[0, 6] == 1
     assert seen[6, 0] == 1
     assert seen[11, 11] == 0
     tissue[0, 8:10, 2:10] = True
-    assert hits(tissue)[0, 6, 6] == 4
+    assert tissue_directions(tissue)[0, 6, 6] == 4
 
 
 def test_a_wall_of_one_voxel_is_none() -> None:
     tissue = np.zeros((1, 9, 9), dtype=bool)
     tissue[0, 1], tissue[0, 6:8] = True, True
-    assert (hits(tissue)[0, 4] == 1).all()
+    assert (tissue_directions(tissue)[0, 4] == 1).all()
 
 
 @given(seed=st.integers(0, 10_000), share=st.floats(0, 1), height=st.integers(1, 9), width=st.integers(1, 9))
@@ -44,7 +44,7 @@ def test_directions_are_those_counted_one_by_one(seed: int, share: float, height
         # The nearer voxel of a pair must lie before the place; the place itself may be the farther one.
         lines = (row[: x + 1], row[x:], column[: y + 1], column[y:])
         wanted[z, y, x] = sum(thick(line) for line in lines)
-    assert np.array_equal(hits(tissue), wanted)
+    assert np.array_equal(tissue_directions(tissue), wanted)
 
 
 def test_gas_is_the_lowest_peak_of_the_air_outside() -> None:
