@@ -9,7 +9,7 @@ import pandas as pd
 
 from cov3d.datasets.scan_table import PARTITIONS
 from cov3d.files import write_text
-from cov3d.labels import ALL_LABELS
+from cov3d.labels import ALL_LABELS, NON_COVID, UNKNOWN_SEVERITY
 
 DASH = "–"
 
@@ -66,15 +66,18 @@ def save(table: PaperTable, folder: Path) -> None:
 
 def counts_by_partition(scans: pd.DataFrame) -> PaperTable:
     """Table 1: number of scans of each label in each partition; the unlabelled ones have a row of their own."""
-    columns = {name: scans["partition"] == name for name in PARTITIONS if (scans["partition"] == name).any()}
-    return _counts("table-1", "Table 1: scans by label and partition", scans["label"], columns)
+    return _counts("table-1", "Table 1: scans by label and partition", scans["label"], _by_partition(scans))
 
 
-def counts_by_fold(scans: pd.DataFrame) -> PaperTable:
-    """Table 2: number of scans of each label in each fold."""
-    labelled = scans[(scans["label"] != "") & scans["fold"].notna()]
-    columns = {f"fold {fold}": labelled["fold"] == fold for fold in sorted(labelled["fold"].unique())}
-    return _counts("table-2", "Table 2: labelled scans by label and fold", labelled["label"], columns)
+def severities_by_partition(scans: pd.DataFrame) -> PaperTable:
+    """Table 2: number of scans of each severity in each partition; only scans with a known severity count."""
+    known = scans[~scans["label"].isin(["", NON_COVID, UNKNOWN_SEVERITY])]
+    return _counts("table-2", "Table 2: scans by severity and partition", known["label"], _by_partition(known))
+
+
+def _by_partition(scans: pd.DataFrame) -> dict[str, Any]:
+    """Which scans are in each partition that has any."""
+    return {name: scans["partition"] == name for name in PARTITIONS if (scans["partition"] == name).any()}
 
 
 def _counts(name: str, title: str, labels: pd.Series, columns: dict[str, Any]) -> PaperTable:

@@ -98,7 +98,9 @@ def write_report(
     """
     runs, missing = _readable_runs(sources, data)
     drawn, lacking = _figures(scans, stores)
-    counts = [] if scans is None else [paper_tables.counts_by_partition(scans), paper_tables.counts_by_fold(scans)]
+    counts = (
+        [] if scans is None else [paper_tables.counts_by_partition(scans), paper_tables.severities_by_partition(scans)]
+    )
     if scans is None:
         missing.append(f"Tables 1 and 2 need {data / 'scans.csv'}: cov3d folds makes it")
     missing += lacking

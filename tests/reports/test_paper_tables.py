@@ -50,10 +50,15 @@ def test_counts_are_those_of_the_scan_table(scans: pd.DataFrame) -> None:
     assert first.rows[4] == ("critical", "3", "1", "0", "4")
     assert first.rows[-2:] == (("no label", "0", "0", "6", "6"), ("all", "47", "12", "6", "65"))
     assert first.head == ("label", "train", "validation", "test", "all")
-    second = paper_tables.counts_by_fold(scans)
-    assert second.rows[4] == ("critical", "1", "1", "0", "1", "1", "4")
-    assert second.rows[-1] == ("all", "12", "12", "11", "12", "12", "59")
-    assert "no label" not in [row[0] for row in second.rows]
+    second = paper_tables.severities_by_partition(scans)
+    assert second.head == ("label", "train", "validation", "all")
+    assert second.rows == (
+        ("mild", "8", "2", "10"),
+        ("moderate", "8", "2", "10"),
+        ("severe", "8", "2", "10"),
+        ("critical", "3", "1", "4"),
+        ("all", "27", "7", "34"),
+    )
 
 
 def test_a_dataset_of_another_layout_has_its_own_labels() -> None:
