@@ -80,7 +80,15 @@ def training_options(
         "learning_rate", min=0.0, help="Maximum of the 1cycle schedule.", rich_help_panel=OPTIMISATION
     ),
     weight_decay: float = _hyper_parameter(
-        "weight_decay", min=0.0, help="L2 penalty, added to the loss.", rich_help_panel=OPTIMISATION
+        "weight_decay",
+        min=0.0,
+        help="Weight decay, added to the loss (L2); batch norm and biases are spared.",
+        rich_help_panel=OPTIMISATION,
+    ),
+    decoupled_decay: bool = _hyper_parameter(
+        "decoupled_decay",
+        help="Apply the weight decay to the weights (AdamW), as the paper's own code does, and not to the loss.",
+        rich_help_panel=OPTIMISATION,
     ),
     seed: int = _hyper_parameter(
         "seed", min=0, help="Of weights, order, dropout and augmentation.", rich_help_panel=OPTIMISATION

@@ -117,6 +117,7 @@ def make_learner(
     validation: Validation,
     losses: LossWatch,
     callbacks: list[Callback],
+    decoupled_decay: bool = False,
 ) -> ScanLearner:
     """Put a learner together.
 
@@ -130,6 +131,7 @@ def make_learner(
         validation: scores each epoch.
         losses: follows the loss.
         callbacks: ours, these two among them.
+        decoupled_decay: as of `adam`.
     """
     learn = ScanLearner(
         loaders,
@@ -137,7 +139,7 @@ def make_learner(
         device=device,
         batches_a_step=accumulate,
         loss_func=loss.to(device),
-        opt_func=adam,
+        opt_func=partial(adam, decoupled_decay=decoupled_decay),
         splitter=decayed_and_spared,
         wd_bn_bias=True,  # the splitter spares them
         train_bn=False,
@@ -167,15 +169,22 @@ def decayed_and_spared(model: nn.Module) -> list[list[nn.Parameter]]:
     ]
 
 
-def adam(groups: list[list[nn.Parameter]], lr: float) -> OptimWrapper:
-    """PyTorch's fused Adam with the settings of fastai's, which it equals within rounding, in one kernel for all."""
+def adam(groups: list[list[nn.Parameter]], lr: float, *, decoupled_decay: bool = False) -> OptimWrapper:
+    """PyTorch's fused Adam with the settings of fastai's, which it equals within rounding, in one kernel for all.
+
+    Args:
+        groups: the parameters.
+        lr: learning rate.
+        decoupled_decay: weight decay shrinks the weights (AdamW) instead of being added to the gradient (L2).
+    """
+    optimiser = torch.optim.AdamW if decoupled_decay else torch.optim.Adam
     return OptimWrapper(
-        groups, torch.optim.Adam, lr=lr, betas=(MOMENTUM, SQUARED_MOMENTUM), eps=EPSILON, weight_decay=0.0, fused=True
+        groups, optimiser, lr=lr, betas=(MOMENTUM, SQUARED_MOMENTUM), eps=EPSILON, weight_decay=0.0, fused=True
     )
 
 
 def fit(learn: ScanLearner, epochs: int, learning_rate: float, weight_decay: float) -> None:
-    """1cycle from `learn.first_epoch` to `epochs`; weight decay is L2, added to the gradient."""
+    """1cycle from `learn.first_epoch` to `epochs`; weight decay as the optimiser was made to apply it."""
     learn.fit_one_cycle(epochs, lr_max=learning_rate, wd=[weight_decay, 0.0])
 
 

@@ -270,6 +270,7 @@ def assemble(
         validation=validation,
         losses=losses,
         callbacks=[chance, prepare, losses, validation],
+        decoupled_decay=options.decoupled_decay,
     )
     return learn, validation, losses
 

@@ -58,7 +58,9 @@ class TrainingOptions:
         batch_size: scans to a batch.
         accumulate: batches to a step, for cards that hold few scans at once.
         learning_rate: maximum of the 1cycle schedule.
-        weight_decay: added to the loss (L2), not decoupled; batch norm and biases are spared.
+        weight_decay: of all weights but those of batch norm and biases.
+        decoupled_decay: shrink the weights themselves (AdamW, as the paper's own code does) instead of adding the
+            decay to the loss (L2, as the paper says).
         gamma: γ of the focal loss.
         emd_weight: λ, the share of the earth mover's distance in the loss.
         distances: between neighbouring categories, along the axis of severity.
@@ -82,6 +84,7 @@ class TrainingOptions:
     accumulate: int = 1
     learning_rate: float = 1e-4
     weight_decay: float = 1e-5
+    decoupled_decay: bool = False
     gamma: float = 2.0
     emd_weight: float = 0.2
     distances: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)

@@ -52,6 +52,7 @@ HYPER_PARAMETERS: dict[str, tuple[list[Any], Any]] = {
     "contrast": ([0.2], 0.2),
     "seed": ([11], 11),
     "precision": (["fp32"], Precision.FP32),
+    "decoupled_decay": ([], True),
 }
 ELSEWHERE: dict[str, dict[str, str]] = {
     # option: the test, here or in test_cli.py or tests/datasets/test_phantom.py, that changes it

@@ -42,9 +42,13 @@ def after_three_epochs(weight_decay: Any, **how: Any) -> dict[str, Tensor]:
     return weights(model)
 
 
-def test_the_fused_optimiser_is_fastais_adam_within_rounding() -> None:
-    fastais = after_three_epochs(0.3, opt_func=partial(Adam, decouple_wd=False))
-    ours = after_three_epochs([0.3, 0.0], opt_func=adam, splitter=decayed_and_spared, wd_bn_bias=True, train_bn=False)
+@pytest.mark.parametrize("decoupled", [False, True])
+def test_the_fused_optimiser_is_fastais_adam_within_rounding(decoupled: bool) -> None:
+    fastais = after_three_epochs(0.3, opt_func=partial(Adam, decouple_wd=decoupled))
+    ours_adam = partial(adam, decoupled_decay=decoupled)
+    ours = after_three_epochs(
+        [0.3, 0.0], opt_func=ours_adam, splitter=decayed_and_spared, wd_bn_bias=True, train_bn=False
+    )
     without_decay = after_three_epochs(
         [0.0, 0.0], opt_func=adam, splitter=decayed_and_spared, wd_bn_bias=True, train_bn=False
     )

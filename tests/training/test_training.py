@@ -159,6 +159,7 @@ CHANGES: dict[str, Any] = {
     "accumulate": 2,
     "learning_rate": 1e-3,
     "weight_decay": 0.1,
+    "decoupled_decay": True,
     "gamma": 0.0,
     "emd_weight": 0.9,
     "distances": (1.0, 2.0, 3.0, 4.0),
