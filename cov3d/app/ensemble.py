@@ -50,6 +50,12 @@ def ensemble(
         help="The task whose table of a run or a cross-validation is meant, and to select by; --name says it itself.",
         rich_help_panel=options.INPUT,
     ),
+    temperature: bool = Param(
+        None,
+        help="Apply the temperatures that crossval fitted to the tables of runs.",
+        show_default="applied; not with --name, as the paper has none",
+        rich_help_panel=options.INPUT,
+    ),
     sources: Path = options.sources(),
     select_members: bool = Param(
         False, help="Choose among the members, greedily, by the macro F1 of the task.", rich_help_panel=SELECTION
@@ -83,7 +89,10 @@ def ensemble(
     from cov3d.inference.origin import write_origin
     from cov3d.training.predictions import save_predictions
 
-    members, task, folds = _members(predictions or [], name, data, runs or data / "runs", fold, all_folds, Task(task))
+    fitted = (name is None) if temperature is None else temperature
+    members, task, folds = _members(
+        predictions or [], name, data, runs or data / "runs", fold, all_folds, Task(task), fitted
+    )
     selects = select_members or select_threshold
     if selects:
         _check_selection(members, task, select_threshold, out_of_fold)
@@ -111,7 +120,7 @@ def ensemble(
     write_origin(output_dir, networks=[member.name for member in members], seen_in_training=count)
     if selected:
         _write_selection(selected, members[0].categories, task, seed, output_dir)
-    _write_set(members, folds, task, threshold, output_dir)
+    _write_set(members, folds, task, threshold, fitted, output_dir)
     say(f"results in {output_dir}")
     say(RESEARCH_ONLY)
     return table
@@ -125,6 +134,7 @@ def _members(
     fold: list[int] | None,
     all_folds: bool,
     task: Task,
+    fitted_temperature: bool,
 ) -> tuple[list[Any], Task, tuple[int, ...]]:
     """The members, the task that they are of and, of an ensemble by name, its folds."""
     from cov3d.errors import Cov3dError
@@ -137,14 +147,16 @@ def _members(
     if name is None:
         if fold or all_folds:
             raise Cov3dError("--fold and --all-folds go with --name: of runs, give those of the folds that are meant")
-        return gather(predictions, task), task, ()
+        return gather(predictions, task, fitted_temperature=fitted_temperature), task, ()
     if fold and all_folds:
         raise Cov3dError("--fold and --all-folds contradict each other: give one of them")
     wanted = find_ensemble(name)
     if task not in (Task.BOTH, wanted.task):
         raise Cov3dError(f"{wanted.name} is an ensemble for {wanted.task}, not {task}: leave --task out")
     folds = tuple(range(5)) if all_folds else tuple(sorted(set(fold or [0])))
-    found = gather_experiments(wanted.experiments, folds, Task(wanted.task), Runs(runs, data))
+    found = gather_experiments(
+        wanted.experiments, folds, Task(wanted.task), Runs(runs, data), fitted_temperature=fitted_temperature
+    )
     members = [member for member in found if isinstance(member, MemberTable)]
     if len(members) < len(found):
         for missing in found:
@@ -266,7 +278,9 @@ def _write_selection(selected: Any, categories: tuple[str, ...], task: Task, see
     write_text(folder / SELECTION_FILE, json.dumps(written, indent=2) + "\n")
 
 
-def _write_set(members: Sequence[Any], folds: tuple[int, ...], task: Task, threshold: float, folder: Path) -> None:
+def _write_set(
+    members: Sequence[Any], folds: tuple[int, ...], task: Task, threshold: float, fitted: bool, folder: Path
+) -> None:
     """Write what `cov3d submit --set` takes to make this ensemble of its networks, where they are known."""
     from cov3d.inference.sets import SubmissionSet, save_sets
 
@@ -278,5 +292,5 @@ def _write_set(members: Sequence[Any], folds: tuple[int, ...], task: Task, thres
         for member in members
         for source in member.source
     ]
-    save_sets([SubmissionSet(task, 1, tuple(sources), folds, threshold)], folder / SET_FILE)
+    save_sets([SubmissionSet(task, 1, tuple(sources), folds, threshold, fitted)], folder / SET_FILE)
     say(f"cov3d submit --set {folder / SET_FILE} makes a submission of it")

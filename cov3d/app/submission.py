@@ -1,5 +1,6 @@
 """Commands on submissions: `submit`, which makes them, and `check-submission`."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ def submit(
         "paper",
         param_decls=("--set",),
         help="The submissions to make: paper, the ten of its section 6; or a CSV or JSON file with "
-        "task,number,members,folds,threshold, such as cov3d ensemble writes.",
+        "task,number,members,folds,threshold and, if wanted, fitted_temperature, such as cov3d ensemble writes.",
         metavar="paper|FILE",
         rich_help_panel=options.INPUT,
     ),
@@ -35,6 +36,12 @@ def submit(
     ),
     severity_scans: list[Path] = Param(
         None, help="Those of the severity task.", show_default="DATA/task2", rich_help_panel=options.INPUT
+    ),
+    temperature: bool = Param(
+        None,
+        help="Apply the temperatures that crossval fitted.",
+        show_default="as each set says; the paper's are without",
+        rich_help_panel=options.INPUT,
     ),
     line_format: LineFormat = options.line_format(),
     output_dir: Path = Param(
@@ -59,6 +66,8 @@ def submit(
 
     target = choose_device(device)
     sets = submission_sets.paper_sets() if which == submission_sets.PAPER else submission_sets.load_sets(Path(which))
+    if temperature is not None:
+        sets = [replace(one, fitted_temperature=temperature) for one in sets]
     checkpoints = _checkpoints(sets, runs or data / "runs", data)
     tasks = [task for task in (Task.PRESENCE, Task.SEVERITY) if any(one.task == task for one in sets)]
     networks = {task: _distinct(checkpoints[one] for one in sets if one.task == task) for task in tasks}
@@ -88,7 +97,7 @@ def submit(
             write_text(output_dir / manifests[task], found.manifest.to_csv(index=False, lineterminator="\n"))
             failed |= {f"{task}: {scan}": reason for scan, reason in found.failed.items()}
             for one in (one for one in sets if one.task == task):
-                members = [found.tables[file] for file in checkpoints[one]]
+                members = {file: found.tables[file] for file in checkpoints[one]}
                 written.append(submissions.write_set(one, members, output_dir, LineFormat(line_format)))
         runs_of = {one: [f"{file.parent.name}/{file.name}" for file in files] for one, files in checkpoints.items()}
         submissions.write_overview(written, runs_of, output_dir)

@@ -15,11 +15,16 @@ class Row(NamedTuple):
     values: dict[str, str]
 
 
-def read_rows(file: Path, columns: Sequence[str]) -> list[Row]:
+def read_rows(file: Path, columns: Sequence[str], optional: Sequence[str] = ()) -> list[Row]:
     """The rows of a CSV file, their values stripped; empty rows are left out, a missing value is an empty string.
 
     The separator is the one that the header has: comma, semicolon or tab. Columns are found by name, whatever their
     order and case; others are passed over.
+
+    Args:
+        file: the CSV file.
+        columns: must be there.
+        optional: may be there; the values of one that is not are empty strings.
 
     Raises:
         DatasetError: the file is missing, can't be read as CSV, or lacks one of `columns`.
@@ -40,7 +45,8 @@ def read_rows(file: Path, columns: Sequence[str]) -> list[Row]:
         raise DatasetError(
             f"{file} must have the columns {', '.join(columns)}; {', '.join(missing)} missing of {there}"
         )
-    places = {column: names.index(column.lower()) for column in columns}
+    wanted = {column: column.lower() for column in (*columns, *optional)}
+    places = {column: names.index(name) if name in names else len(names) for column, name in wanted.items()}
     return [
         Row(line, {column: values[place] if place < len(values) else "" for column, place in places.items()})
         for line, values in lines[1:]

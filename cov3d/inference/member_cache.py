@@ -2,8 +2,8 @@
 
 An ensemble's members appear in several submissions, and predicting thousands of scans by dozens of networks takes
 hours. So what each network said is kept, in a prediction table of its own, named by its run and its checkpoint's
-contents: another checkpoint under the same name is predicted anew. Scans are preprocessed once for all the networks
-that lack them.
+contents: another checkpoint under the same name is predicted anew. It is kept at temperature 1, which serves sets with
+and without temperatures. Scans are preprocessed once for all the networks that lack them.
 """
 
 import hashlib
@@ -40,7 +40,7 @@ class Predicted:
     """What networks said of raw scans.
 
     Attributes:
-        tables: by checkpoint, all of the same scans.
+        tables: by checkpoint, all of the same scans, at temperature 1.
         manifest: how each scan was cropped, with the columns of a store's manifest, and `doubtful`.
         failed: what is wrong with the scans that could not be read, by name.
         doubtful: why predictions may not be worth much, by scan.
@@ -93,7 +93,7 @@ def predict_networks(
     how: dict[str, Any] = {"device": device, "jobs": jobs, "threads": threads, "batch_size": batch_size}
     try:
         for networks, names in groups.items():
-            members = load_members(networks, device)
+            members = load_members(networks, device, fitted_temperature=False)
             for outcome in predict_each({name: scans[name] for name in names}, members, **how):
                 done += 1
                 if outcome.error is None:
@@ -217,4 +217,4 @@ def _table_name(checkpoint: Path) -> str:
     with checkpoint.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     run = re.sub(r"[^\w.-]", "-", checkpoint.resolve().parent.name)[:_LONGEST]
-    return f"{run}_{checkpoint.stem}_{digest[:12]}"
+    return f"{run}_{checkpoint.stem}_T1_{digest[:12]}"

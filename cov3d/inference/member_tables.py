@@ -4,7 +4,8 @@ A member is a network, or one configuration trained on several folds: the valida
 nothing but the fold are put together to one table, in which each scan is predicted by a network that has not seen it.
 
 A run stands for what its checkpoint says of other scans, so a temperature that was fitted since is applied to its
-table, which was written at temperature 1. A table that is given itself is taken as it is.
+table, which was written at temperature 1, unless the caller wants it as it is: the paper's ensembles have no
+temperatures. A table that is given itself is taken as it is.
 """
 
 import json
@@ -71,13 +72,14 @@ class _Part:
         return None if self.checkpoint is None else read_info(self.checkpoint).temperature
 
 
-def gather(paths: Sequence[Path], task: Task) -> list[MemberTable]:
+def gather(paths: Sequence[Path], task: Task, *, fitted_temperature: bool = True) -> list[MemberTable]:
     """The members that `paths` stand for.
 
     Args:
         paths: prediction tables, folders that hold a `predictions.csv`, folders of runs or of `cov3d crossval`,
             checkpoints.
         task: whose table of a run or a cross-validation is meant.
+        fitted_temperature: whether tables of runs are scaled by the temperature of their checkpoint.
 
     Raises:
         PredictionsError: a path stands for no table, one is given twice, or a table can't be read.
@@ -87,7 +89,7 @@ def gather(paths: Sequence[Path], task: Task) -> list[MemberTable]:
     for path in paths:
         part = _part(path, task)
         grouped.setdefault(_key(part), []).append(part)
-    return _named_apart([_member(parts) for parts in grouped.values()])
+    return _named_apart([_member(parts, fitted_temperature=fitted_temperature) for parts in grouped.values()])
 
 
 def _named_apart(members: list[MemberTable]) -> list[MemberTable]:
@@ -97,9 +99,16 @@ def _named_apart(members: list[MemberTable]) -> list[MemberTable]:
 
 
 def gather_experiments(
-    numbers: Sequence[int], folds: Sequence[int], task: Task, runs: Runs
+    numbers: Sequence[int], folds: Sequence[int], task: Task, runs: Runs, *, fitted_temperature: bool
 ) -> list[MemberTable] | list[Missing]:
     """The members that are experiments, each over `folds`; or all the runs that are missing.
+
+    Args:
+        numbers: of the experiments.
+        folds: whose tables are put together.
+        task: presence or severity.
+        runs: where they are looked for.
+        fitted_temperature: as of `gather`.
 
     Raises:
         PredictionsError: a table can't be read.
@@ -109,7 +118,11 @@ def gather_experiments(
     if missing := [part for parts in found.values() for part in parts if isinstance(part, Missing)]:
         return missing
     return [
-        _member([_Part(part, part.parent, given_as_run=True) for part in parts if isinstance(part, Path)], number)
+        _member(
+            [_Part(part, part.parent, given_as_run=True) for part in parts if isinstance(part, Path)],
+            number,
+            fitted_temperature=fitted_temperature,
+        )
         for number, parts in found.items()
     ]
 
@@ -150,7 +163,7 @@ def _key(part: _Part) -> str:
     return json.dumps([part.file.name, options], sort_keys=True)
 
 
-def _member(parts: Sequence[_Part], experiment: int | None = None) -> MemberTable:
+def _member(parts: Sequence[_Part], experiment: int | None = None, *, fitted_temperature: bool) -> MemberTable:
     """Put the tables of one member's folds together."""
     files = tuple(part.file for part in parts)
     tables: list[pd.DataFrame] = []
@@ -177,12 +190,11 @@ def _member(parts: Sequence[_Part], experiment: int | None = None) -> MemberTabl
         elif part.file.name.startswith(OUT_OF_FOLD) and "fold" in table:
             folds |= dict(zip(table["scan"], _whole(table["fold"], part.file), strict=True))
         seen.append(trained_on(part.file, table["scan"]))
-        if part.given_as_run and part.temperature is not None:
+        if part.given_as_run and fitted_temperature and part.temperature is not None:
             temperatures[part.file] = part.temperature
-            columns = probability_columns(these)
-            table[columns] = scale(table[columns].to_numpy(), part.temperature)
+            table = at_temperature(table, these, part.temperature)
         tables.append(table)
-    as_predicted = all(part.given_as_run or part.temperature is None for part in parts)
+    as_predicted = not fitted_temperature or all(part.given_as_run or part.temperature is None for part in parts)
     networks = [part.checkpoint for part in parts if part.checkpoint is not None and as_predicted]
     return MemberTable(
         name=_name(parts, experiment),
@@ -194,6 +206,15 @@ def _member(parts: Sequence[_Part], experiment: int | None = None) -> MemberTabl
         source=tuple(map(str, networks)) if experiment is None else (str(experiment),),
         temperatures=temperatures,
     )
+
+
+def at_temperature(table: pd.DataFrame, categories: Sequence[str], temperature: float | None) -> pd.DataFrame:
+    """A network's prediction table, written at temperature 1, at another; None leaves it as it is."""
+    if temperature is None:
+        return table
+    columns = probability_columns(categories)
+    scaled = scale(table[columns].to_numpy(), temperature)
+    return table.assign(**dict(zip(columns, scaled.T, strict=True)))
 
 
 def _whole(folds: pd.Series, file: Path) -> list[int]:

@@ -1,7 +1,7 @@
 """Scans, or volumes of a store, → probabilities: reflection averaging, and ensembles of checkpoints."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +49,13 @@ class Predictions:
     doubtful: dict[str, str] = field(default_factory=dict)
 
 
-def load_members(files: Sequence[Path], device: torch.device) -> list[Member]:
+def load_members(files: Sequence[Path], device: torch.device, *, fitted_temperature: bool = True) -> list[Member]:
     """The networks of several checkpoints, ready to be averaged.
+
+    Args:
+        files: the checkpoints.
+        device: where to put the networks.
+        fitted_temperature: whether they predict at the temperature in their checkpoints, or at 1.
 
     Raises:
         CheckpointError: a file is no checkpoint, they differ in their categories, or one was made with a
@@ -69,6 +74,8 @@ def load_members(files: Sequence[Path], device: torch.device) -> list[Member]:
                 f"{file} has the categories {', '.join(info.categories)}, but {files[0]} has "
                 f"{', '.join(members[0].info.categories)}: they can't be averaged"
             )
+        if not fitted_temperature:
+            info = replace(info, temperature=None)
         members.append(Member(model.to(device), info))
     return members
 

@@ -18,6 +18,8 @@ from cov3d.training.metrics import THRESHOLD
 PAPER = "paper"
 _MEMBERS = "a member is an experiment's number, an ensemble's name, a run's folder or a checkpoint"
 COLUMNS = ("task", "number", "members", "folds", "threshold")
+TEMPERATURE = "fitted_temperature"
+"""A column that may be missing."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class SubmissionSet:
         members: each an experiment's number, an ensemble's name, a run folder or a checkpoint.
         folds: whose networks are averaged, of experiments and ensembles.
         threshold: probability of non-COVID below which a scan is called positive.
+        fitted_temperature: whether each network's probabilities are scaled by the temperature in its checkpoint.
     """
 
     task: Task
@@ -37,6 +40,7 @@ class SubmissionSet:
     members: tuple[str, ...]
     folds: tuple[int, ...] = (0,)
     threshold: float = THRESHOLD
+    fitted_temperature: bool = True
 
     @property
     def place(self) -> str:
@@ -45,12 +49,17 @@ class SubmissionSet:
 
 
 def paper_sets() -> list[SubmissionSet]:
-    """The ten submissions of section 6."""
-    return [SubmissionSet(Task(row.task), row.number, (str(row.source),), row.folds) for row in SUBMISSIONS]
+    """The ten submissions of section 6; the paper fits no temperature."""
+    return [
+        SubmissionSet(Task(row.task), row.number, (str(row.source),), row.folds, fitted_temperature=False)
+        for row in SUBMISSIONS
+    ]
 
 
 def load_sets(file: Path) -> list[SubmissionSet]:
     """Read a file of sets: CSV with the columns `task,number,members,folds,threshold`, or JSON with a list of such.
+
+    A further column, `fitted_temperature`, may say `no` (in JSON false) where temperatures are not to be applied.
 
     In a CSV file, members and folds have spaces between them; folds may be `all`, or empty for fold 0, and the
     threshold may be empty. Paths of members are relative to the file.
@@ -86,7 +95,7 @@ def save_sets(sets: Iterable[SubmissionSet], file: Path) -> None:
 
 def _csv_rows(file: Path) -> list[tuple[str, dict[str, Any]]]:
     found = []
-    for row in read_rows(file, COLUMNS):
+    for row in read_rows(file, COLUMNS, optional=[TEMPERATURE]):
         values: dict[str, Any] = dict(row.values)
         values["members"] = values["members"].split()
         folds = values["folds"].lower()
@@ -95,6 +104,7 @@ def _csv_rows(file: Path) -> list[tuple[str, dict[str, Any]]]:
             if folds == "all"
             else [int(part) if part.isdecimal() else part for part in folds.split()]
         )
+        values[TEMPERATURE] = {"yes": True, "no": False}.get(values[TEMPERATURE].lower(), values[TEMPERATURE])
         values["number"] = int(values["number"]) if values["number"].isdecimal() else values["number"]
         found.append((f"line {row.line}", {name: value for name, value in values.items() if value not in ("", [])}))
     return found
@@ -118,8 +128,8 @@ def _parse(row: dict[str, Any], beside: Path) -> SubmissionSet:
     Raises:
         ValueError, KeyError, Cov3dError: one is missing or wrong.
     """
-    if unknown := sorted(row.keys() - set(COLUMNS)):
-        raise ValueError(f"{', '.join(unknown)} is none of {', '.join(COLUMNS)}")
+    if unknown := sorted(row.keys() - {*COLUMNS, TEMPERATURE}):
+        raise ValueError(f"{', '.join(unknown)} is none of {', '.join((*COLUMNS, TEMPERATURE))}")
     if row["task"] not in (Task.PRESENCE, Task.SEVERITY):
         raise ValueError(f"task is presence or severity, not {row['task']!r}")
     task, number, members = Task(row["task"]), row["number"], [str(member) for member in row["members"]]
@@ -132,9 +142,11 @@ def _parse(row: dict[str, Any], beside: Path) -> SubmissionSet:
         raise ValueError(f"folds are of 0 to {FOLDS - 1}, each once, not {folds!r}")
     if not 0 < threshold < 1 or (task == Task.SEVERITY and threshold != THRESHOLD):
         raise ValueError(f"threshold is of presence, and between 0 and 1, not {threshold!r} of {task}")
+    if not isinstance(fitted := row.get(TEMPERATURE, True), bool):
+        raise ValueError(f"{TEMPERATURE} is yes or no (in JSON true or false), not {fitted!r}")
     members = [member if _is_named(member) else str(beside / member) for member in members]
     _numbers(members, task)
-    return SubmissionSet(task, number, tuple(members), tuple(folds), threshold)
+    return SubmissionSet(task, number, tuple(members), tuple(folds), threshold, fitted)
 
 
 def _is_named(member: str) -> bool:

@@ -1,7 +1,7 @@
 """Sets of submissions, networks' predictions → the submission files, a numbered folder each."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +11,7 @@ from cov3d.files import write_text
 from cov3d.inference.check import check_submission
 from cov3d.inference.ensemble import average_tables
 from cov3d.inference.line_format import LineFormat
-from cov3d.inference.member_tables import MemberTable
+from cov3d.inference.member_tables import MemberTable, at_temperature
 from cov3d.inference.sets import SubmissionSet
 from cov3d.inference.submission import check_categories, write_submission
 from cov3d.inference.task import Task
@@ -52,14 +52,25 @@ def check_networks(checkpoints: Sequence[Path], task: Task) -> None:
             )
 
 
-def write_set(of: SubmissionSet, members: Sequence[MemberTable], folder: Path, line_format: LineFormat) -> Written:
-    """Average the members of a set and write its files to its folder, and its prediction table beside the folders.
+def write_set(
+    of: SubmissionSet, networks: Mapping[Path, MemberTable], folder: Path, line_format: LineFormat
+) -> Written:
+    """Average the networks of a set and write its files to its folder, and its prediction table beside the folders.
+
+    Args:
+        of: the set.
+        networks: by checkpoint, what each says at temperature 1.
+        folder: of all submissions.
+        line_format: how names stand in the files.
 
     Raises:
         PredictionsError: the members don't go together.
         SubmissionError: what was written is not as it should be.
         OutputError: a file can't be written.
     """
+    members = list(networks.values())
+    if of.fitted_temperature:
+        members = [_at_fitted_temperature(member, checkpoint) for checkpoint, member in networks.items()]
     table = average_tables(members, of.threshold)
     save_predictions(table, folder / TABLES / f"{of.task}-{of.number}.csv")
     counts = write_submission(table, members[0].categories, folder / of.place, of.task, line_format)
@@ -67,6 +78,11 @@ def write_set(of: SubmissionSet, members: Sequence[MemberTable], folder: Path, l
     if found.problems:
         raise SubmissionError(f"{folder / of.place} is not to be submitted: {found.problems[0]}")
     return Written(of, len(members), counts)
+
+
+def _at_fitted_temperature(member: MemberTable, checkpoint: Path) -> MemberTable:
+    temperature = read_info(checkpoint).temperature
+    return replace(member, table=at_temperature(member.table, member.categories, temperature))
 
 
 def write_overview(written: Sequence[Written], names: Mapping[SubmissionSet, Sequence[str]], folder: Path) -> None:
@@ -82,12 +98,13 @@ def write_overview(written: Sequence[Written], names: Mapping[SubmissionSet, Seq
             "members": " ".join(made.of.members),
             "folds": " ".join(map(str, made.of.folds)),
             "threshold": made.of.threshold,
+            "fitted_temperature": "yes" if made.of.fitted_temperature else "no",
             "networks": " ".join(names[made.of]),
             **{Path(name).stem: count for name, count in made.counts.items()},
         }
         for made in written
     ]
     table = pd.DataFrame(rows)
-    counted = table.columns[6:]
+    counted = table.columns[7:]
     table[counted] = table[counted].astype("Int64")
     write_text(folder / OVERVIEW, table.to_csv(index=False, lineterminator="\n"))

@@ -147,7 +147,7 @@ ELSEWHERE: dict[str, dict[str, str]] = {
     ),
     "ensemble": {
         **dict.fromkeys(
-            ("predictions", "name", "data", "runs", "fold", "all_folds", "task", "sources"),
+            ("predictions", "name", "data", "runs", "fold", "all_folds", "task", "temperature", "sources"),
             "tests/inference/test_ensemble.py",
         ),
         **dict.fromkeys(("output_dir", "overwrite"), "tests/inference/test_ensemble.py"),
@@ -158,7 +158,7 @@ ELSEWHERE: dict[str, dict[str, str]] = {
     "submit": dict.fromkeys(
         (
             *("which", "data", "runs", "presence_scans", "severity_scans", "line_format", "output_dir", "overwrite"),
-            *("skip_errors", "device", "jobs", "batch_size"),
+            *("skip_errors", "device", "jobs", "batch_size", "temperature"),
         ),
         "tests/inference/test_submit.py",
     ),

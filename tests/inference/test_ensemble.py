@@ -162,6 +162,28 @@ def test_a_run_says_what_its_checkpoint_would_at_its_temperature(
         assert ("the table at temperature 2, as its checkpoint would predict" in ended.out) == (name != "file")
         # What the files say is not what their networks would, so no submission is offered.
         assert (tmp_path / name / "set.json").exists() == (name != "file")
+        plain = tmp_path / f"{name}-plain"
+        ended = cov3d("ensemble", *members, "--task", "presence", "--no-temperature", "--output-dir", plain)
+        assert ended.code == 0, ended.err
+        assert np.abs(pd.read_csv(plain / "predictions.csv")[P].to_numpy() - (each[0] + each[1]) / 2).max() < 1e-7
+        assert json.loads((plain / "set.json").read_text())[0]["fitted_temperature"] is False
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_the_papers_ensembles_have_no_temperature_unless_asked_for(
+    cov3d: Command, tmp_path: Path, quick_network: None
+) -> None:
+    runs = [make_run(tmp_path / "runs", number, 0) for number in (16, 18)]
+    each = [pd.read_csv(run / "validation-severity.csv").sort_values("scan")[P].to_numpy() for run in runs]
+    for run in runs:
+        checkpoint.write_temperature(run / "severity.safetensors", 2.0)
+    halves = [np.sqrt(one) / np.sqrt(one).sum(axis=1, keepdims=True) for one in each]
+    for word, wanted in ((None, each), ("--no-temperature", each), ("--temperature", halves)):
+        to = tmp_path / str(word)
+        words = ["ensemble", "--name", "ES1", "--data", tmp_path, "--output-dir", to, *([word] if word else [])]
+        assert cov3d(*words).code == 0
+        found = pd.read_csv(to / "predictions.csv")[P].to_numpy()
+        assert np.abs(found - np.mean(wanted, axis=0)).max() < 1e-7
 
 
 @pytest.mark.usefixtures("no_pictures")
@@ -176,7 +198,10 @@ def test_by_name_it_is_of_the_runs_of_its_experiments(cov3d: Command, tmp_path: 
     order = pd.read_csv(runs[0] / "validation-severity.csv")["scan"].argsort()
     assert np.abs(found[P].to_numpy() - np.mean(wanted, axis=0)[order]).max() < 1e-7
     assert json.loads((tmp_path / "one" / "set.json").read_text()) == [
-        {"task": "severity", "number": 1, "members": ["16", "18"], "folds": [0], "threshold": 0.5}
+        {
+            **{"task": "severity", "number": 1, "members": ["16", "18"], "folds": [0], "threshold": 0.5},
+            "fitted_temperature": False,
+        }
     ]
     ended = cov3d(*words, "--fold", 2, "--fold", 0, "--output-dir", tmp_path / "two")
     assert ended.code == 0, ended.err

@@ -16,6 +16,7 @@ from cov3d.inference.runs import Runs
 from cov3d.inference.sets import SubmissionSet, checkpoints_of, load_sets, paper_sets
 from cov3d.inference.task import Task
 from cov3d.labels import CATEGORIES
+from cov3d.training.checkpoint import write_temperature
 from tests.conftest import Ended, sphere_chest, write_slices
 from tests.inference.conftest import make_run
 
@@ -174,6 +175,36 @@ def test_what_was_predicted_is_not_predicted_again(
     assert [path.name for task in ("presence", "severity") for path in (tmp_path / "out").glob(f"{task}/*")] == ["9"]
 
 
+def test_the_papers_submissions_have_no_temperature_unless_asked_for(
+    cov3d: Command, data: Path, tmp_path: Path, counted: dict[str, int]
+) -> None:
+    (run,) = runs_of([16], [0])
+    plain = by_infer(cov3d, data, "severity", [run], tmp_path / "plain")
+    write_temperature(data / "runs" / run / "severity.safetensors", 2.0)
+    scaled = by_infer(cov3d, data, "severity", [run], tmp_path / "scaled")
+    assert np.abs(plain[P].to_numpy() - scaled[P].to_numpy()).max() > 0.01
+    (tmp_path / "sets.csv").write_text(
+        "task,number,members,folds,threshold,fitted_temperature\nseverity,1,16,0,,\nseverity,2,16,0,,no\n"
+    )
+    words = ["submit", "--data", data, "--jobs", 1, "--output-dir", tmp_path / "out", "--overwrite"]
+
+    def made(number: int, *more: object) -> pd.DataFrame:
+        ended = cov3d(*words, *more)
+        assert ended.code == 0, ended.err
+        return pd.read_csv(tmp_path / "out" / "predictions" / f"severity-{number}.csv")
+
+    for wanted, found in (
+        (plain, made(1)),
+        (scaled, made(1, "--temperature")),
+        (scaled, made(1, "--set", tmp_path / "sets.csv")),
+        (plain, made(2, "--set", tmp_path / "sets.csv")),
+        (plain, made(1, "--set", tmp_path / "sets.csv", "--no-temperature")),
+    ):
+        assert np.abs(found[P].to_numpy() - wanted[P].to_numpy()).max() < 1e-6
+    assert pd.read_csv(tmp_path / "out" / "submissions.csv")["fitted_temperature"].tolist() == ["no", "no"]
+    assert counted["predicted"] == 2 + 2 + 20 * 3 + 7 * 2  # the same predictions serve with and without
+
+
 def test_all_missing_runs_are_said_at_once(cov3d: Command, data: Path, tmp_path: Path) -> None:
     for name in ("experiment-2_fold-3_seed-2", "experiment-18_fold-0_seed-18"):
         shutil.rmtree(data / "runs" / name)
@@ -249,13 +280,14 @@ def test_without_test_scans_it_says_where_they_are_looked_for(cov3d: Command, da
         ("presence,1,1,0 0,", "line 2: folds are of 0 to 4, each once"),
         ("presence,1,1,0,2", "line 2: threshold is of presence, and between 0 and 1, not 2.0"),
         ("severity,1,16,0,0.4", "line 2: threshold is of presence"),
+        ("presence,1,1,0,,maybe", "line 2: fitted_temperature is yes or no .*, not 'maybe'"),
         ("presence,1,1,0,\npresence,1,2,0,", "line 3: there is a presence/1 already"),
         ("", "holds no set"),
     ],
 )
 def test_a_set_that_can_not_be_made_is_refused_by_its_line(rows: str, sentence: str, tmp_path: Path) -> None:
     file = tmp_path / "sets.csv"
-    file.write_text(f"task,number,members,folds,threshold\n{rows}\n")
+    file.write_text(f"task,number,members,folds,threshold,fitted_temperature\n{rows}\n")
     with pytest.raises(SubmissionError, match=sentence):
         load_sets(file)
 

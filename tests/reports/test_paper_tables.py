@@ -12,7 +12,11 @@ from sklearn.metrics import f1_score
 from cov3d.inference.runs import Runs
 from cov3d.labels import CATEGORIES
 from cov3d.reports import figures, paper_figures, paper_results, paper_tables
+from cov3d.training.checkpoint import write_temperature
+from cov3d.training.predictions import load_predictions
+from tests.inference.conftest import make_run
 from tests.reports.runs import scan_table, write_run
+from tests.training.conftest import quick_network  # noqa: F401  a fixture
 
 GRADES = list(CATEGORIES[1:])
 
@@ -106,6 +110,20 @@ def test_the_last_epoch_stands_beside_the_best(scans: pd.DataFrame, tmp_path: Pa
     (tmp_path / "a" / "summary.json").write_text(json.dumps(summary))
     row = paper_results.experiment_table(Runs(tmp_path, tmp_path)).rows[11]
     assert row[9:] == ("91.3", "–", "–", "–", "–", "61.4", "75.6", "25.0", "–", "–", "–")
+
+
+@pytest.mark.usefixtures("quick_network")
+def test_ensembles_are_without_the_temperatures_that_were_fitted(tmp_path: Path) -> None:
+    runs = [make_run(tmp_path / "runs", number, 0, scans=60) for number in (1, 2)]
+    tables = [load_predictions(run / "validation-presence.csv")[0] for run in runs]
+    columns = [f"p_{name.replace('-', '_')}" for name in CATEGORIES]
+    negative = np.mean([table[columns].to_numpy()[:, 0] for table in tables], axis=0)
+    mean = tables[0].assign(presence=np.where(negative < 0.5, "covid", "non-covid"))
+    for run in runs:
+        write_temperature(run / "presence.safetensors", 10.0)  # at which every scan would be positive
+    sixth = paper_results.ensemble_table("presence", Runs(tmp_path / "runs", tmp_path))
+    assert values(sixth, "presence_ours", ensemble="EP1") == pytest.approx(macro_f1(mean, "presence"), abs=0.006)
+    assert (mean["presence"] == "non-covid").any()
 
 
 def test_ensembles_are_those_of_our_runs(scans: pd.DataFrame, tmp_path: Path) -> None:
