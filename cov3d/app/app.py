@@ -13,10 +13,12 @@ from cov3d.app import (
     compute,
     crossval,
     data,
+    declarations,
     demonstration,
     ensemble,
     experiments,
     infer,
+    options,
     report,
     scores,
     submission,
@@ -25,6 +27,7 @@ from cov3d.app import (
     tune,
     weights,
 )
+from cov3d.training.options import Compute, TrainingOptions
 
 COMMANDS = (
     "phantom",
@@ -85,6 +88,16 @@ class Cov3d(TorchApp):
     trainer = metrics = input_count = extra_hyperparameters = module_class = lightning_module = None
     load_checkpoint = prediction_trainer = output_results = None
     __call__ = None
+
+    def modify_signature(self, method_to_modify: Any, **kwargs: Any) -> None:
+        """As torchapp's, which copies functions without their signatures: those made from dataclasses are set here."""
+        made = {
+            "training_options": lambda: declarations.signature(TrainingOptions),
+            "compute_options": lambda: declarations.signature(Compute, device=options.device()),
+        }
+        if (name := method_to_modify.__name__) in made and not method_to_modify.signature_ready:
+            method_to_modify.func.__signature__ = made[name]()
+        super().modify_signature(method_to_modify, **kwargs)
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -9,108 +9,18 @@ from cov3d.app import options
 from cov3d.app.console import out, say, say_warning, stoppable
 from cov3d.app.data import store_folder
 from cov3d.labels import TASKS, categories_of
-from cov3d.models.names import Architecture
-from cov3d.preprocess.sizes import Size
-from cov3d.training.options import Precision, TrainingOptions
-
-_DEFAULTS = TrainingOptions()
-EXPERIMENT, MODEL, LOSS = "Experiment (Table 5)", "Model", "Loss (section 3.2)"
-OPTIMISATION, AUGMENTATION = "Optimisation", "Augmentation (equation 8)"
+from cov3d.training.hyper_parameters import hyper_parameters
+from cov3d.training.options import TrainingOptions
 
 
-def _hyper_parameter(name: str, **how: Any) -> Param:
-    """The option for a field of `TrainingOptions`.
+def training_options(self: Any, **given: Any) -> TrainingOptions:
+    """Every hyper-parameter: as given, else the experiment's, else the paper's default.
 
-    None where it is not given, so that an experiment's value can stand in its place, and so that an option that is
-    given wins over the experiment's also where it equals the default. The help says the default.
+    Its options on the command line are made from the fields of `TrainingOptions` (`declarations`).
     """
-    default = getattr(_DEFAULTS, name)
-    in_words = name if default is True else "1 1 1 1" if name == "distances" else str(default)
-    how.setdefault("rich_help_panel", MODEL)
-    return Param(None, show_default=in_words, **how)
-
-
-def _architecture() -> Param:
-    return _hyper_parameter("architecture", help="The network.")
-
-
-def _pretrained() -> Param:
-    return _hyper_parameter(
-        "pretrained", help="Start from pretrained weights: Kinetics-400's, or those of --from-checkpoint."
-    )
-
-
-def training_options(
-    self: Any,
-    experiment: int = Param(
-        None,
-        help="Number of one of the paper's experiments, which sets every hyper-parameter and the seed; options given "
-        "beside it win. cov3d experiments lists them.",
-        rich_help_panel=EXPERIMENT,
-    ),
-    fold: int = _hyper_parameter("fold", min=0, max=4, help="Fold to validate on.", rich_help_panel=options.INPUT),
-    architecture: Architecture = _architecture(),
-    size: Size = _hyper_parameter("size", help="Size of its input."),
-    dropout: float = _hyper_parameter(
-        "dropout", min=0.0, max=1.0, help="Probability of dropping an activation; not for swin, which has no dropout."
-    ),
-    gamma: float = _hyper_parameter("gamma", min=0.0, help="γ of the focal loss.", rich_help_panel=LOSS),
-    emd_weight: float = _hyper_parameter(
-        "emd_weight", min=0.0, max=1.0, help="λ, share of the earth mover's distance.", rich_help_panel=LOSS
-    ),
-    distances: tuple[float, float, float, float] = _hyper_parameter(
-        "distances",
-        help="From non-COVID to mild, moderate, severe, critical: the four steps.",
-        rich_help_panel=LOSS,
-    ),
-    negative_positive_distance: float = _hyper_parameter(
-        "negative_positive_distance",
-        min=0.0,
-        help="Distance to non-COVID for scans of unknown severity.",
-        rich_help_panel=LOSS,
-    ),
-    epochs: int = _hyper_parameter(
-        "epochs", min=1, help="Passes over the training scans.", rich_help_panel=OPTIMISATION
-    ),
-    batch_size: int = _hyper_parameter(
-        "batch_size", min=1, help="Scans to a batch, on each GPU.", rich_help_panel=OPTIMISATION
-    ),
-    accumulate: int = _hyper_parameter("accumulate", min=1, help="Batches to a step.", rich_help_panel=OPTIMISATION),
-    learning_rate: float = _hyper_parameter(
-        "learning_rate", min=0.0, help="Maximum of the 1cycle schedule.", rich_help_panel=OPTIMISATION
-    ),
-    weight_decay: float = _hyper_parameter(
-        "weight_decay",
-        min=0.0,
-        help="Weight decay, added to the loss (L2); batch norm and biases are spared.",
-        rich_help_panel=OPTIMISATION,
-    ),
-    decoupled_decay: bool = _hyper_parameter(
-        "decoupled_decay",
-        help="Apply the weight decay to the weights (AdamW), as the paper's own code does, and not to the loss.",
-        rich_help_panel=OPTIMISATION,
-    ),
-    seed: int = _hyper_parameter(
-        "seed", min=0, help="Of weights, order, dropout and augmentation.", rich_help_panel=OPTIMISATION
-    ),
-    reflect: bool = _hyper_parameter(
-        "reflect", help="Reflect every other scan, left to right.", rich_help_panel=AUGMENTATION
-    ),
-    brightness: float = _hyper_parameter("brightness", min=0.0, help="σ of the shift.", rich_help_panel=AUGMENTATION),
-    contrast: float = _hyper_parameter(
-        "contrast", min=0.0, help="σ of the logarithm of the factor.", rich_help_panel=AUGMENTATION
-    ),
-    precision: Precision = _hyper_parameter(
-        "precision",
-        help="Arithmetic; auto is fp32 on a CPU and bf16, else fp16, on a GPU.",
-        rich_help_panel=options.COMPUTE,
-    ),
-    pretrained: bool = _pretrained(),
-) -> TrainingOptions:
-    """Every hyper-parameter: as given, else the experiment's, else the paper's default."""
-    # Each parameter above is the field of TrainingOptions that has its name.
-    given = {name: value for name, value in locals().items() if name != "self" and value is not None}
-    return TrainingOptions.of_experiment(given.pop("experiment", None), **given)
+    names = hyper_parameters(TrainingOptions).keys()
+    values = {name: value for name, value in given.items() if name in names and value is not None}
+    return TrainingOptions.of_experiment(values.pop("experiment", None), **values)
 
 
 def train(

@@ -11,8 +11,8 @@ from torchapp import Param
 
 from cov3d.app import options
 from cov3d.app.console import say, say_warning
-from cov3d.app.training import MODEL
 from cov3d.models.names import Architecture
+from cov3d.training.hyper_parameters import MODEL
 from cov3d.training.options import TrainingOptions
 
 

@@ -6,9 +6,22 @@ from enum import StrEnum
 from typing import Any
 
 from cov3d import experiments
+from cov3d.datasets.folds import FOLDS
 from cov3d.errors import Cov3dError
 from cov3d.models.names import Architecture
 from cov3d.preprocess.sizes import Size
+from cov3d.training.dimensions import Choices, Numbers
+from cov3d.training.hyper_parameters import (
+    AUGMENTATION,
+    COMPUTE,
+    EXPERIMENT,
+    INPUT,
+    LOSS,
+    OPTIMISATION,
+    Bounds,
+    check_bounds,
+    hyper,
+)
 
 
 class Precision(StrEnum):
@@ -21,25 +34,32 @@ class Precision(StrEnum):
 
 
 _DROPOUT = 0.2  # of the paper's best experiments
+_NOT_NEGATIVE, _SHARE = Bounds(0), Bounds(0, 1)
 
 
 @dataclass(frozen=True)
 class Compute:
-    """How a run is computed: what changes its speed and its memory, and its result by no more than rounding.
+    """How a run is computed: what changes its speed and its memory, and its result by no more than rounding."""
 
-    Attributes:
-        workers: processes that load volumes.
-        compile: compile the network with `torch.compile`.
-        channels_last: keep channels innermost in memory; None for where it pays, in half precision on a GPU.
-        gradient_checkpointing: compute activations again in the backward pass instead of keeping them.
-        deterministic: choose algorithms that give the same result every time.
-    """
-
-    workers: int = 0
-    compile: bool = False
-    channels_last: bool | None = None
-    gradient_checkpointing: bool = False
-    deterministic: bool = True
+    workers: int = hyper(
+        0,
+        "Processes that load volumes; the result does not depend on them.",
+        COMPUTE,
+        shown_default="0 on a CPU; on a GPU its share of the processors, up to 8",
+        bounds=Bounds(0),
+    )
+    compile: bool = hyper(
+        False, "Compile the network with torch.compile first: minutes at the start, faster steps.", COMPUTE
+    )
+    channels_last: bool | None = hyper(
+        None, "Keep channels innermost in memory.", COMPUTE, shown_default="in half precision on a GPU"
+    )
+    gradient_checkpointing: bool = hyper(
+        False, "For small cards: compute activations twice instead of keeping them.", COMPUTE
+    )
+    deterministic: bool = hyper(
+        True, "The same seed gives the same weights on the same GPU; without it, steps may be faster.", COMPUTE
+    )
 
     def uses_channels_last(self, amp: str | None) -> bool:
         """Whether channels are innermost, given the mixed precision (None for float32)."""
@@ -48,55 +68,89 @@ class Compute:
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """What a run is made of, its data aside.
+    """The hyper-parameters of a run.
 
-    Attributes:
-        architecture: the network.
-        size: of its input.
-        fold: the fold held out for validation.
-        epochs: passes over the other folds.
-        batch_size: scans to a batch.
-        accumulate: batches to a step, for cards that hold few scans at once.
-        learning_rate: maximum of the 1cycle schedule.
-        weight_decay: of all weights but those of batch norm and biases.
-        decoupled_decay: shrink the weights themselves (AdamW, as the paper's own code does) instead of adding the
-            decay to the loss (L2, as the paper says).
-        gamma: γ of the focal loss.
-        emd_weight: λ, the share of the earth mover's distance in the loss.
-        distances: between neighbouring categories, along the axis of severity.
-        negative_positive_distance: for scans of unknown severity.
-        dropout: probability that an activation is dropped; None takes the network's own: 0.2, and still None for
-            Swin, which has no dropout.
-        reflect: reflect every other scan, left to right.
-        brightness: σ_b of equation 8.
-        contrast: σ_c of equation 8.
-        seed: of weights, order, dropout and augmentation.
-        precision: arithmetic.
-        pretrained: whether the network starts from pretrained weights, Kinetics-400's or those of a checkpoint.
-        experiment: number of the paper's experiment that the other values come from, if it is one.
+    A new one is a field here, and its use: command line, checks, search space and configuration follow from the field.
     """
 
-    architecture: Architecture = Architecture.RESNET
-    size: Size = Size.MEDIUM
-    fold: int = 0
-    epochs: int = 40
-    batch_size: int = 2
-    accumulate: int = 1
-    learning_rate: float = 1e-4
-    weight_decay: float = 1e-5
-    decoupled_decay: bool = False
-    gamma: float = 2.0
-    emd_weight: float = 0.2
-    distances: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)
-    negative_positive_distance: float = 1.0
-    dropout: float | None = None
-    reflect: bool = True
-    brightness: float = 0.04
-    contrast: float = 0.04
-    seed: int = 0
-    precision: Precision = Precision.AUTO
-    pretrained: bool = True
-    experiment: int | None = None
+    architecture: Architecture = hyper(Architecture.RESNET, "The network.", search=Choices(tuple(Architecture)))
+    size: Size = hyper(Size.MEDIUM, "Input size of the network.", search=Choices((Size.SMALL, Size.MEDIUM, Size.LARGE)))
+    fold: int = hyper(0, "Fold to validate on; the others are trained on.", INPUT, bounds=Bounds(0, FOLDS - 1))
+    epochs: int = hyper(40, "Passes over the training scans.", OPTIMISATION, bounds=Bounds(1))
+    batch_size: int = hyper(2, "Scans to a batch, on each GPU.", OPTIMISATION, bounds=Bounds(1))
+    accumulate: int = hyper(
+        1, "Batches to a step of the optimiser, for cards that hold few scans at once.", OPTIMISATION, bounds=Bounds(1)
+    )
+    learning_rate: float = hyper(
+        1e-4,
+        "Maximum of the 1cycle schedule.",
+        OPTIMISATION,
+        bounds=Bounds(0, low_open=True),
+        search=Numbers(1e-5, 1e-3, log=True),
+    )
+    weight_decay: float = hyper(
+        1e-5,
+        "Weight decay, added to the loss (L2); batch norm and biases are spared.",
+        OPTIMISATION,
+        bounds=_NOT_NEGATIVE,
+    )
+    decoupled_decay: bool = hyper(
+        False,
+        "Apply the weight decay to the weights (AdamW), as the paper's own code does, and not to the loss.",
+        OPTIMISATION,
+    )
+    gamma: float = hyper(2.0, "γ of the focal loss.", LOSS, bounds=_NOT_NEGATIVE, search=Numbers(0.0, 4.0))
+    emd_weight: float = hyper(
+        0.2, "λ, the share of the earth mover's distance in the loss.", LOSS, bounds=_SHARE, search=Numbers(0.0, 0.9)
+    )
+    distances: tuple[float, ...] = hyper(
+        (1.0, 1.0, 1.0, 1.0),
+        "From non-COVID to mild, moderate, severe, critical: the four distances between neighbouring categories.",
+        LOSS,
+        bounds=_NOT_NEGATIVE,
+        shown_default="1 1 1 1",
+        cli_type=tuple[float, float, float, float],
+    )
+    negative_positive_distance: float = hyper(
+        1.0, "Distance to non-COVID for scans of unknown severity.", LOSS, bounds=_NOT_NEGATIVE
+    )
+    dropout: float | None = hyper(
+        None,
+        "Probability of dropping an activation; not for swin, which has no dropout.",
+        bounds=Bounds(0, 1, high_open=True),
+        search=Numbers(0.0, 0.6),
+        shown_default=str(_DROPOUT),
+        cli_type=float,
+    )
+    reflect: bool = hyper(True, "Reflect every other scan, left to right.", AUGMENTATION)
+    brightness: float = hyper(
+        0.04, "σ_b, standard deviation of the shift.", AUGMENTATION, bounds=_NOT_NEGATIVE, search=Numbers(0.0, 0.1)
+    )
+    contrast: float = hyper(
+        0.04,
+        "σ_c, standard deviation of the logarithm of the factor.",
+        AUGMENTATION,
+        bounds=_NOT_NEGATIVE,
+        search=Numbers(0.0, 0.1),
+    )
+    seed: int = hyper(
+        0,
+        "Random seed, of weights, order, dropout and augmentation.",
+        OPTIMISATION,
+        bounds=Bounds(0, 2**32 - 1),
+    )
+    precision: Precision = hyper(
+        Precision.AUTO, "Arithmetic; auto is fp32 on a CPU and bf16, else fp16, on a GPU.", COMPUTE
+    )
+    pretrained: bool = hyper(True, "Start from pretrained weights: Kinetics-400's, or those of --from-checkpoint.")
+    experiment: int | None = hyper(
+        None,
+        "Number of one of the paper's experiments, which sets every hyper-parameter and the seed; options given "
+        "beside it win. cov3d experiments lists them.",
+        EXPERIMENT,
+        shown_default="",
+        cli_type=int,
+    )
 
     @classmethod
     def of_experiment(cls, number: int | None, **given: Any) -> "TrainingOptions":
@@ -138,21 +192,4 @@ class TrainingOptions:
             raise Cov3dError(f"--dropout: {self.architecture} has none; leave the option out, or take another network")
         if self.architecture.has_dropout and self.dropout is None:
             object.__setattr__(self, "dropout", _DROPOUT)
-        checks = {
-            "--epochs must be 1 or more": self.epochs >= 1,
-            "--batch-size must be 1 or more": self.batch_size >= 1,
-            "--accumulate must be 1 or more": self.accumulate >= 1,
-            "--learning-rate must be above 0": 0 < self.learning_rate < float("inf"),
-            "--weight-decay must be 0 or more": 0 <= self.weight_decay < float("inf"),
-            "--gamma must be 0 or more": 0 <= self.gamma < float("inf"),
-            "--emd-weight must be from 0 to 1": 0 <= self.emd_weight <= 1,
-            "--distances must be 0 or more": all(0 <= step < float("inf") for step in self.distances),
-            "--negative-positive-distance must be 0 or more": 0 <= self.negative_positive_distance < float("inf"),
-            "--dropout must be from 0 to below 1": self.dropout is None or 0 <= self.dropout < 1,
-            "--seed must be from 0 to 4294967295": 0 <= self.seed < 2**32,
-            "--brightness must be 0 or more": 0 <= self.brightness < float("inf"),
-            "--contrast must be 0 or more": 0 <= self.contrast < float("inf"),
-        }
-        for sentence, holds in checks.items():
-            if not holds:
-                raise Cov3dError(sentence)
+        check_bounds(self)

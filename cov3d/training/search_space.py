@@ -1,17 +1,17 @@
 """What `cov3d tune` may search, and over which ranges.
 
-The ranges go a little past what the paper tried (Table 5): it says where it found good values, not where they end.
-Light to import: the command line shows the ranges in its help.
+The ranges stand with the options. They go a little past what the paper tried (Table 5), which says where it found good
+values, not where they end. Light to import: the command line shows the ranges in its help.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from typing import Any
 
 from cov3d.errors import Cov3dError
-from cov3d.models.names import Architecture
-from cov3d.preprocess.sizes import Size
+from cov3d.training.dimensions import Dimension, Numbers
+from cov3d.training.hyper_parameters import hyper_parameters
 from cov3d.training.options import TrainingOptions
 
 
@@ -28,75 +28,8 @@ class Objective(StrEnum):
         return scores[self] if self in scores else sum(scores.values()) / len(scores)
 
 
-@dataclass(frozen=True)
-class Numbers:
-    """A range of numbers, both ends included; `log` to search orders of magnitude evenly."""
-
-    low: float
-    high: float
-    log: bool = False
-
-    def suggest(self, trial: Any, name: str) -> float:
-        """A number drawn by an Optuna trial, of three digits, so that it can be read and typed."""
-        drawn = trial.suggest_float(name, self.low, self.high, log=self.log)
-        return min(max(float(f"{drawn:.3g}"), self.low), self.high)
-
-    def narrowed(self, text: str) -> "Numbers":
-        """The range that `LOW:HIGH` says.
-
-        Raises:
-            ValueError: it is no range.
-        """
-        low, high = map(float, text.split(":"))
-        if not low < high:
-            raise ValueError
-        return replace(self, low=low, high=high)
-
-    def ends(self) -> tuple[Any, ...]:
-        """Values that must be fit to be trained with."""
-        return self.low, self.high
-
-    def __str__(self) -> str:
-        return f"{self.low:g}:{self.high:g}"
-
-
-@dataclass(frozen=True)
-class Choices:
-    """Some of the members of an enumeration."""
-
-    values: tuple[StrEnum, ...]
-
-    def suggest(self, trial: Any, name: str) -> StrEnum:
-        """One of them, drawn by an Optuna trial."""
-        return type(self.values[0])(trial.suggest_categorical(name, [value.value for value in self.values]))
-
-    def narrowed(self, text: str) -> "Choices":
-        """The choices that `A,B` says.
-
-        Raises:
-            ValueError: one of them is none.
-        """
-        return Choices(tuple(dict.fromkeys(type(self.values[0])(word.strip()) for word in text.split(","))))
-
-    def ends(self) -> tuple[Any, ...]:
-        """Values that must be fit to be trained with."""
-        return self.values
-
-    def __str__(self) -> str:
-        return ",".join(self.values)
-
-
-Dimension = Numbers | Choices
-
 RANGES: dict[str, Dimension] = {
-    "dropout": Numbers(0.0, 0.6),
-    "emd_weight": Numbers(0.0, 0.9),
-    "gamma": Numbers(0.0, 4.0),
-    "brightness": Numbers(0.0, 0.1),
-    "contrast": Numbers(0.0, 0.1),
-    "learning_rate": Numbers(1e-5, 1e-3, log=True),
-    "size": Choices((Size.SMALL, Size.MEDIUM, Size.LARGE)),
-    "architecture": Choices(tuple(Architecture)),
+    name: said.search for name, (_, said) in hyper_parameters(TrainingOptions).items() if said.search is not None
 }
 """By the names of `TrainingOptions`."""
 

@@ -401,7 +401,7 @@ def refusals(data: Path, trained: Path, tmp: Path) -> dict[str, tuple[list[objec
             "other settings",
         ),
         "fold that is empty": (["train", *on, *tiny, "--table", tmp / "one.csv", "--fold", 3], "no scan is in fold 3"),
-        "fold out of range": (["train", *on, "--fold", 5], "is not in the range"),
+        "fold out of range": (["train", *on, "--fold", 5], "--fold must be from 0 to 4, not 5"),
         "size that is none": (["train", *on, "--size", "huge"], "huge"),
         "option that is none": (["train", *on, "--speed", "9"], "No such option"),
         "run that exists": (["train", *on, *tiny, "--epochs", 1], "holds a run already"),

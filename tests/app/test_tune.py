@@ -150,7 +150,10 @@ def test_every_network_and_size_that_is_searched_must_be_at_hand(
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--search", "speed"], "--search is one of dropout"),
+        (
+            ["--search", "speed"],
+            "--search is one of architecture, size, learning-rate, gamma, emd-weight, dropout, brightness",
+        ),
         (["--search", "gamma", "--gamma", 1], "--gamma and --search gamma contradict each other"),
         (["--search", "dropout", "--architecture", "swin"], "--search dropout: swin has none"),
         (["--search", "size=tiny,small", "--store", "s"], "--store is the store of one size"),

@@ -16,9 +16,10 @@ from cov3d.models.names import Architecture
 from cov3d.preprocess.sizes import Size
 from cov3d.preprocess.store import Store
 from cov3d.training import search_space
+from cov3d.training.dimensions import Choices, Numbers
 from cov3d.training.learner import Run
 from cov3d.training.options import TrainingOptions
-from cov3d.training.search_space import BY_DEFAULT, RANGES, Choices, Numbers, Objective, parse
+from cov3d.training.search_space import BY_DEFAULT, RANGES, Objective, parse
 from cov3d.training.tracking.tracker import Tracker
 from cov3d.training.trials import Trial, best_of
 from cov3d.training.tune import Train, Tuning, search
@@ -251,7 +252,7 @@ def test_what_to_search_is_read_from_words() -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["speed"], "--search is one of dropout, emd-weight, .* not 'speed'"),
+        (["speed"], "--search is one of architecture, size, learning-rate, .* not 'speed'"),
         (["dropout", "dropout=0:0.1"], "--search dropout is given twice"),
         (["dropout=0.3"], "after dropout= comes a range, low to high, such as dropout=0:0.6, not '0.3'"),
         (["dropout=0.5:0.1"], "comes a range, low to high"),
