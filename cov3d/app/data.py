@@ -93,15 +93,15 @@ def folds(
     splits: Path = Param(
         None,
         help="A CSV file with the columns path,split,has_covid,category, to follow in place of the dataset's own "
-        "labels and of a deal. path is a scan's, relative to the dataset's root, or ends in it; split is 0 "
+        "labels and folds. path is a scan's, relative to the dataset's root, or ends in it; split is 0 "
         "(validation) to 4, or train, validation, test; has_covid is 0 or 1; category is a label (Mild, non-covid, …) "
         "or empty.",
         rich_help_panel=options.INPUT,
     ),
-    seed: int = Param(0, min=0, help="Another seed, another deal into folds.", rich_help_panel="Folds"),
+    seed: int = Param(0, min=0, help="Random seed of the folds.", rich_help_panel="Folds"),
     overwrite: bool = Param(False, help="Replace a scan table that is there.", rich_help_panel=options.OUTPUT),
 ) -> None:
-    """Find the dataset's scans and labels, deal them into five folds and write the scan table.
+    """Find the dataset's scans and labels, split them into five folds and write the scan table.
 
     Known layouts: COV19-CT-DB (2022, 2023), STOIC2021, MosMedData. Scans in any other are listed without labels.
     """

@@ -26,9 +26,7 @@ def settle_links(root: Path, found: Found) -> None:
     """
     left_out, unclear = [], []
     for names in _same_scans(root, found):
-        labelled = {name: found.scans[name] for name in names if found.scans[name][1]}
-        if len(labelled) < 2:
-            continue
+        labelled = {name: found.scans[name] for name in names}
         agreed = _agreed(set(labelled.values()))
         if agreed is None:
             words = in_words(sorted({f"{partition} {label}" for partition, label in labelled.values()}))
@@ -56,14 +54,15 @@ def _agreed(given: set[tuple[str, str]]) -> tuple[str, str] | None:
 
 
 def _same_scans(root: Path, found: Found) -> list[list[str]]:
-    """Names of one scan, in groups of two or more, the one without a link first.
+    """Names of one labelled scan, in groups of two or more, the one without a link first.
 
     Each folder that holds scans is listed once; a scan that is no link is not looked at.
     """
     inside = defaultdict(list)
-    for scan in found.scans:
+    for scan, (_, label) in found.scans.items():
         parent, _, name = scan.rpartition("/")
-        inside[parent].append(name)
+        if label:
+            inside[parent].append(name)
     real: dict[str, list[str]] = defaultdict(list)
     for parent, names in inside.items():
         folder = os.path.realpath(root / parent)

@@ -43,7 +43,7 @@ def severities(root: Path, partition: str, scans: list[str], folders: str, found
         found.problems.append(f"{labels.place} has a header and no rows: {without}")
         return {}
     names = _Names(scans)
-    if not any(names.find(row.name) for row in labels.rows):
+    if not any(names.candidates(row.name) for row in labels.rows):
         found.problems.append(
             f"none of the {len(labels.rows)} rows of {labels.place} names a folder under {folders} (the first is "
             f"{labels.rows[0].name!r}): {without}"
@@ -55,11 +55,11 @@ def severities(root: Path, partition: str, scans: list[str], folders: str, found
 def _agreed(labels: Labels, names: "_Names", folders: str, problems: list[str]) -> dict[str, str]:
     given: dict[str, dict[int, str]] = defaultdict(dict)
     for row in labels.rows:
-        scan, severity = names.find(row.name), _severity(row.category)
-        if scan is not None and severity is not None:
-            given[scan][row.number] = severity
+        scans, severity = names.candidates(row.name), _severity(row.category)
+        if len(scans) == 1 and severity is not None:
+            given[scans[0]][row.number] = severity
         else:
-            problems.append(f"{labels.where(row.number)}: {_wrong(row, scan is not None, folders)}")
+            problems.append(f"{labels.where(row.number)}: {_wrong(row, scans, folders)}")
     agreed = {}
     for scan, by_row in sorted(given.items()):
         if len(set(by_row.values())) == 1:
@@ -70,11 +70,13 @@ def _agreed(labels: Labels, names: "_Names", folders: str, problems: list[str]) 
     return agreed
 
 
-def _wrong(row: LabelRow, known: bool, folders: str) -> str:
+def _wrong(row: LabelRow, scans: list[str], folders: str) -> str:
     if not row.name:
         return f"category {row.category!r} has no name beside it"
-    if not known:
+    if not scans:
         return f"{row.name!r} is no folder under {folders}"
+    if len(scans) > 1:
+        return f"{row.name!r} is no folder's exact name, and may be {' or '.join(scans)}"
     if row.category is None:
         return f"{row.name!r} has no category"
     return f"{row.name!r} has category {row.category!r}, not 1 to {len(SEVERITIES)} or {', '.join(SEVERITIES)}"
@@ -111,10 +113,9 @@ class _Names:
             self._exact[name].append(scan)
             self._loose[self._key(name)].append(scan)
 
-    def find(self, name: str) -> str | None:
-        """The one scan of this name, or None where there is none or it is not clear which."""
-        candidates = self._exact.get(name) or self._loose.get(self._key(name), [])
-        return candidates[0] if len(candidates) == 1 else None
+    def candidates(self, name: str) -> list[str]:
+        """The scans that the name may mean."""
+        return self._exact.get(name) or self._loose.get(self._key(name), [])
 
     @staticmethod
     def _key(name: str) -> str:

@@ -54,10 +54,11 @@ def stale_sentence(root: Path, file: Path, table: pd.DataFrame) -> str | None:
     if not differs:
         return None
     lost = " (what was edited in it by hand is lost then)" if edited else ""
-    return (
-        f"{file} does not fit the dataset any more: {', '.join(differs)}. Make it again{lost}: "
-        f"{_command(root, file, origin)}"
-    )
+    command = _command(root, file, origin)
+    if origin is None:
+        unless = "Unless you made it by hand, make it again"
+        return f"{file} does not fit the dataset: {', '.join(differs)}. {unless}: {command}"
+    return f"{file} does not fit the dataset any more: {', '.join(differs)}. Make it again{lost}: {command}"
 
 
 def _compare(root: Path, origin: Origin | None, table: Mapping[str, str]) -> Changes | None:
