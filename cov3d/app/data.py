@@ -54,16 +54,36 @@ def phantom(
     say("They are not CT of any person: what is measured on them says nothing about patients.")
 
 
-def scan_table(self: Any, data: Path = options.data(), table: Path = options.table()) -> Any:
-    """The dataset's scan table, made and saved first where there is none."""
+def scan_table(
+    self: Any, data: Path = options.data(), table: Path = options.table(), strict: bool = options.strict()
+) -> Any:
+    """The dataset's scan table, made and saved first where there is none, and compared with the dataset where it is."""
     from cov3d.datasets import scan_table as tables
 
     file = table or data / tables.FILE_NAME
     found, problems = tables.load_or_build(data, file, seed=0)
-    if problems is not None:
+    if problems is None:
+        check_fresh(data, file, found, strict=strict)
+    else:
         say_some(problems, most=None)
         say(f"made the scan table {file} ({len(found)} scans)")
     return found
+
+
+def check_fresh(data: Path, file: Path, table: Any, *, strict: bool) -> None:
+    """Warn of a scan table that does not fit the dataset any more.
+
+    Raises:
+        DatasetError: it does not, and `strict` is set.
+    """
+    from cov3d.datasets.stale import stale_sentence
+    from cov3d.errors import DatasetError
+
+    sentence = stale_sentence(data, file, table)
+    if sentence and strict:
+        raise DatasetError(sentence)
+    if sentence:
+        say_warning(sentence)
 
 
 def folds(
@@ -73,15 +93,15 @@ def folds(
     splits: Path = Param(
         None,
         help="A CSV file with the columns path,split,has_covid,category, to follow in place of the dataset's own "
-        "labels and of a deal. path is a scan's, relative to the dataset's root, or ends in it; split is 0 "
+        "labels and folds. path is a scan's, relative to the dataset's root, or ends in it; split is 0 "
         "(validation) to 4, or train, validation, test; has_covid is 0 or 1; category is a label (Mild, non-covid, …) "
         "or empty.",
         rich_help_panel=options.INPUT,
     ),
-    seed: int = Param(0, min=0, help="Another seed, another deal into folds.", rich_help_panel="Folds"),
+    seed: int = Param(0, min=0, help="Random seed of the folds.", rich_help_panel="Folds"),
     overwrite: bool = Param(False, help="Replace a scan table that is there.", rich_help_panel=options.OUTPUT),
 ) -> None:
-    """Find the dataset's scans and labels, deal them into five folds and write the scan table.
+    """Find the dataset's scans and labels, split them into five folds and write the scan table.
 
     Known layouts: COV19-CT-DB (2022, 2023), STOIC2021, MosMedData. Scans in any other are listed without labels.
     """
@@ -94,9 +114,24 @@ def folds(
         raise OutputError(f"there is a scan table at {file} already: give --overwrite to make it again")
     built = tables.build(data, seed, splits)
     say_some(built.problems, most=None)
-    tables.save(built.table, file)
+    changes = _changes(file, built.table) if file.exists() else None
+    tables.save(built.table, file, built.origin)
     out().print(fold_table(built.table))
+    if changes:
+        say(f"compared with the table before: {changes}")
     say(f"{len(built.table)} scans, laid out as {built.layout or 'no dataset that is known'}: {file}")
+
+
+def _changes(file: Path, table: Any) -> str:
+    """What differs between the table in `file` and the one that replaces it, in words."""
+    from cov3d.datasets import scan_table as tables
+    from cov3d.datasets.stale import compare_tables
+    from cov3d.errors import DatasetError
+
+    try:
+        return compare_tables(tables.load(file), table)
+    except DatasetError as error:
+        return f"unknown, {error}"
 
 
 def store_folder(data: Path, store: Path | None, size: Size) -> Path:
@@ -216,12 +251,16 @@ def load_overrides(data: Path, file: Path | None, scans: set[str]) -> Any:
     return found
 
 
-def _scans_known(data: Path, table: Path | None) -> list[str]:
+def _scans_known(data: Path, table: Path | None, strict: bool) -> list[str]:
     """The dataset's scans by its scan table, if it has one; a report needs none."""
     from cov3d.datasets import scan_table as tables
 
     file = table or data / tables.FILE_NAME
-    return list(tables.load(file)["scan"]) if table or file.exists() else []
+    if not (table or file.exists()):
+        return []
+    found = tables.load(file)
+    check_fresh(data, file, found, strict=strict)
+    return list(found["scan"])
 
 
 def crop_report(store: Any, scans: Iterable[str], failed: Mapping[str, str] = MappingProxyType({})) -> None:

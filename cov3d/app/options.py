@@ -24,6 +24,15 @@ def table() -> Param:
     return Param(None, help="The scan table.", show_default="DATA/scans.csv", rich_help_panel=INPUT)
 
 
+def strict() -> Param:
+    return Param(
+        False,
+        help="Exit with an error if the scan table does not fit the dataset any more (scans added or gone, labels "
+        "corrected). Without it, this is a warning.",
+        rich_help_panel=INPUT,
+    )
+
+
 def store() -> Param:
     return Param(
         None,

@@ -8,6 +8,7 @@ from torchapp import Param
 
 from cov3d.app import options
 from cov3d.app.console import RESEARCH_ONLY, progress, say, say_some
+from cov3d.app.data import check_fresh
 
 
 def report(
@@ -24,6 +25,7 @@ def report(
         rich_help_panel=options.INPUT,
     ),
     table: Path = options.table(),
+    strict: bool = options.strict(),
     store: Path = Param(
         None,
         help="Folder of the preprocessed volumes, for pictures and numbers of slices.",
@@ -52,6 +54,8 @@ def report(
     sources = find_sources(given) if given else sources_below(root / "runs")
     file = table or root / tables.FILE_NAME
     scans = tables.load(file) if table or file.exists() else None
+    if scans is not None:
+        check_fresh(root, file, scans, strict=strict)
     reports.check_something(sources, scans, root)
     folder = output_dir or root / "report"
     claim_folder(folder, reports.RESULT_FILES, overwrite=True, what="a report")

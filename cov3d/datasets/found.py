@@ -1,27 +1,41 @@
 """What the search of a dataset's folders gives, whatever its layout, and the search itself."""
 
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cov3d.errors import DatasetError
 from cov3d.readers import walk_scans
 from cov3d.readers.image import SUFFIXES
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 UNLABELLED = (TEST, "")
 """Partition and label of a scan of which nothing is known: it is preprocessed, and neither trained nor scored on."""
+_UNWRITABLE = ("Cc", "Cs", "Zl", "Zp")
+"""Unicode's categories of control characters, of halves of characters, and of line and paragraph separators."""
 
 
 @dataclass
 class Found:
-    """Scans found under a root: name → (partition, label), and what was found wrong."""
+    """Scans found under a root.
+
+    Attributes:
+        scans: partition and label, by name.
+        problems: what was found wrong.
+        without_file: scans whose file of labels is missing.
+    """
 
     scans: dict[str, tuple[str, str]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    without_file: set[str] = field(default_factory=set)
 
 
-def scans_below(folder: Path, root: Path, problems: list[str]) -> list[str]:
+def scans_below(folder: Path, root: Path, problems: list[str], known: Collection[Path] = ()) -> list[str]:
     """Names (paths relative to `root`) of the scans at any depth below `folder`, sorted; lost ones are problems.
+
+    Args:
+        known: folders that are scans and need not be listed.
 
     Raises:
         ScanError: a folder can't be listed, or its name can't be written.
@@ -29,13 +43,27 @@ def scans_below(folder: Path, root: Path, problems: list[str]) -> list[str]:
     if not folder.is_dir():
         return []
     scans: list[str] = []
-    for found in walk_scans(folder):
+    for found in walk_scans(folder, known):
         name = found.path.relative_to(root).as_posix()
         if found.lost:
             problems.append(f"{name} holds no JPEG slices: left out")
         else:
             scans.append(name)
     return sorted(scans)
+
+
+def check_names(scans: Iterable[str]) -> None:
+    """Refuse names that do not come back from a table of text as they are.
+
+    Raises:
+        DatasetError: one has a line break or another control character, or is not UTF-8.
+    """
+    for scan in scans:
+        if any(unicodedata.category(sign) in _UNWRITABLE for sign in scan):
+            raise DatasetError(
+                f"{scan!r} has a line break, a control character or a sign that is not UTF-8 in its name, which no "
+                "table can hold: rename the folder or file"
+            )
 
 
 def stem(scan: str) -> str:

@@ -1,12 +1,14 @@
-"""Which layout a dataset's root has."""
+"""Which layout a dataset's root has, and the scans that it holds by that layout, or by none."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from cov3d.datasets import cov19ctdb, mosmed, stoic
-from cov3d.datasets.found import Found, in_words
+from cov3d.datasets.found import UNLABELLED, Found, check_names, in_words
+from cov3d.datasets.links import settle_links
 from cov3d.errors import DatasetError
+from cov3d.readers import find_scans, walk_scans
 
 
 @dataclass(frozen=True)
@@ -17,13 +19,13 @@ class Layout:
         name: of the dataset that has it.
         places: where its scans are, for the errors.
         fits: whether a root has it.
-        find: every scan below a root that has it.
+        find: every scan below a root that has it; folders known to be scans are not listed.
     """
 
     name: str
     places: str
     fits: Callable[[Path], bool]
-    find: Callable[[Path], Found]
+    find: Callable[[Path, Collection[Path]], Found]
 
 
 LAYOUTS = (
@@ -44,3 +46,28 @@ def layout_of(root: Path) -> Layout | None:
         places = in_words(f"{layout.name} ({layout.places})" for layout in fitting)
         raise DatasetError(f"{root} fits the layouts of {places}: give each dataset a folder of its own")
     return fitting[0] if fitting else None
+
+
+def search(root: Path, known: Collection[Path] = ()) -> tuple[Layout | None, Found]:
+    """The layout of the dataset at `root`, and its scans; without labels where no layout is known.
+
+    Args:
+        known: folders that are scans and need not be listed.
+
+    Raises:
+        DatasetError: `root` fits two layouts or is a scan itself, a file of labels can't be read, or a name can't be
+            written.
+        ScanError: a folder can't be listed, or no layout is known and there is no scan.
+    """
+    layout = layout_of(root)
+    found = layout.find(root, known) if layout else _unlabelled(root, known)
+    check_names(found.scans)
+    settle_links(root, found)
+    return layout, found
+
+
+def _unlabelled(root: Path, known: Collection[Path]) -> Found:
+    paths = sorted(scan.path for scan in walk_scans(root, known)) if known else find_scans([root])
+    if root in paths:
+        raise DatasetError(f"{root} holds slices itself: give the folder above it, which holds the scans")
+    return Found(dict.fromkeys((path.relative_to(root).as_posix() for path in paths), UNLABELLED))

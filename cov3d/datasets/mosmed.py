@@ -6,51 +6,47 @@ partitions.
 """
 
 from collections import defaultdict
+from collections.abc import Collection
 from pathlib import Path
 
+from cov3d.datasets.folders import merged, named, others, path_in_any_case, plain
 from cov3d.datasets.found import TRAIN, UNLABELLED, Found, in_words, scans_below, stem
-from cov3d.errors import ScanError
 from cov3d.labels import CATEGORIES
 
 NAME = "MosMedData"
 STUDIES = "studies"
 GRADES = {f"CT-{number}": category for number, category in enumerate(CATEGORIES)}
+_FOLDERS = {grade: (plain(grade),) for grade in GRADES}
 
 
 def is_mosmed(root: Path) -> bool:
     """Whether `root` has a folder of MosMedData's grades."""
-    return any((root / STUDIES / grade).is_dir() for grade in GRADES)
+    return bool(named(path_in_any_case(root, STUDIES), _FOLDERS))
 
 
-def find(root: Path) -> Found:
+def find(root: Path, known: Collection[Path] = ()) -> Found:
     """Every scan under `root` with its label.
 
     Folders that are no grade, and studies that lie in two grades, are reported in `problems`; the latter have no label.
+
+    Args:
+        known: folders that are scans and need not be listed.
 
     Raises:
         ScanError: a folder can't be listed.
     """
     found = Found()
     grades: dict[str, list[str]] = defaultdict(list)
-    for grade, category in GRADES.items():
-        for scan in scans_below(root / STUDIES / grade, root, found.problems):
-            found.scans[scan] = (TRAIN, category)
+    studies = path_in_any_case(root, STUDIES)
+    for grade, folders in named(studies, _FOLDERS).items():
+        found.problems += merged(folders, root, grade)
+        for scan in (scan for folder in folders for scan in scans_below(folder, root, found.problems, known)):
+            found.scans[scan] = (TRAIN, GRADES[grade])
             grades[stem(scan)].append(scan)
     for scans in grades.values():
         if len(scans) > 1:
             found.problems.append(f"{in_words(scans)} have one name: they are left without a label")
             found.scans |= dict.fromkeys(scans, UNLABELLED)
-    for name in _others(root / STUDIES):
-        found.problems.append(f"{STUDIES}/{name} is none of {', '.join(GRADES)}: left out")
+    for other in others(studies, _FOLDERS):
+        found.problems.append(f"{other.relative_to(root).as_posix()} is none of {', '.join(GRADES)}: left out")
     return found
-
-
-def _others(studies: Path) -> list[str]:
-    try:
-        return sorted(
-            entry.name
-            for entry in studies.iterdir()
-            if entry.is_dir() and entry.name not in GRADES and not entry.name.startswith(".")
-        )
-    except OSError as error:
-        raise ScanError(f"the folder {studies} can't be listed: {error.strerror}") from error

@@ -8,13 +8,14 @@ from pathlib import Path
 import pandas as pd
 
 from cov3d.datasets.folds import FOLDS, deal
-from cov3d.datasets.found import TEST, TRAIN, UNLABELLED, VALIDATION, Found
-from cov3d.datasets.layouts import layout_of
+from cov3d.datasets.found import TEST, TRAIN, VALIDATION, Found
+from cov3d.datasets.layouts import search
+from cov3d.datasets.origin import Origin, write_origin
 from cov3d.datasets.splits import Splits, read_splits
 from cov3d.errors import DatasetError
 from cov3d.files import write_text
 from cov3d.labels import ALL_LABELS, NON_COVID, UNKNOWN_SEVERITY, categories_of
-from cov3d.readers import A_SCAN, find_scans
+from cov3d.readers import A_SCAN
 
 FILE_NAME = "scans.csv"
 COLUMNS = ("scan", "partition", "label", "fold")
@@ -23,11 +24,12 @@ PARTITIONS = (TRAIN, VALIDATION, TEST)
 
 @dataclass(frozen=True)
 class Built:
-    """A scan table made from a dataset's folders, what was found wrong on the way, and whose layout they have."""
+    """A scan table made from a dataset's folders, what was found wrong, whose layout they have, and how it was made."""
 
     table: pd.DataFrame
     problems: list[str]
     layout: str | None
+    origin: Origin
 
 
 def build(root: Path, seed: int, splits: Path | None = None) -> Built:
@@ -49,11 +51,11 @@ def build(root: Path, seed: int, splits: Path | None = None) -> Built:
     """
     if not root.is_dir():
         raise DatasetError(f"there is no dataset folder at {root}: give its root with --data")
-    layout = layout_of(root)
-    found = layout.find(root) if layout else _unlabelled(root)
+    layout, found = search(root)
     if not found.scans:
         where = f"{root}, which is laid out as {layout.name} ({layout.places})" if layout else str(root)
         raise DatasetError(f"no scan found under {where}: {A_SCAN}")
+    labels = {scan: label for scan, (_, label) in found.scans.items()}
     fixed: dict[str, int | None] = {}
     if splits is not None:
         fixed = _apply(read_splits(splits, sorted(found.scans), FOLDS), found, splits)
@@ -62,14 +64,8 @@ def build(root: Path, seed: int, splits: Path | None = None) -> Built:
         categories_of(table["label"])
     except ValueError as error:
         raise DatasetError(f"{splits or root}: {error}, and a scan table is of one") from error
-    return Built(table, found.problems, layout.name if layout else None)
-
-
-def _unlabelled(root: Path) -> Found:
-    paths = find_scans([root])
-    if root in paths:
-        raise DatasetError(f"{root} holds slices itself: give the folder above it, which holds the scans")
-    return Found(dict.fromkeys((path.relative_to(root).as_posix() for path in paths), UNLABELLED))
+    name = layout.name if layout else None
+    return Built(table, found.problems, name, Origin.of(name, seed, splits, labels))
 
 
 def _apply(splits: Splits, found: Found, file: Path) -> dict[str, int | None]:
@@ -116,13 +112,16 @@ def _fold(found: Found, fixed: Mapping[str, int | None], seed: int) -> pd.DataFr
     return table.astype({"fold": "Int64"})
 
 
-def save(table: pd.DataFrame, file: Path) -> None:
-    """Write a scan table, whole or not at all.
+def save(table: pd.DataFrame, file: Path, origin: Origin | None = None) -> None:
+    """Write a scan table, whole or not at all, and then how it was made, if that is known.
 
     Raises:
-        OutputError: the file can't be written.
+        OutputError: a file can't be written.
     """
-    write_text(file, table.to_csv(index=False, lineterminator="\n"))
+    text = table.to_csv(index=False, lineterminator="\n")
+    write_text(file, text)
+    if origin is not None:
+        write_origin(origin, text, file)
 
 
 def load(file: Path) -> pd.DataFrame:
@@ -186,5 +185,5 @@ def load_or_build(root: Path, file: Path, seed: int) -> tuple[pd.DataFrame, list
     if file.exists():
         return load(file), None
     built = build(root, seed)
-    save(built.table, file)
+    save(built.table, file, built.origin)
     return built.table, built.problems

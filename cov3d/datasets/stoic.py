@@ -5,8 +5,10 @@ or 1. There are no partitions. What a row does not say beyond doubt is a problem
 """
 
 from collections import defaultdict
+from collections.abc import Collection
 from pathlib import Path
 
+from cov3d.datasets.folders import path_in_any_case
 from cov3d.datasets.found import TRAIN, UNLABELLED, Found, in_words, scans_below, stem
 from cov3d.datasets.rows import Row, read_rows
 from cov3d.labels import NON_COVID, STOIC_SEVERITIES, UNKNOWN_SEVERITY
@@ -19,15 +21,18 @@ COLUMNS = ("PatientID", "probCOVID", "probSevere")
 
 def is_stoic(root: Path) -> bool:
     """Whether `root` has the folder or the reference of STOIC2021."""
-    return (root / SCANS).is_dir() or (root / REFERENCE).is_file()
+    return path_in_any_case(root, *SCANS.parts).is_dir() or path_in_any_case(root, *REFERENCE.parts).is_file()
 
 
-def find(root: Path) -> Found:
+def find(root: Path, known: Collection[Path] = ()) -> Found:
     """Every scan under `root` with its label.
 
     Rows without a file, files without a row, values that are neither 0 nor 1, rows that contradict themselves or each
     other and rows that are there twice are each reported in `problems`. A scan whose presence is not clear from its
     rows has no label; a positive one whose severity is not clear has the label `covid`.
+
+    Args:
+        known: folders that are scans and need not be listed.
 
     Raises:
         DatasetError: the reference can't be read.
@@ -35,9 +40,18 @@ def find(root: Path) -> Found:
     """
     found = Found()
     files = defaultdict(list)
-    for scan in scans_below(root / SCANS, root, found.problems):
+    for scan in scans_below(path_in_any_case(root, *SCANS.parts), root, found.problems, known):
         files[stem(scan)].append(scan)
-    rows = _rows_by_patient(root / REFERENCE, found.problems)
+    reference = path_in_any_case(root, *REFERENCE.parts)
+    rows = _rows_by_patient(reference, found.problems)
+    if not reference.exists():
+        found.without_file |= {scan for scans in files.values() for scan in scans}
+    if rows and files and not rows.keys() & files.keys():
+        found.problems.append(
+            f"none of the {len(rows)} patients of {REFERENCE} has a file in {SCANS}: no scan has a label"
+        )
+        found.scans |= {scan: UNLABELLED for scans in files.values() for scan in scans}
+        return found
     for patient, given in rows.items():
         if patient not in files:
             found.problems.append(f"{_lines(given)}: patient {patient} has no file in {SCANS.as_posix()}")
@@ -59,6 +73,8 @@ def _rows_by_patient(file: Path, problems: list[str]) -> dict[str, list[Row]]:
     rows = defaultdict(list)
     for row in read_rows(file, COLUMNS):
         rows[row.values["PatientID"]].append(row)
+    if not rows:
+        problems.append(f"{REFERENCE.as_posix()} has a header and no rows: the scans have no label")
     return rows
 
 

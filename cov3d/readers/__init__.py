@@ -1,7 +1,7 @@
 """Path → Volume. A reader knows a format; nothing after this room does."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -58,11 +58,14 @@ class Found:
     lost: bool
 
 
-def walk_scans(root: Path) -> Iterator[Found]:
+def walk_scans(root: Path, known: Collection[Path] = ()) -> Iterator[Found]:
     """Every scan, or what was one, at or below `root`, in no particular order; links are followed.
 
     Folders called `masks` are not searched: label maps have the names and formats of scans. Neither are `@eaDir` and
     `__MACOSX`, which hold thumbnails, nor stores and predictions of ours.
+
+    Args:
+        known: folders that are scans, with none below them: they are not listed again.
 
     Raises:
         ScanError: a folder can't be listed, or a name is not UTF-8 and so could not be written into any table.
@@ -70,10 +73,10 @@ def walk_scans(root: Path) -> Iterator[Found]:
     inside = _list(root)
     if inside.slices:
         yield Found(root, lost=False)
-    yield from _walk(root, inside, above=())
+    yield from _walk(root, inside, (), known)
 
 
-def _walk(folder: Path, inside: "_Listing", above: tuple[str, ...]) -> Iterator[Found]:
+def _walk(folder: Path, inside: "_Listing", above: tuple[str, ...], known: Collection[Path]) -> Iterator[Found]:
     real = os.path.realpath(folder)
     if real in above:  # a link back to a folder above it
         return
@@ -84,6 +87,10 @@ def _walk(folder: Path, inside: "_Listing", above: tuple[str, ...]) -> Iterator[
         if name.lower() in _NOT_SCANS:
             continue
         subfolder = folder / name
+        if subfolder in known:
+            among_slices = True
+            yield Found(subfolder, lost=False)
+            continue
         below = _list(subfolder)
         if below.ours:
             continue
@@ -93,7 +100,7 @@ def _walk(folder: Path, inside: "_Listing", above: tuple[str, ...]) -> Iterator[
             yield Found(subfolder, lost=False)
         elif not below.images and not below.subfolders:
             leaves.append((subfolder, below.empty))
-        yield from _walk(subfolder, below, (*above, real))
+        yield from _walk(subfolder, below, (*above, real), known)
     for leaf, empty in leaves:
         if among_slices or (among_files and empty):
             yield Found(leaf, lost=True)
