@@ -94,9 +94,19 @@ def folds(
         raise OutputError(f"there is a scan table at {file} already: give --overwrite to make it again")
     built = tables.build(data, seed, splits)
     say_some(built.problems, most=None)
-    tables.save(built.table, file)
+    tables.save_built(built, file)
     out().print(fold_table(built.table))
     say(f"{len(built.table)} scans, laid out as {built.layout or 'no dataset that is known'}: {file}")
+    _say_left_out(file)
+
+
+def _say_left_out(table: Path) -> None:
+    """Warn of how much that looks like a scan is not in a scan table."""
+    from cov3d.readers.left_out import FILE_NAME, load_left_out
+
+    if left_out := load_left_out(table.parent / FILE_NAME):
+        likely = sum(left.is_scan for left in left_out)
+        say_warning(f"{len(left_out)} left out, {likely} of which look like scans: {table.parent / FILE_NAME}")
 
 
 def store_folder(data: Path, store: Path | None, size: Size) -> Path:
@@ -127,6 +137,7 @@ def preprocess(
     **kwargs: Any,
 ) -> None:
     """Crop every scan of the dataset to its lungs, resize it and store it; what is stored already stays."""
+    from cov3d.datasets.scan_table import FILE_NAME
     from cov3d.preprocess.batch import deal
     from cov3d.preprocess.store import MANIFEST, Store
 
@@ -155,6 +166,7 @@ def preprocess(
     )
     share = "" if shard is None else f"share {number} of {of}: "
     say(f"{share}{len(outcome.done)} scans preprocessed, {len(outcome.present)} were there: {opened.folder / MANIFEST}")
+    _say_left_out(kwargs["table"] or data / FILE_NAME)
     if report and shard is None:
         crop_report(opened, scans, outcome.failed)
     elif report:

@@ -50,13 +50,13 @@ def find(root: Path) -> Found:
     """
     found = Found()
     for partition in PARTITIONS:
-        positive = scans_below(root / partition / "covid", root, found.problems)
-        negative = scans_below(root / partition / NON_COVID, root, found.problems)
+        positive = scans_below(root / partition / "covid", root, found)
+        negative = scans_below(root / partition / NON_COVID, root, found)
         grades = _grades(root, partition, positive, found.problems)
         found.scans |= {scan: (partition, grades.get(scan, UNKNOWN_SEVERITY)) for scan in positive}
         found.scans |= dict.fromkeys(negative, (partition, NON_COVID))
     for folder in _TEST_FOLDERS:
-        found.scans |= dict.fromkeys(scans_below(root / folder, root, found.problems), UNLABELLED)
+        found.scans |= dict.fromkeys(scans_below(root / folder, root, found), UNLABELLED)
     return found
 
 

@@ -33,7 +33,7 @@ def find(root: Path) -> Found:
     found = Found()
     grades: dict[str, list[str]] = defaultdict(list)
     for grade, category in GRADES.items():
-        for scan in scans_below(root / STUDIES / grade, root, found.problems):
+        for scan in scans_below(root / STUDIES / grade, root, found):
             found.scans[scan] = (TRAIN, category)
             grades[stem(scan)].append(scan)
     for scans in grades.values():

@@ -1,7 +1,7 @@
 """The scan table `scans.csv`: every scan of a dataset, its partition, label and fold."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,9 @@ from cov3d.datasets.splits import Splits, read_splits
 from cov3d.errors import DatasetError
 from cov3d.files import write_text
 from cov3d.labels import ALL_LABELS, NON_COVID, UNKNOWN_SEVERITY, categories_of
-from cov3d.readers import A_SCAN, find_scans
+from cov3d.readers import A_SCAN, LeftOut, discover
+from cov3d.readers.left_out import FILE_NAME as LEFT_OUT
+from cov3d.readers.left_out import save_left_out
 
 FILE_NAME = "scans.csv"
 COLUMNS = ("scan", "partition", "label", "fold")
@@ -23,11 +25,19 @@ PARTITIONS = (TRAIN, VALIDATION, TEST)
 
 @dataclass(frozen=True)
 class Built:
-    """A scan table made from a dataset's folders, what was found wrong on the way, and whose layout they have."""
+    """A scan table made from a dataset's folders.
+
+    Attributes:
+        table: the scan table.
+        problems: what was found wrong on the way.
+        layout: the dataset whose layout the folders have; None for none that is known.
+        left_out: what looks like a scan and is not in the table, by its path relative to the dataset's root.
+    """
 
     table: pd.DataFrame
     problems: list[str]
     layout: str | None
+    left_out: Sequence[LeftOut] = ()
 
 
 def build(root: Path, seed: int, splits: Path | None = None) -> Built:
@@ -62,14 +72,16 @@ def build(root: Path, seed: int, splits: Path | None = None) -> Built:
         categories_of(table["label"])
     except ValueError as error:
         raise DatasetError(f"{splits or root}: {error}, and a scan table is of one") from error
-    return Built(table, found.problems, layout.name if layout else None)
+    return Built(table, found.problems, layout.name if layout else None, found.left_out)
 
 
 def _unlabelled(root: Path) -> Found:
-    paths = find_scans([root])
-    if root in paths:
+    discovered = discover([root])
+    if root in discovered.scans:
         raise DatasetError(f"{root} holds slices itself: give the folder above it, which holds the scans")
-    return Found(dict.fromkeys((path.relative_to(root).as_posix() for path in paths), UNLABELLED))
+    found = Found(dict.fromkeys((path.relative_to(root).as_posix() for path in discovered.scans), UNLABELLED))
+    found.leave_out(discovered.left_out, root)
+    return found
 
 
 def _apply(splits: Splits, found: Found, file: Path) -> dict[str, int | None]:
@@ -123,6 +135,16 @@ def save(table: pd.DataFrame, file: Path) -> None:
         OutputError: the file can't be written.
     """
     write_text(file, table.to_csv(index=False, lineterminator="\n"))
+
+
+def save_built(built: Built, file: Path) -> None:
+    """Write a new scan table, and beside it the table of what was left out.
+
+    Raises:
+        OutputError: a file can't be written.
+    """
+    save_left_out(built.left_out, file.parent / LEFT_OUT)
+    save(built.table, file)
 
 
 def load(file: Path) -> pd.DataFrame:
@@ -186,5 +208,5 @@ def load_or_build(root: Path, file: Path, seed: int) -> tuple[pd.DataFrame, list
     if file.exists():
         return load(file), None
     built = build(root, seed)
-    save(built.table, file)
+    save_built(built, file)
     return built.table, built.problems

@@ -35,7 +35,7 @@ def find(root: Path) -> Found:
     """
     found = Found()
     files = defaultdict(list)
-    for scan in scans_below(root / SCANS, root, found.problems):
+    for scan in scans_below(root / SCANS, root, found):
         files[stem(scan)].append(scan)
     rows = _rows_by_patient(root / REFERENCE, found.problems)
     for patient, given in rows.items():

@@ -19,6 +19,7 @@ from cov3d.errors import ScanError
 from cov3d.readers.decode import Picture, decode_into, size_of_first
 from cov3d.readers.kinds import JPEG, Kind, kind_of_file, kinds_in_words
 from cov3d.readers.threads import each
+from cov3d.readers.unread import find_unread, instead
 from cov3d.volume import Volume
 
 _SUFFIXES = (".jpg", ".jpeg")
@@ -35,6 +36,12 @@ def is_slice(name: str) -> bool:
 def is_slice_file(entry: os.DirEntry[str]) -> bool:
     """Whether an entry of a folder is a slice: a file, or a link to one, even if the file is gone. No folder is one."""
     return is_slice(entry.name) and (entry.is_file() or (entry.is_symlink() and not entry.is_dir()))
+
+
+def number_of(name: str) -> int | None:
+    """The number of a slice, the last in its name: of 7.jpg, slice_007.jpg, CT12_slice7.jpg. None if it has none."""
+    digits = _DIGITS.findall(name.rpartition(".")[0])
+    return int(digits[-1]) if digits else None
 
 
 def read_jpeg_folder(folder: Path, threads: int = 1) -> Volume:
@@ -142,23 +149,24 @@ def _numbered_slices(folder: Path) -> tuple[dict[int, str], list[str]]:
     """The slices' files by number, in ascending order, and what was noted on the way."""
     try:
         with os.scandir(folder) as entries:
-            files = sorted(entry.name for entry in entries if is_slice_file(entry))
+            present = list(entries)
     except OSError as error:
         raise ScanError(f"the scan folder {folder} can't be listed: {error.strerror}") from error
+    files = sorted(entry.name for entry in present if is_slice_file(entry))
     if not files:
-        raise ScanError(f"no JPEG slices (1.jpg, 2.jpg, …) in {folder}")
+        others = [entry.name for entry in present if not entry.is_dir() and not entry.name.startswith(".")]
+        raise ScanError(f"no JPEG slices (1.jpg, 2.jpg, …) in {folder}{instead(find_unread(folder, others))}")
     if positions := _positions(folder, files):
         return _by_position(folder, positions)
     numbered: dict[int, str] = {}
     for file in files:
-        # The last run of digits is the slice number: 7.jpg, slice_007.jpg, CT12_slice7.jpg.
-        digits = _DIGITS.findall(file.rpartition(".")[0])
-        if not digits:
+        number = number_of(file)
+        if number is None:
             continue
-        other = numbered.setdefault(int(digits[-1]), file)
+        other = numbered.setdefault(number, file)
         if other != file:
             raise ScanError(
-                f"{folder} holds two slices numbered {int(digits[-1])} ({other}, {file}): "
+                f"{folder} holds two slices numbered {number} ({other}, {file}): "
                 "put each series into a folder of its own"
             )
     if not numbered:

@@ -217,7 +217,8 @@ def test_sets_of_ones_own_take_runs_thresholds_and_formats(cov3d: Command, data:
 def test_a_scan_that_can_not_be_read_stops_or_is_listed(cov3d: Command, data: Path, tmp_path: Path) -> None:
     shutil.copytree(data / "task1", tmp_path / "scans")
     (tmp_path / "scans" / "a" / "ct_3").mkdir()
-    (tmp_path / "scans" / "a" / "ct_3" / "1.jpg").write_bytes(b"x")
+    for slice_name in ("1.jpg", "2.jpg"):
+        (tmp_path / "scans" / "a" / "ct_3" / slice_name).write_bytes(b"x")
     (tmp_path / "sets.csv").write_text("task,number,members,folds,threshold\npresence,1,EP1,0,0.5\n")
     words = ["submit", "--data", data, "--set", tmp_path / "sets.csv", "--presence-scans", tmp_path / "scans"]
     words += ["--output-dir", tmp_path / "out", "--jobs", 1]
