@@ -84,22 +84,29 @@ def find_unread(
         beside_scans: whether there are scans in or below the folder.
     """
     taken = list(taken)
-    few = _FEW_BESIDE_SCANS if any(name.lower().endswith(_READ) for name in taken) else _FEW
-    found = []
-    for kind, files in _by_kind(folder, sorted(names), {_stem(name) for name in taken}).items():
-        if kind.name and kind != kinds.TIFF:  # a TIFF may hold all slices of a scan
-            if len(files) == 1 and not any(sign.isdigit() for sign in files[0]):
-                continue
-            most = 1
-        else:
-            most = few if kind in (kinds.DICOM, kinds.TIFF) else len(files)
-        if len(files) > most:
-            is_scan = not (kind.name and beside_scans) or len(files) > MOST_BESIDE
-            found.append(LeftOut(folder, f"holds {in_range(files, kind.many)}: {kind.advice}", is_scan))
-        else:
-            is_scan = not kind.name or kind == kinds.TIFF
-            found += [LeftOut(folder / file, f"is {kind.one}: {kind.advice}", is_scan) for file in files]
-    return found
+    is_flat = any(name.lower().endswith(_READ) for name in taken)
+    return [
+        left
+        for kind, files in _by_kind(folder, sorted(names, key=_natural), taken).items()
+        for left in _of_one_kind(folder, kind, files, is_flat=is_flat, beside_scans=beside_scans)
+    ]
+
+
+def _of_one_kind(folder: Path, kind: Kind, files: list[str], *, is_flat: bool, beside_scans: bool) -> list[LeftOut]:
+    """The files of one kind in a folder: as one series, or each for itself."""
+    is_slice = bool(kind.name) and kind != kinds.TIFF  # a TIFF may hold all slices of a scan
+    if is_slice:
+        numbered = [file for file in files if any(sign.isdigit() for sign in file)]
+        files = numbered or files * (len(files) > MOST_BESIDE)
+        most = 1
+    elif kind in (kinds.DICOM, kinds.TIFF):
+        most = _FEW_BESIDE_SCANS if is_flat else _FEW
+    else:
+        most = len(files)
+    if len(files) > most:
+        is_scan = not (kind.name and beside_scans) or len(files) > MOST_BESIDE
+        return [LeftOut(folder, f"holds {in_range(files, kind.many)}: {kind.advice}", is_scan)]
+    return [LeftOut(folder / file, f"is {kind.one}: {kind.advice}", not is_slice) for file in files]
 
 
 def instead(left_out: list[LeftOut]) -> str:
@@ -116,21 +123,27 @@ def in_range(files: list[str], what: str) -> str:
     return f"{len(files)} {what} ({names})"
 
 
-def _by_kind(folder: Path, names: list[str], taken: set[str]) -> dict[Kind, list[str]]:
-    suffixes = {_suffix(name) for name in names}
+def _natural(name: str) -> list[tuple[int, str]]:
+    """A key that sorts 2.png before 10.png."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", name)]
+
+
+def _by_kind(folder: Path, names: list[str], taken: list[str]) -> dict[Kind, list[str]]:
+    suffixes = {_suffix(name) for name in (*names, *taken)}
+    stems = {_stem(name) for name in taken}
     groups: dict[Kind, list[str]] = defaultdict(list)
     unnamed = []
     for name in names:
         kind = _kind_by_name(name)
         if kind is None and _is_unnamed(name):
             unnamed.append(name)
-        elif kind is None or _belongs(name, kind, names, suffixes) or (_is_packed(kind) and _stem(name) in taken):
+        elif kind is None or _belongs(name, kind, names, suffixes) or (_is_packed(kind) and _stem(name) in stems):
             continue
         else:
             groups[kind].append(name)
     for kind, files in _by_content(folder, unnamed).items():
-        groups[kind] += files
-    return {kind: sorted(files) for kind, files in groups.items()}
+        groups[kind] = sorted([*groups[kind], *files], key=_natural)
+    return groups
 
 
 def _suffix(name: str) -> str:
