@@ -230,6 +230,22 @@ def test_a_scan_that_can_not_be_read_stops_or_is_listed(cov3d: Command, data: Pa
     assert sorted(written["covid.csv"] + written["non-covid.csv"]) == ["ct_1", "ct_10", "ct_2"]
 
 
+def test_a_test_scan_in_a_format_that_is_not_read_is_named_and_counted(
+    cov3d: Command, data: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(data / "task1", tmp_path / "scans")
+    (tmp_path / "scans" / "b" / "ct_3" / "series").mkdir(parents=True)
+    (tmp_path / "scans" / "b" / "ct_3" / "series" / "1.dcm").write_bytes(b"x")
+    (tmp_path / "sets.csv").write_text("task,number,members,folds,threshold\npresence,1,1,0,0.5\n")
+    words = ["submit", "--data", data, "--set", tmp_path / "sets.csv", "--presence-scans", tmp_path / "scans"]
+    ended = cov3d(*words, "--output-dir", tmp_path / "out", "--jobs", 1)
+    assert ended.code == 3
+    assert "ct_3/series/1.dcm is a DICOM file" in ended.err
+    assert len(pd.read_csv(tmp_path / "out" / "left-out.csv")) == 1
+    written = names(tmp_path / "out" / "presence" / "1")
+    assert sorted(written["covid.csv"] + written["non-covid.csv"]) == ["ct_1", "ct_10", "ct_2"]
+
+
 def test_without_test_scans_it_says_where_they_are_looked_for(cov3d: Command, data: Path, tmp_path: Path) -> None:
     (data / "task2").unlink()
     ended = cov3d("submit", "--data", data, "--output-dir", tmp_path / "out")

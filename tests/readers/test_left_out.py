@@ -197,11 +197,11 @@ def test_the_table_of_what_was_left_out_goes_when_it_is_mended(tmp_path: Path, f
 
 def test_preprocess_names_what_is_left_out_each_time(cov3d: Command, tmp_path: Path) -> None:
     write_slices(tmp_path / "P1", sphere_chest(depth=12, side=48))
-    put(tmp_path, "P2/a.nrrd")
+    put(tmp_path, "P2.nrrd")
     words = ["preprocess", "--data", tmp_path, "--size", "tiny", "--jobs", 1, "--no-report"]
     first, second = cov3d(*words), cov3d(*words)
     assert (first.code, second.code) == (0, 0), first.err
-    assert "left out: P2/a.nrrd is an NRRD file" in first.err
+    assert "left out: P2.nrrd is an NRRD file" in first.err
     for ended in (first, second):
         assert f"1 left out, 1 of which look like scans: {tmp_path / 'left-out.csv'}" in ended.err
 
