@@ -39,8 +39,11 @@ def scans_below(folder: Path, root: Path, into: Found) -> list[str]:
     if not folder.is_dir():
         return []
     search = search_scans(folder)
-    lost = [LeftOut(found.path, "holds no JPEG slices", is_scan=True) for found in search.scans if found.lost]
-    into.leave_out(sorted([*lost, *search.left_out], key=str), root)
+    left_out = list(search.left_out)
+    for found in search.scans:
+        if found.lost:
+            left_out += [LeftOut(found.path, "holds no JPEG slices", is_scan=True), *found.instead]
+    into.leave_out(sorted(left_out, key=str), root)
     return sorted(found.path.relative_to(root).as_posix() for found in search.scans if not found.lost)
 
 

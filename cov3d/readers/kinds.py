@@ -165,12 +165,15 @@ def head_of(file: str | Path) -> bytes:
 
 def kind_of_file(file: str | Path) -> Kind | None:
     """What a file is; None if it is of no kind that is known, or can't be read."""
+    path = Path(file)
     try:
-        if Path(file).stat().st_size == 0:
+        if not path.is_file():  # to open a pipe is to wait for it
+            return None
+        if path.stat().st_size == 0:
             return EMPTY
     except OSError:
         return None
-    head = head_of(file)
+    head = head_of(path)
     return kind_of(head) if head else None
 
 

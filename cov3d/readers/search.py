@@ -31,11 +31,13 @@ class Found:
         lost: it is a folder that stands among scans, with no scan and no folder in it: a scan whose slices were lost,
             or that is of a format not read. Leaving it out would lose a patient silently.
         slices: in the folder; 0 for a file.
+        instead: what a lost scan's folder holds that is in no format that is read.
     """
 
     path: Path
     lost: bool = False
     slices: int = 0
+    instead: tuple[LeftOut, ...] = ()
 
 
 @dataclass
@@ -137,7 +139,7 @@ def _search(folder: Path, inside: "_Listing", above: tuple[str, ...], *, named: 
     among_files = any(len(below.images) == 1 for _, below, _ in searched)  # a folder a patient
     for subfolder, below, search in searched:
         if below.is_leaf and not below.slices and (among_slices or (among_files and below.empty)):
-            found.scans.append(Found(subfolder, lost=True))
+            found.scans.append(Found(subfolder, lost=True, instead=tuple(search.left_out)))
             continue
         found.scans += search.scans
         is_patient = below.is_leaf and below.slices and among_slices
@@ -219,6 +221,8 @@ def _list(folder: Path) -> _Listing:
             pass
         elif entry.is_dir():
             listing.subfolders.append(entry.name)
+        elif not (entry.is_file() or entry.is_symlink()):  # a pipe, a socket
+            pass
         elif is_image(entry.name):
             listing.images.append(_writable(folder, entry.name))
         else:

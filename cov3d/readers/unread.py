@@ -48,6 +48,7 @@ _SNIFFED = 8
 """Files without a suffix that are opened in one folder: a series is of one kind."""
 _FEW, _FEW_BESIDE_SCANS = 3, 20
 """More DICOM files than this in a folder are a series. In a folder that holds scans as files, each may be one."""
+_MOST_IN_ERROR = 5
 MOST_BESIDE = 9
 """More pictures than this beside scans may be a scan themselves."""
 
@@ -113,8 +114,8 @@ def instead(left_out: list[LeftOut]) -> str:
     """What was found in place of scans, to follow the sentence of an error; empty for nothing."""
     if not left_out:
         return ""
-    more = f", and {len(left_out) - 1} more were left out" if len(left_out) > 1 else ""
-    return f"; {left_out[0]}{more}"
+    more = f"; and {len(left_out) - _MOST_IN_ERROR} more" if len(left_out) > _MOST_IN_ERROR else ""
+    return "".join(f"; {left}" for left in left_out[:_MOST_IN_ERROR]) + more
 
 
 def in_range(files: list[str], what: str) -> str:

@@ -1,5 +1,6 @@
 """What looks like a scan and is not taken: pictures beside scans, and formats that are not read."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -112,7 +113,10 @@ def test_a_patient_of_one_slice_in_a_known_layout_is_reported(tmp_path: Path, fo
     put(tmp_path, "train/covid/ct_scan_2/a.dcm", "train/covid/ct_scan_3.zip")
     scans, warnings = folds(tmp_path)
     assert scans == ["train/covid/ct_scan_0", "train/non-covid/ct_scan_0"]
-    for name in ("ct_scan_1 holds 1 slice", "ct_scan_2 holds no JPEG slices", "ct_scan_3.zip is a zip archive"):
+    for name in (
+        *("ct_scan_1 holds 1 slice", "ct_scan_2 holds no JPEG slices", "ct_scan_2/a.dcm is a DICOM file"),
+        "ct_scan_3.zip is a zip archive",
+    ):
         assert f"left out: train/covid/{name}" in warnings
 
 
@@ -185,6 +189,13 @@ def test_a_link_to_a_patient_that_is_gone_is_named(tmp_path: Path, folds: Comman
     put(tmp_path, "P1.nii.gz")
     (tmp_path / "P2").symlink_to(tmp_path / "gone" / "P2")
     assert "left out: P2 is a link to what does not exist" in folds(tmp_path)[1]
+
+
+def test_pipes_are_not_opened(tmp_path: Path, folds: Command) -> None:
+    put(tmp_path, "P1.nii.gz")
+    for name in ("pipe", "P2.nii.gz"):
+        os.mkfifo(tmp_path / name)
+    assert folds(tmp_path) == (["P1.nii.gz"], "")
 
 
 def test_the_table_of_what_was_left_out_goes_when_it_is_mended(tmp_path: Path, folds: Command) -> None:
@@ -264,6 +275,7 @@ def test_a_tree_of_nothing_that_is_read_says_what_it_holds(tmp_path: Path, infer
     assert ended.code == 2
     assert "no scan found under" in ended.err
     assert "P1 holds 4 DICOM files (1.dcm to 4.dcm): convert the series to NIfTI" in ended.err
+    assert "P2.zip is a zip archive: unpack it" in ended.err
 
 
 def test_a_lost_scan_says_what_its_folder_holds(tmp_path: Path, infer: Callable[..., Ended]) -> None:
