@@ -115,11 +115,21 @@ def folds(
     built = tables.build(data, seed, splits)
     say_some(built.problems, most=None)
     changes = _changes(file, built.table) if file.exists() else None
-    tables.save(built.table, file, built.origin)
+    tables.save_built(built, file)
     out().print(fold_table(built.table))
     if changes:
         say(f"compared with the table before: {changes}")
     say(f"{len(built.table)} scans, laid out as {built.layout or 'no dataset that is known'}: {file}")
+    _say_left_out(file)
+
+
+def _say_left_out(table: Path) -> None:
+    """Warn of how much that looks like a scan is not in a scan table."""
+    from cov3d.readers.left_out import FILE_NAME, load_left_out
+
+    if left_out := load_left_out(table.parent / FILE_NAME):
+        likely = sum(left.is_scan for left in left_out)
+        say_warning(f"{len(left_out)} left out, {likely} of which look like scans: {table.parent / FILE_NAME}")
 
 
 def _changes(file: Path, table: Any) -> str:
@@ -162,6 +172,7 @@ def preprocess(
     **kwargs: Any,
 ) -> None:
     """Crop every scan of the dataset to its lungs, resize it and store it; what is stored already stays."""
+    from cov3d.datasets.scan_table import FILE_NAME
     from cov3d.preprocess.batch import deal
     from cov3d.preprocess.store import MANIFEST, Store
 
@@ -190,6 +201,7 @@ def preprocess(
     )
     share = "" if shard is None else f"share {number} of {of}: "
     say(f"{share}{len(outcome.done)} scans preprocessed, {len(outcome.present)} were there: {opened.folder / MANIFEST}")
+    _say_left_out(kwargs["table"] or data / FILE_NAME)
     if report and shard is None:
         crop_report(opened, scans, outcome.failed)
     elif report:

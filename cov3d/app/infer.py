@@ -7,7 +7,7 @@ from torchapp import Param
 
 from cov3d.app import options
 from cov3d.app.console import RESEARCH_ONLY, progress, say, say_some
-from cov3d.app.data import say_failed
+from cov3d.app.left_out import end_with, say_left_out
 from cov3d.inference.line_format import LineFormat
 from cov3d.inference.task import Task
 
@@ -40,7 +40,9 @@ def infer(
     from cov3d.inference import submission as submissions
     from cov3d.inference.names import name_scans
     from cov3d.inference.predict import load_members, predict_scans
-    from cov3d.readers import find_scans
+    from cov3d.readers import discover
+    from cov3d.readers.left_out import FILE_NAME as LEFT_OUT
+    from cov3d.readers.left_out import save_left_out
     from cov3d.training.device import choose_device
     from cov3d.training.predictions import save_predictions
 
@@ -48,11 +50,13 @@ def infer(
     members = load_members(checkpoint, target)
     if submission:
         submissions.check_categories(members[0].info.categories, task)
-    named = name_scans(find_scans(scans))
+    discovered = discover(scans)
+    named = name_scans(discovered.scans)
     if submission:
         submissions.check_names(named)
-    names = ("predictions.csv", "manifest.csv", *submissions.FILES)
+    names = ("predictions.csv", "manifest.csv", LEFT_OUT, *submissions.FILES)
     claim_folder(output_dir, names, overwrite=overwrite, what="predictions")
+    say_left_out(discovered.left_out)
     say(f"predicting {len(named)} scans with {len(members)} checkpoint{'s' * (len(members) > 1)}, on {target}")
     processors = options.default_jobs(jobs)
     processes = min(processors, len(named))
@@ -75,6 +79,7 @@ def infer(
         )
     save_predictions(found.table, output_dir / "predictions.csv")
     write_text(output_dir / "manifest.csv", found.manifest.to_csv(index=False, lineterminator="\n"))
+    save_left_out(discovered.left_out, output_dir / LEFT_OUT)
     say_some([f"{scan}: {reason}" for scan, reason in found.doubtful.items()])
     for call, count in found.table["presence"].value_counts().sort_index().items():
         say(f"{count} scans called {call}")
@@ -84,5 +89,5 @@ def infer(
         say("names written: " + ", ".join(f"{name} {count}" for name, count in written.items()))
     say(f"results in {output_dir}")
     say(RESEARCH_ONLY)
-    say_failed(found.failed)
+    end_with(found.failed, discovered.left_out, output_dir / LEFT_OUT)
     return found

@@ -9,7 +9,7 @@ from torchapp import Param
 
 from cov3d.app import options
 from cov3d.app.console import RESEARCH_ONLY, out, progress, say, say_error, say_some, say_warning, stoppable
-from cov3d.app.data import say_failed
+from cov3d.app.left_out import end_with, say_left_out
 from cov3d.inference.line_format import LineFormat
 from cov3d.inference.task import Task
 
@@ -62,6 +62,8 @@ def submit(
     from cov3d.files import claim_folder, held, write_text
     from cov3d.inference import sets as submission_sets
     from cov3d.inference import submit as submissions
+    from cov3d.readers.left_out import FILE_NAME as LEFT_OUT
+    from cov3d.readers.left_out import save_left_out
     from cov3d.training.device import choose_device
 
     target = choose_device(device)
@@ -75,12 +77,13 @@ def submit(
         submissions.check_networks(networks[task], task)
     given = {Task.PRESENCE: presence_scans, Task.SEVERITY: severity_scans}
     places = {Task.PRESENCE: data / "task1", Task.SEVERITY: data / "task2"}
-    named = {task: _test_scans(given[task], places[task], task) for task in tasks}
+    left_out: list[Any] = []
+    named = {task: _test_scans(given[task], places[task], task, left_out) for task in tasks}
     # Submissions of an earlier call too: what is counted in the overview is all that stands there.
     before = [f"{folder.parent.name}/{folder.name}" for task in Task for folder in output_dir.glob(f"{task}/[0-9]*")]
     results = [*dict.fromkeys([*(one.place for one in sets), *before])]
     manifests = {task: f"manifest-{task}.csv" for task in tasks}
-    names = (*results, submissions.TABLES, submissions.OVERVIEW, *manifests.values())
+    names = (*results, submissions.TABLES, submissions.OVERVIEW, LEFT_OUT, *manifests.values())
     written: list[Any] = []
     failed: dict[str, str] = {}
     how = {"device": target, "batch_size": batch_size, "skip_errors": skip_errors}
@@ -101,9 +104,10 @@ def submit(
                 written.append(submissions.write_set(one, members, output_dir, LineFormat(line_format)))
         runs_of = {one: [f"{file.parent.name}/{file.name}" for file in files] for one, files in checkpoints.items()}
         submissions.write_overview(written, runs_of, output_dir)
+        save_left_out(left_out, output_dir / LEFT_OUT)
     _say_written(written, output_dir)
     say(RESEARCH_ONLY)
-    say_failed(failed)
+    end_with(failed, left_out, output_dir / LEFT_OUT)
     return written
 
 
@@ -157,17 +161,20 @@ def _distinct(lists: Any) -> list[Any]:
     return list(dict.fromkeys(values))
 
 
-def _test_scans(given: list[Path] | None, default: Path, task: Task) -> dict[str, Path]:
-    """The test scans of a task, by name."""
+def _test_scans(given: list[Path] | None, default: Path, task: Task, left_out: list[Any]) -> dict[str, Path]:
+    """The test scans of a task, by name; what looks like one and is not taken is added to `left_out`."""
     from cov3d.errors import SubmissionError
     from cov3d.inference.names import name_scans
     from cov3d.inference.submission import check_names
-    from cov3d.readers import find_scans
+    from cov3d.readers import discover
 
     if not given and not default.is_dir():
         raise SubmissionError(f"there are no test scans at {default}: give their folder with --{task}-scans")
-    named = name_scans(find_scans(given or [default]))
+    discovered = discover(given or [default])
+    named = name_scans(discovered.scans)
     check_names(named)
+    say_left_out(discovered.left_out)
+    left_out += discovered.left_out
     return named
 
 
@@ -203,9 +210,11 @@ def check_submission(
     from cov3d.errors import SubmissionError
     from cov3d.inference import check
     from cov3d.inference.names import name_scans
-    from cov3d.readers import find_scans
+    from cov3d.readers import discover
 
-    names = list(name_scans(find_scans(scans)))
+    discovered = discover(scans)
+    say_left_out(discovered.left_out)
+    names = list(name_scans(discovered.scans))
     found = {}
     for one in folder:
         found[one] = check.check_submission(

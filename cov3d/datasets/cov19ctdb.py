@@ -46,7 +46,7 @@ def find(root: Path, known: Collection[Path] = ()) -> Found:
         found.problems += merged(folders, root, partition)
         classes = _classes(folders, root, found.problems)
         positive, negative = (
-            [scan for folder in classes[label] for scan in scans_below(folder, root, found.problems, known)]
+            [scan for folder in classes[label] for scan in scans_below(folder, root, found, known)]
             for label in (UNKNOWN_SEVERITY, NON_COVID)
         )
         places = [folder.relative_to(root).as_posix() for folder in classes[UNKNOWN_SEVERITY]]
@@ -54,7 +54,7 @@ def find(root: Path, known: Collection[Path] = ()) -> Found:
         found.scans |= {scan: (partition, grades.get(scan, UNKNOWN_SEVERITY)) for scan in positive}
         found.scans |= dict.fromkeys(negative, (partition, NON_COVID))
     for folder in named(root, _TESTS).get(TEST, []):
-        found.scans |= dict.fromkeys(scans_below(folder, root, found.problems, known), UNLABELLED)
+        found.scans |= dict.fromkeys(scans_below(folder, root, found, known), UNLABELLED)
     for folder in others(root, {**_PARTITIONS, **_TESTS}):
         if named(folder, _CLASSES):
             found.problems.append(f"{folder.name} is none of train, validation and test: its scans are left out")

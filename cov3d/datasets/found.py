@@ -2,11 +2,11 @@
 
 import unicodedata
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cov3d.errors import DatasetError
-from cov3d.readers import walk_scans
+from cov3d.readers import LeftOut, search_scans
 from cov3d.readers.image import SUFFIXES
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
@@ -24,15 +24,26 @@ class Found:
         scans: partition and label, by name.
         problems: what was found wrong.
         without_file: scans whose file of labels is missing.
+        left_out: what looks like a scan and is not taken.
     """
 
     scans: dict[str, tuple[str, str]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     without_file: set[str] = field(default_factory=set)
+    left_out: list[LeftOut] = field(default_factory=list)
+
+    def leave_out(self, left_out: Iterable[LeftOut], root: Path) -> None:
+        """Note what looks like a scan and is not taken; here the paths are relative to `root`."""
+        for left in left_out:
+            self.left_out.append(replace(left, path=left.path.relative_to(root)))
+            self.problems.append(f"left out: {self.left_out[-1]}")
 
 
-def scans_below(folder: Path, root: Path, problems: list[str], known: Collection[Path] = ()) -> list[str]:
-    """Names (paths relative to `root`) of the scans at any depth below `folder`, sorted; lost ones are problems.
+def scans_below(folder: Path, root: Path, into: Found, known: Collection[Path] = ()) -> list[str]:
+    """Names (paths relative to `root`) of the scans at any depth below `folder`, sorted.
+
+    What looks like a scan and is none is noted in `into`: scans that are lost, have one slice, or are of a format that
+    is not read.
 
     Args:
         known: folders that are scans and need not be listed.
@@ -42,14 +53,13 @@ def scans_below(folder: Path, root: Path, problems: list[str], known: Collection
     """
     if not folder.is_dir():
         return []
-    scans: list[str] = []
-    for found in walk_scans(folder, known):
-        name = found.path.relative_to(root).as_posix()
+    search = search_scans(folder, known)
+    left_out = list(search.left_out)
+    for found in search.scans:
         if found.lost:
-            problems.append(f"{name} holds no JPEG slices: left out")
-        else:
-            scans.append(name)
-    return sorted(scans)
+            left_out += [LeftOut(found.path, "holds no JPEG slices", is_scan=True), *found.instead]
+    into.leave_out(sorted(left_out, key=str), root)
+    return sorted(found.path.relative_to(root).as_posix() for found in search.scans if not found.lost)
 
 
 def check_names(scans: Iterable[str]) -> None:

@@ -8,7 +8,7 @@ from cov3d.datasets import cov19ctdb, mosmed, stoic
 from cov3d.datasets.found import UNLABELLED, Found, check_names, in_words
 from cov3d.datasets.links import settle_links
 from cov3d.errors import DatasetError
-from cov3d.readers import find_scans, walk_scans
+from cov3d.readers import discover, walk_scans
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,12 @@ def search(root: Path, known: Collection[Path] = ()) -> tuple[Layout | None, Fou
 
 
 def _unlabelled(root: Path, known: Collection[Path]) -> Found:
-    paths = sorted(scan.path for scan in walk_scans(root, known)) if known else find_scans([root])
-    if root in paths:
+    if known:  # of a table that is there: it may be that there is no raw scan any more
+        paths = sorted(scan.path for scan in walk_scans(root, known))
+        return Found(dict.fromkeys((path.relative_to(root).as_posix() for path in paths), UNLABELLED))
+    discovered = discover([root])
+    if root in discovered.scans:
         raise DatasetError(f"{root} holds slices itself: give the folder above it, which holds the scans")
-    return Found(dict.fromkeys((path.relative_to(root).as_posix() for path in paths), UNLABELLED))
+    found = Found(dict.fromkeys((path.relative_to(root).as_posix() for path in discovered.scans), UNLABELLED))
+    found.leave_out(discovered.left_out, root)
+    return found

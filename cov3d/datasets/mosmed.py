@@ -40,7 +40,7 @@ def find(root: Path, known: Collection[Path] = ()) -> Found:
     studies = path_in_any_case(root, STUDIES)
     for grade, folders in named(studies, _FOLDERS).items():
         found.problems += merged(folders, root, grade)
-        for scan in (scan for folder in folders for scan in scans_below(folder, root, found.problems, known)):
+        for scan in (scan for folder in folders for scan in scans_below(folder, root, found, known)):
             found.scans[scan] = (TRAIN, GRADES[grade])
             grades[stem(scan)].append(scan)
     for scans in grades.values():

@@ -1,7 +1,7 @@
 """The scan table `scans.csv`: every scan of a dataset, its partition, label and fold."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,10 @@ from cov3d.datasets.splits import Splits, read_splits
 from cov3d.errors import DatasetError
 from cov3d.files import write_text
 from cov3d.labels import ALL_LABELS, NON_COVID, UNKNOWN_SEVERITY, categories_of
-from cov3d.readers import A_SCAN
+from cov3d.readers import A_SCAN, LeftOut
+from cov3d.readers.left_out import FILE_NAME as LEFT_OUT
+from cov3d.readers.left_out import save_left_out
+from cov3d.readers.unread import instead
 
 FILE_NAME = "scans.csv"
 COLUMNS = ("scan", "partition", "label", "fold")
@@ -24,12 +27,21 @@ PARTITIONS = (TRAIN, VALIDATION, TEST)
 
 @dataclass(frozen=True)
 class Built:
-    """A scan table made from a dataset's folders, what was found wrong, whose layout they have, and how it was made."""
+    """A scan table made from a dataset's folders.
+
+    Attributes:
+        table: the scan table.
+        problems: what was found wrong on the way.
+        layout: the dataset whose layout the folders have; None for none that is known.
+        origin: how it was made, and from what.
+        left_out: what looks like a scan and is not in the table, by its path relative to the dataset's root.
+    """
 
     table: pd.DataFrame
     problems: list[str]
     layout: str | None
     origin: Origin
+    left_out: Sequence[LeftOut] = ()
 
 
 def build(root: Path, seed: int, splits: Path | None = None) -> Built:
@@ -54,7 +66,7 @@ def build(root: Path, seed: int, splits: Path | None = None) -> Built:
     layout, found = search(root)
     if not found.scans:
         where = f"{root}, which is laid out as {layout.name} ({layout.places})" if layout else str(root)
-        raise DatasetError(f"no scan found under {where}: {A_SCAN}")
+        raise DatasetError(f"no scan found under {where}: {A_SCAN}{instead(found.left_out)}")
     labels = {scan: label for scan, (_, label) in found.scans.items()}
     fixed: dict[str, int | None] = {}
     if splits is not None:
@@ -65,7 +77,7 @@ def build(root: Path, seed: int, splits: Path | None = None) -> Built:
     except ValueError as error:
         raise DatasetError(f"{splits or root}: {error}, and a scan table is of one") from error
     name = layout.name if layout else None
-    return Built(table, found.problems, name, Origin.of(name, seed, splits, labels))
+    return Built(table, found.problems, name, Origin.of(name, seed, splits, labels), found.left_out)
 
 
 def _apply(splits: Splits, found: Found, file: Path) -> dict[str, int | None]:
@@ -122,6 +134,16 @@ def save(table: pd.DataFrame, file: Path, origin: Origin | None = None) -> None:
     write_text(file, text)
     if origin is not None:
         write_origin(origin, text, file)
+
+
+def save_built(built: Built, file: Path) -> None:
+    """Write a new scan table, and beside it the table of what was left out.
+
+    Raises:
+        OutputError: a file can't be written.
+    """
+    save_left_out(built.left_out, file.parent / LEFT_OUT)
+    save(built.table, file, built.origin)
 
 
 def load(file: Path) -> pd.DataFrame:
@@ -185,5 +207,5 @@ def load_or_build(root: Path, file: Path, seed: int) -> tuple[pd.DataFrame, list
     if file.exists():
         return load(file), None
     built = build(root, seed)
-    save(built.table, file, built.origin)
+    save_built(built, file)
     return built.table, built.problems

@@ -40,7 +40,7 @@ def find(root: Path, known: Collection[Path] = ()) -> Found:
     """
     found = Found()
     files = defaultdict(list)
-    for scan in scans_below(path_in_any_case(root, *SCANS.parts), root, found.problems, known):
+    for scan in scans_below(path_in_any_case(root, *SCANS.parts), root, found, known):
         files[stem(scan)].append(scan)
     reference = path_in_any_case(root, *REFERENCE.parts)
     rows = _rows_by_patient(reference, found.problems)

@@ -1,17 +1,20 @@
 """One picture → grey pixels, by libjpeg-turbo.
 
 simplejpeg decodes the ordinary 8-bit JPEG, straight into the volume: as fast as any, and it raises on damage, where
-OpenCV and imagecodecs fill the rest of the picture with grey. What it can't do (12 and 16 bits a pixel, a PNG with a
-JPEG's name) comes seldom, so the libraries for it are imported when it does.
+OpenCV and imagecodecs fill the rest of the picture with grey. What it can't do (12 and 16 bits a pixel, a picture of
+another format with a JPEG's name) comes seldom, so the libraries for it are imported when it does.
 """
 
 from collections.abc import Iterable
 from io import BytesIO
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
+
+from cov3d.readers.exif import orientation, turned
+from cov3d.readers.kinds import HEAD, JPEG, Kind, kind_of
 
 _JPEG = b"\xff\xd8"
 _END = b"\xff\xd9"
@@ -24,35 +27,48 @@ _DECODE_ERRORS = (OSError, ValueError, RuntimeError, SyntaxError, EOFError)
 
 
 class Picture(NamedTuple):
-    """A picture as its file has it: pixels high and wide, and bits a pixel."""
+    """A picture as its file has it: pixels high and wide once turned, bits a pixel, and what is unusual about it.
+
+    `orientation` is the EXIF orientation, 1 for as stored; `frames` counts the pictures in the file, of which the first
+    is taken.
+    """
 
     height: int
     width: int
     bits: int
+    kind: Kind = JPEG
+    orientation: int = 1
+    frames: int = 1
+
+
+class Decoded(NamedTuple):
+    """Grey pixels (height, width), and the picture that they are of."""
+
+    grey: NDArray[np.uint8]
+    picture: Picture
 
 
 def decode_into(file: str, target: NDArray[np.uint8]) -> Picture | None:
     """Decode a picture into `target`, a contiguous `uint8` array (height, width).
 
-    Colour becomes grey, more than 8 bits become 8 (their full range is 0 to 255), and a picture of another size is
-    resized.
+    Colour becomes grey, more than 8 bits become 8 (their full range is 0 to 255), a picture with an EXIF orientation is
+    turned by it, and one of another size is resized.
 
     Returns:
-        The picture as it was; None if it is damaged or of no known format, and then `target` is not to be used.
+        The picture as it was; None if it is damaged or of no format that is read, and then `target` is not to be used.
     """
     try:
         data = _read(file)
-        try:
-            grey, bits = simplejpeg.decode_jpeg(data, colorspace="GRAY", buffer=target)[..., 0], 8
-        except ValueError:  # damaged, larger than the target, or not an 8-bit JPEG
-            grey, bits = _decode(data)
+        grey, picture = _decode(data, target)
         if grey.shape != target.shape:
             target[:] = _resized(grey.copy(), target.shape)
+        elif picture.orientation != 1:
+            target[:] = grey.copy()  # it may be a view of the target
         elif not np.may_share_memory(grey, target):
             target[:] = grey
     except _DECODE_ERRORS:
         return None
-    return Picture(grey.shape[0], grey.shape[1], bits)
+    return picture
 
 
 def size_of_first(files: Iterable[str]) -> tuple[int, int] | None:
@@ -62,11 +78,11 @@ def size_of_first(files: Iterable[str]) -> tuple[int, int] | None:
             data = _read(file)
             if data.startswith(_JPEG):
                 frame = _frame(data)
-                return frame.height, frame.width
-            height, width = _decode(data)[0].shape
+                size = frame.height, frame.width
+                return size[::-1] if orientation(data) >= 5 else size
+            return _decode_other(data).grey.shape
         except _DECODE_ERRORS:
             continue
-        return height, width
     return None
 
 
@@ -75,10 +91,22 @@ def _read(file: str) -> bytes:
         return stream.read()
 
 
-def _decode(data: bytes) -> tuple[NDArray[np.uint8], int]:
-    """Any picture, in an array of its own, and its bits a pixel."""
-    if not data.startswith(_JPEG):
-        return _decode_png(data)
+def _decode(data: bytes, target: NDArray[np.uint8]) -> Decoded:
+    """Any picture, in the memory of `target` or in its own."""
+    try:
+        grey, bits = simplejpeg.decode_jpeg(data, colorspace="GRAY", buffer=target)[..., 0], 8
+    except ValueError:  # damaged, larger than the target, or not an 8-bit JPEG
+        if not data.startswith(_JPEG):
+            return _decode_other(data)
+        grey, bits = _decode_jpeg(data)
+    turn = orientation(data)
+    if turn != 1:
+        grey = turned(grey, turn)
+    return Decoded(grey, Picture(grey.shape[0], grey.shape[1], bits, orientation=turn))
+
+
+def _decode_jpeg(data: bytes) -> tuple[NDArray[np.uint8], int]:
+    """A JPEG of any depth, in an array of its own, and its bits a pixel."""
     frame = _frame(data)
     if frame.bits == 8:
         return simplejpeg.decode_jpeg(data, colorspace="GRAY")[..., 0], 8
@@ -89,15 +117,45 @@ def _decode(data: bytes) -> tuple[NDArray[np.uint8], int]:
     return _to_8_bits(imagecodecs.jpeg8_decode(data), frame.bits), frame.bits
 
 
-def _decode_png(data: bytes) -> tuple[NDArray[np.uint8], int]:
+def _decode_other(data: bytes) -> Decoded:
+    """A picture that is no JPEG; which of the formats it may have, its first bytes say.
+
+    Raises:
+        ValueError: it is of no format that is read, is too large, or has pixels whose range is not known.
+    """
     from PIL import Image
 
-    with Image.open(BytesIO(data), formats=["PNG"]) as image:
-        if image.width * image.height > _MOST_PIXELS:
-            raise ValueError("the header is damaged")
-        if image.mode.startswith("I"):
-            return _to_8_bits(np.asarray(image), 16), 16
-        return np.asarray(image.convert("L")), 8
+    kind = kind_of(data[:HEAD])
+    if kind is None or not kind.pillow:
+        raise ValueError("no picture that is read")
+    try:
+        with Image.open(BytesIO(data), formats=[kind.pillow]) as image:
+            if image.width * image.height > _MOST_PIXELS:
+                raise ValueError("the header is damaged")
+            turn = image.getexif().get(0x0112, 1)
+            frames = getattr(image, "n_frames", 1)
+            image.seek(0)
+            grey, bits = _grey(image)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ValueError("the header is damaged") from error
+    turn = turn if turn in range(1, 9) else 1
+    if kind.pillow != "TIFF":  # Pillow turns a TIFF when it loads it
+        grey = turned(grey, turn)
+    return Decoded(grey, Picture(grey.shape[0], grey.shape[1], bits, kind, turn, frames))
+
+
+def _grey(image: Any) -> tuple[NDArray[np.uint8], int]:
+    """The pixels of a picture that Pillow has opened, and their bits.
+
+    Raises:
+        ValueError: they are floating-point numbers, or whole ones of a range that is not known.
+    """
+    image.load()
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
+        return _to_8_bits(np.asarray(image), 16), 16
+    if image.mode[0] in "IF":
+        raise ValueError("the range of the pixels is not known")
+    return np.asarray(image.convert("L")), 8
 
 
 def _to_8_bits(pixels: NDArray[np.integer], bits: int) -> NDArray[np.uint8]:

@@ -5,19 +5,24 @@ patient's axis that it lies nearest to. A file whose values can't be Hounsfield 
 scan all the same would give a prediction that looks like any other.
 """
 
+import zlib
 from itertools import permutations
 from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cov3d.errors import ScanError
 from cov3d.readers import metaimage, nifti
+from cov3d.readers.kinds import GZIP, HEAD, METAIMAGE, NIFTI, PAIR, head_of, kind_of
 from cov3d.readers.stored import Stored
 from cov3d.volume import WINDOW_HU, Volume, hounsfield_to_grey
 
 _READERS = {".nii.gz": nifti, ".nii": nifti, ".mha": metaimage, ".mhd": metaimage}
 SUFFIXES = tuple(_READERS)
+_BY_KIND = {NIFTI: nifti, PAIR: nifti, METAIMAGE: metaimage}
 
 _CANONICAL = np.array([[0.0, 0.0, -1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
 """Where depth, height and width of a Volume go, as (left, posterior, superior) of the patient."""
@@ -51,8 +56,8 @@ def read_image(file: Path) -> Volume:
     Raises:
         ScanError: the file is damaged, is not one volume of plain numbers, or does not hold Hounsfield units.
     """
-    suffix = next(suffix for suffix in SUFFIXES if file.name.lower().endswith(suffix))
-    stored = _READERS[suffix].read_header(file)
+    container = _container(file)
+    stored = container.reader.read_header(file, container.compression)
     order, flips, degrees = _orientation(stored)
     try:
         voxels = np.empty([stored.shape[axis] for axis in order], dtype=np.uint8)
@@ -60,7 +65,7 @@ def read_image(file: Path) -> Volume:
         size = " x ".join(map(str, stored.shape))
         raise ScanError(f"{file} has {size} voxels by its header, more than memory holds: is it damaged?") from error
     as_stored = voxels[flips].transpose(np.argsort(order))
-    notes = [*stored.notes, *_read_voxels(stored, as_stored)]
+    notes = [*container.notes, *stored.notes, *_read_voxels(stored, as_stored)]
     if degrees > _NOTED_DEGREES:
         notes.append(f"axes {degrees:.0f} degrees off the patient's: the nearest taken")
     depth, height, width = (round(float(stored.spacing[axis]), 6) for axis in order)  # float32 in NIfTI
@@ -69,6 +74,47 @@ def read_image(file: Path) -> Volume:
         spacing = None
         notes.append(f"spacing left unknown: {depth:g} x {height:g} x {width:g} mm can't be a CT's")
     return Volume(voxels=voxels, path=file, slices_found=len(voxels), spacing=spacing, notes=tuple(notes))
+
+
+class _Container(NamedTuple):
+    """What a file is by its content: which module reads its header, its compression, and where its name says else."""
+
+    reader: ModuleType
+    compression: str
+    notes: tuple[str, ...]
+
+
+def _container(file: Path) -> _Container:
+    """What to read a file as; by its name where its content does not tell.
+
+    Raises:
+        ScanError: it holds another compressed file.
+    """
+    suffix = next(suffix for suffix in SUFFIXES if file.name.lower().endswith(suffix))
+    head = head_of(file)
+    compression = "gzip" if kind_of(head) == GZIP else ""
+    if compression:
+        head = _decompressed(head)
+    kind = kind_of(head)
+    if compression and kind is not None and kind not in _BY_KIND and head:
+        raise ScanError(f"{file} is compressed by gzip, and in it is {kind.one}: {kind.advice}")
+    reader = _BY_KIND.get(kind, _READERS[suffix]) if kind else _READERS[suffix]
+    notes = []
+    if kind in _BY_KIND and reader is not _READERS[suffix]:
+        notes.append(f"{kind.one} in spite of its name")
+    if kind in _BY_KIND and bool(compression) != suffix.endswith(".gz"):
+        notes.append(
+            "compressed by gzip in spite of its name" if compression else "not compressed in spite of its name"
+        )
+    return _Container(reader, compression, tuple(notes))
+
+
+def _decompressed(head: bytes) -> bytes:
+    """What the first bytes of a gzip file hold; empty where they are damaged."""
+    try:
+        return zlib.decompressobj(wbits=31).decompress(head, HEAD)
+    except zlib.error:
+        return b""
 
 
 def _orientation(stored: Stored) -> tuple[tuple[int, ...], tuple[slice, ...], float]:

@@ -7,7 +7,7 @@ never made up from its neighbours, so every voxel of a volume was measured.
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 
 from cov3d.errors import ScanError
 from cov3d.readers.decode import Picture, decode_into, size_of_first
+from cov3d.readers.kinds import JPEG, Kind, kind_of_file, kinds_in_words
 from cov3d.readers.threads import each
+from cov3d.readers.unread import find_unread, instead
 from cov3d.volume import Volume
 
 _SUFFIXES = (".jpg", ".jpeg")
@@ -36,12 +38,18 @@ def is_slice_file(entry: os.DirEntry[str]) -> bool:
     return is_slice(entry.name) and (entry.is_file() or (entry.is_symlink() and not entry.is_dir()))
 
 
+def number_of(name: str) -> int | None:
+    """The number of a slice, the last in its name: of 7.jpg, slice_007.jpg, CT12_slice7.jpg. None if it has none."""
+    digits = _DIGITS.findall(name.rpartition(".")[0])
+    return int(digits[-1]) if digits else None
+
+
 def read_jpeg_folder(folder: Path, threads: int = 1) -> Volume:
     """Read a folder of JPEG slices.
 
-    Colour is reduced to grey, more than 8 bits a pixel to 8. Slices of another size than most are resized to it.
-    Both the slices that can't be decoded and the numbers that are missing are left out and stand in the volume's
-    notes.
+    Colour is reduced to grey, more than 8 bits a pixel to 8. Slices of another size than most are resized to it. Slices
+    that are pictures of another format in spite of their name are read, and those with an EXIF orientation turned; both
+    are noted. Slices that can't be decoded and numbers that are missing are left out and stand in the volume's notes.
 
     Args:
         folder: the scan.
@@ -55,38 +63,62 @@ def read_jpeg_folder(folder: Path, threads: int = 1) -> Volume:
     if len(dead) == len(numbered):
         raise ScanError(f"all {len(dead)} slices in {folder} are links to files that do not exist: copy the scan again")
     found = _decode_all(list(numbered.values()), threads)
-    if found is None:
-        raise ScanError(f"none of the {len(numbered)} slices in {folder} can be read as JPEG: copy the scan again")
-    voxels, pictures = found
+    pictures = found[1] if found else [None] * len(numbered)
     decoded = {number: picture for number, picture in zip(numbered, pictures, strict=True) if picture is not None}
-    unreadable = [number for number in numbered if number not in decoded and number not in dead]
-    if len(decoded) * 2 < len(numbered):
-        raise ScanError(
-            f"{len(numbered) - len(decoded)} of the {len(numbered)} slices in {folder} can't be read as JPEG: "
-            "copy the scan again"
-        )
-
+    unreadable = {number: file for number, file in numbered.items() if number not in decoded and number not in dead}
+    if found is None or len(decoded) * 2 < len(numbered):
+        raise _unreadable_scan(folder, len(decoded), len(numbered), unreadable.values())
     if dead:
         notes.append(
             f"{_count(len(dead), 'slice')} missing: links to files that do not exist ({_in_words(_runs(dead))})"
         )
     if unreadable:
-        notes.append(f"{_count(len(unreadable), 'unreadable slice')} left out ({_in_words(_runs(unreadable))})")
+        kinds, _ = kinds_in_words(map(_kind_of_unreadable, unreadable.values()))
+        where = f"({_in_words(_runs(unreadable))})"
+        notes.append(
+            f"{_count(len(unreadable), 'unreadable slice')} left out {where}" + (f": {kinds}" if kinds else "")
+        )
     missing, gaps = _missing(list(numbered))
     if missing > len(numbered):
         notes.append(f"slice numbers are far apart ({min(numbered)} to {max(numbered)}): are they one series?")
     elif missing:
         notes.append(f"{_count(missing, 'slice')} missing ({', '.join(gaps)})")
-    height, width = voxels.shape[1:]
-    if odd := [number for number, picture in decoded.items() if picture[:2] != (height, width)]:
-        notes.append(f"{_count(len(odd), 'slice')} resized to {width}x{height} ({_in_words(_runs(odd))})")
-    for bits in sorted({picture.bits for picture in decoded.values()} - {8}):
-        deep = [number for number, picture in decoded.items() if picture.bits == bits]
-        notes.append(
-            f"{_count(len(deep), 'slice')} of {bits} bits, their full range taken as the window "
-            f"({_in_words(_runs(deep))})"
-        )
+    voxels = found[0]
+    notes += _notes_on_pictures(decoded, voxels.shape[1:])
     return Volume(voxels=voxels, path=folder, slices_found=len(numbered), notes=tuple(notes))
+
+
+def _kind_of_unreadable(file: str) -> Kind | None:
+    """What a slice is that can't be decoded, unless it is a damaged JPEG."""
+    kind = kind_of_file(file)
+    return None if kind == JPEG else kind
+
+
+def _unreadable_scan(folder: Path, decoded: int, slices: int, unreadable: Iterable[str]) -> ScanError:
+    """The error of a scan of which less than half can be read: what its files are, and what to do."""
+    kinds, advice = kinds_in_words(map(_kind_of_unreadable, unreadable))
+    which = f"{slices - decoded} of the {slices} slices in {folder} can't be"
+    if not decoded:
+        which = f"none of the {slices} slices in {folder} can be"
+    return ScanError(f"{which} read as JPEG{f' ({kinds})' if kinds else ''}: {advice or 'copy the scan again'}")
+
+
+def _notes_on_pictures(decoded: Mapping[int, Picture], size: tuple[int, ...]) -> list[str]:
+    """What is unusual about the pictures of a scan, by number, and what was done about it."""
+    height, width = size
+    pictures = list(decoded.items())
+    unusual = [([n for n, picture in pictures if picture[:2] != (height, width)], f"resized to {width}x{height}")]
+    for bits in sorted({picture.bits for picture in decoded.values()} - {8}):
+        deep = [n for n, picture in pictures if picture.bits == bits]
+        unusual.append((deep, f"of {bits} bits, their full range taken as the window"))
+    for kind in sorted({picture.kind for picture in decoded.values()} - {JPEG}, key=lambda kind: kind.name):
+        others = [n for n, picture in pictures if picture.kind == kind]
+        unusual.append((others, f"{'is' if len(others) == 1 else 'are'} {kind.name}, not JPEG"))
+    unusual.append(([n for n, picture in pictures if picture.orientation != 1], "turned by the EXIF orientation"))
+    unusual.append(([n for n, picture in pictures if picture.frames > 1], "of several pictures: the first taken"))
+    return [
+        f"{_count(len(numbers), 'slice')} {what} ({_in_words(_runs(numbers))})" for numbers, what in unusual if numbers
+    ]
 
 
 def _decode_all(files: list[str], threads: int) -> tuple[NDArray[np.uint8], list[Picture | None]] | None:
@@ -117,23 +149,24 @@ def _numbered_slices(folder: Path) -> tuple[dict[int, str], list[str]]:
     """The slices' files by number, in ascending order, and what was noted on the way."""
     try:
         with os.scandir(folder) as entries:
-            files = sorted(entry.name for entry in entries if is_slice_file(entry))
+            present = list(entries)
     except OSError as error:
         raise ScanError(f"the scan folder {folder} can't be listed: {error.strerror}") from error
+    files = sorted(entry.name for entry in present if is_slice_file(entry))
     if not files:
-        raise ScanError(f"no JPEG slices (1.jpg, 2.jpg, …) in {folder}")
+        others = [entry.name for entry in present if not entry.is_dir() and not entry.name.startswith(".")]
+        raise ScanError(f"no JPEG slices (1.jpg, 2.jpg, …) in {folder}{instead(find_unread(folder, others))}")
     if positions := _positions(folder, files):
         return _by_position(folder, positions)
     numbered: dict[int, str] = {}
     for file in files:
-        # The last run of digits is the slice number: 7.jpg, slice_007.jpg, CT12_slice7.jpg.
-        digits = _DIGITS.findall(file.rpartition(".")[0])
-        if not digits:
+        number = number_of(file)
+        if number is None:
             continue
-        other = numbered.setdefault(int(digits[-1]), file)
+        other = numbered.setdefault(number, file)
         if other != file:
             raise ScanError(
-                f"{folder} holds two slices numbered {int(digits[-1])} ({other}, {file}): "
+                f"{folder} holds two slices numbered {number} ({other}, {file}): "
                 "put each series into a folder of its own"
             )
     if not numbered:

@@ -3,7 +3,9 @@
 The header is lines of `Key = Value`, of which `ElementDataFile` is the last.
 """
 
+import gzip
 import math
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cov3d.errors import ScanError
-from cov3d.readers.stored import Stored, damaged, file_size, volume_shape
+from cov3d.readers.stored import Stored, damaged, file_size, truncated, unknown, volume_shape
 
 _LAST = "ElementDataFile"
 _MOST_HEADER = 1 << 20
@@ -25,13 +27,17 @@ NO_SPACING = "the header holds no distance between voxels"
 NO_ORIENTATION = "the header holds no orientation: taken as stored from right to left, front to back, feet to head"
 
 
-def read_header(file: Path) -> Stored:
+def read_header(file: Path, compression: str) -> Stored:
     """What the header says of the scan.
+
+    Args:
+        file: the scan.
+        compression: `gzip` where the whole file is compressed, else empty.
 
     Raises:
         ScanError: the file is no MetaImage, its header is damaged, or it is not one volume of plain numbers.
     """
-    fields, end = _fields(file)
+    fields, end = _fields(file, compression)
     try:
         axes = tuple(map(int, fields["DimSize"].split()))
         if len(axes) != int(fields["NDims"]):
@@ -49,16 +55,17 @@ def read_header(file: Path) -> Stored:
         raise damaged(file, "its voxels are of no known type")
     big = _is_true(fields, "BinaryDataByteOrderMSB") or _is_true(fields, "ElementByteOrderMSB")
     dtype = np.dtype(_TYPES[element]).newbyteorder(">" if big else "<")
-    compressed = _is_true(fields, "CompressedData")
+    voxels_compressed = _is_true(fields, "CompressedData")
     data = _data_file(file, fields)
+    whole = compression if data == file else ""
     offset = end if data == file else header_size
-    if header_size == -1 and not compressed:  # the voxels are the end of the file
+    if header_size == -1 and not (voxels_compressed or whole):  # the voxels are the end of the file
         offset = file_size(data) - math.prod(shape) * dtype.itemsize
     return Stored(
         file=file,
         data=data,
         offset=max(offset, 0),
-        compression="zlib" if compressed else "",
+        compression=f"{whole} {'zlib' * voxels_compressed}".strip(),
         shape=shape,
         dtype=dtype,
         steps=steps,
@@ -66,11 +73,11 @@ def read_header(file: Path) -> Stored:
     )
 
 
-def _fields(file: Path) -> tuple[dict[str, str], int]:
+def _fields(file: Path, compression: str) -> tuple[dict[str, str], int]:
     """The header's values by key, and its length in bytes."""
     fields: dict[str, str] = {}
     try:
-        with file.open("rb") as stream:
+        with gzip.open(file) if compression else file.open("rb") as stream:
             while _LAST not in fields and stream.tell() < _MOST_HEADER:
                 key, equals, value = stream.readline(4096).decode("latin-1").partition("=")
                 if not equals:
@@ -78,9 +85,11 @@ def _fields(file: Path) -> tuple[dict[str, str], int]:
                 fields[key.strip()] = value.strip()
             if fields.get(_LAST):
                 return fields, stream.tell()
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise truncated(file) from error
     except OSError as error:
         raise ScanError(f"{file} can't be read: {error.strerror}") from error
-    raise ScanError(f"{file} is empty, damaged or no MetaImage file: copy the scan again")
+    raise unknown(file, "a MetaImage file")
 
 
 def _steps(fields: Mapping[str, str], axes: int) -> tuple[NDArray[np.float64], tuple[str, ...]]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cov3d.errors import ScanError
-from cov3d.readers.stored import Stored, damaged, truncated, volume_shape
+from cov3d.readers.stored import Stored, damaged, truncated, unknown, volume_shape
 
 _HEADER_BYTES = {348: "Nifti1Header", 540: "Nifti2Header"}
 _MILLIMETRES = {"meter": 1000.0, "micron": 0.001}
@@ -17,15 +17,18 @@ _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
 NO_ORIENTATION = "the header holds no orientation: taken as stored from right to left, back to front, feet to head"
 
 
-def read_header(file: Path) -> Stored:
+def read_header(file: Path, compression: str) -> Stored:
     """What the header says of the scan.
+
+    Args:
+        file: the scan.
+        compression: `gzip` where the whole file is compressed, else empty; its name may say otherwise.
 
     Raises:
         ScanError: the file is no NIfTI, its header is damaged, or it is not one volume of plain numbers.
     """
     from nibabel.spatialimages import HeaderDataError
 
-    compression = "gzip" if file.name.lower().endswith(".gz") else ""
     header = _header(file, compression)
     magic = bytes(header["magic"])
     if not magic.startswith(b"n+"):
@@ -69,7 +72,7 @@ def _header(file: Path, compression: str) -> Any:
         if size in _HEADER_BYTES and len(block) >= size:
             kind = getattr(nibabel, _HEADER_BYTES[size])
             return kind(block[:size], endianness="<" if order == "little" else ">", check=False)
-    raise ScanError(f"{file} is empty, damaged or no NIfTI file: copy the scan again")
+    raise unknown(file, "a NIfTI file")
 
 
 def _affine(file: Path, header: Any) -> tuple[NDArray[np.float64], tuple[str, ...]]:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cov3d.errors import ScanError
+from cov3d.readers.kinds import GZIP, METAIMAGE, NIFTI, ZEROS, kind_of_file
 
 _CHUNK = 1 << 20
 
@@ -30,7 +31,7 @@ class Stored:
         file: the scan.
         data: the file of the voxels, the same one but for `.mhd`.
         offset: bytes before the first voxel in `data`, once decompressed.
-        compression: `gzip` (the whole file), `zlib` (the voxels alone) or empty.
+        compression: `gzip` (the whole file), `zlib` (the voxels alone), `gzip zlib` (both) or empty.
         shape: voxels along each axis, the one that changes slowest first.
         dtype: of a voxel, with its byte order.
         steps: millimetres from a voxel to the next along each axis of `shape`, a row an axis, as
@@ -55,7 +56,7 @@ class Stored:
         if not self._has_geometry():
             raise damaged(self.file, "the distance or direction of its voxels is zero or not a number")
         # Known before any memory is taken for what a damaged header says. Deflate shrinks to 1 in 1032 at most.
-        most = file_size(self.data) * (1032 if self.compression else 1)
+        most = file_size(self.data) * 1032 ** len(self.compression.split())
         if self.offset + math.prod(self.shape) * self.dtype.itemsize > most:
             raise truncated(self.data)
 
@@ -93,9 +94,9 @@ class Stored:
 
     @contextmanager
     def _open(self) -> Iterator[io.BufferedIOBase | io.RawIOBase]:
-        with gzip.open(self.data) if self.compression == "gzip" else self.data.open("rb") as stream:
+        with gzip.open(self.data) if self.compression.startswith("gzip") else self.data.open("rb") as stream:
             stream.seek(self.offset)
-            yield _Inflated(stream) if self.compression == "zlib" else stream
+            yield _Inflated(stream) if self.compression.endswith("zlib") else stream
 
 
 def damaged(file: Path, what: str) -> ScanError:
@@ -104,8 +105,20 @@ def damaged(file: Path, what: str) -> ScanError:
 
 
 def truncated(file: Path) -> ScanError:
-    """The error of a file that ends early or fails its checksum."""
-    return ScanError(f"{file} is truncated or damaged: copy the scan again")
+    """The error of a file that ends early or fails its checksum, or is no file of voxels at all."""
+    return _something_else(file) or ScanError(f"{file} is truncated or damaged: copy the scan again")
+
+
+def unknown(file: Path, kind: str) -> ScanError:
+    """The error of a file without the header of its kind (`a NIfTI file`): what it is, as far as its content tells."""
+    return _something_else(file) or ScanError(f"{file} is damaged, or is not {kind}: copy the scan again")
+
+
+def _something_else(file: Path) -> ScanError | None:
+    kind = kind_of_file(file)
+    if kind is None or kind in (NIFTI, METAIMAGE, GZIP, ZEROS):
+        return None
+    return ScanError(f"{file} is {kind.one}: {kind.advice}")
 
 
 def file_size(file: Path) -> int:

@@ -204,7 +204,8 @@ def test_several_checkpoints_and_scan_folders_are_taken(
 def test_skip_errors_lists_bad_scans_and_exits_3(cov3d: Command, data: Path, trained: Path, tmp_path: Path) -> None:
     bad = tmp_path / "scans" / "test_ct_scan_7"
     bad.mkdir(parents=True)
-    (bad / "1.jpg").write_bytes(b"not an image")
+    for slice_name in ("1.jpg", "2.jpg"):
+        (bad / slice_name).write_bytes(b"not an image")
     write_slices(tmp_path / "scans" / "test_ct_scan_8", np.full((4, 32, 32), 90, np.uint8))
     words = ["infer", "--checkpoint", trained / "presence.safetensors", "--scans", tmp_path / "scans", "--jobs", 1]
     stopped = cov3d(*words, "--output-dir", tmp_path / "a")
@@ -218,7 +219,8 @@ def test_skip_errors_lists_bad_scans_and_exits_3(cov3d: Command, data: Path, tra
 def test_preprocess_goes_on_past_bad_scans_where_asked(cov3d: Command, tmp_path: Path) -> None:
     write_slices(tmp_path / "good", np.full((4, 32, 32), 90, np.uint8))
     (tmp_path / "bad").mkdir()
-    (tmp_path / "bad" / "1.jpg").write_bytes(b"not an image")
+    for slice_name in ("1.jpg", "2.jpg"):
+        (tmp_path / "bad" / slice_name).write_bytes(b"not an image")
     words = ["preprocess", "--data", tmp_path, "--size", "tiny", "--jobs", 1]
     assert cov3d(*words).code == 2
     ended = cov3d(*words, "--skip-errors")
@@ -273,7 +275,8 @@ def test_preprocess_ends_with_a_report_unless_told_not_to(cov3d: Command, tmp_pa
     names = chests(tmp_path, 2)
     write_slices(tmp_path / "blank", np.full((40, 32, 32), 90, np.uint8))
     (tmp_path / "bad").mkdir()
-    (tmp_path / "bad" / "1.jpg").write_bytes(b"not an image")
+    for slice_name in ("1.jpg", "2.jpg"):
+        (tmp_path / "bad" / slice_name).write_bytes(b"not an image")
     words = ["preprocess", "--data", tmp_path, "--size", "tiny", "--jobs", 1, "--skip-errors"]
     ended = cov3d(*words, "--no-report")
     assert ended.code == 3
@@ -285,7 +288,7 @@ def test_preprocess_ends_with_a_report_unless_told_not_to(cov3d: Command, tmp_pa
     assert {file.name for file in folder.iterdir()} == {"crops.html", "crops-1.png"}
     page = (folder / "crops.html").read_text()
     assert page.index(">1 scan is not preprocessed<") < page.index("<tbody>")
-    assert "<b>bad</b>: none of the 1 slices in" in page
+    assert "<b>bad</b>: none of the 2 slices in" in page
     assert page.index('<tr data-scan="blank"') < page.index(f'<tr data-scan="{names[0]}"')
 
 
@@ -374,7 +377,8 @@ def refusals(data: Path, trained: Path, tmp: Path) -> dict[str, tuple[list[objec
     (tmp / "scanless").mkdir()
     (tmp / "scanless" / "readme.txt").write_text("x")
     (tmp / "notimage").mkdir()
-    (tmp / "notimage" / "1.jpg").write_bytes(b"not an image")
+    for slice_name in ("1.jpg", "2.jpg"):
+        (tmp / "notimage" / slice_name).write_bytes(b"not an image")
     (tmp / "file").write_text("x")
     checkpoint = trained / "presence.safetensors"
     infer: list[object] = ["infer", "--jobs", 1, "--output-dir", tmp / "out"]

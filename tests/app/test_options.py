@@ -310,7 +310,8 @@ def test_what_infer_declares_reaches_the_prediction(
 ) -> None:
     for scan in ("a", "b", "c"):
         (tmp_path / "scans" / scan).mkdir(parents=True)
-        (tmp_path / "scans" / scan / "1.jpg").write_bytes(b"")
+        for slice_name in ("1.jpg", "2.jpg"):
+            (tmp_path / "scans" / scan / slice_name).write_bytes(b"")
     loaded: list[Path] = []
 
     def load_members(files: list[Path], device: torch.device) -> list[Member]:

@@ -34,15 +34,15 @@ def data(tmp_path: Path, cov3d: Command, monkeypatch: pytest.MonkeyPatch) -> Pat
     """A dataset with its table, of which a grade was corrected and a scan was added; its store is empty."""
     root = tmp_path / "data"
     for number in range(5):
-        write_slices(root / "train" / "covid" / f"a{number}", np.zeros((1, 8, 8), np.uint8))
-        write_slices(root / "train" / "non-covid" / f"b{number}", np.zeros((1, 8, 8), np.uint8))
+        write_slices(root / "train" / "covid" / f"a{number}", np.zeros((2, 8, 8), np.uint8))
+        write_slices(root / "train" / "non-covid" / f"b{number}", np.zeros((2, 8, 8), np.uint8))
     write_severities(root, "train", [(f"a{number}", 1) for number in range(5)])
     assert cov3d("folds", "--data", root).code == 0
     Store.create(root / "preprocessed" / "tiny", Size.TINY)
     member = Member(torch.nn.Identity(), INFO.__class__(**{**vars(INFO), "fold": 1}))
     monkeypatch.setattr(predict, "load_members", lambda files, device: [member])
     write_severities(root, "train", [("a0", 3), *((f"a{number}", 1) for number in range(1, 5))])
-    write_slices(root / "train" / "non-covid" / "new", np.zeros((1, 8, 8), np.uint8))
+    write_slices(root / "train" / "non-covid" / "new", np.zeros((2, 8, 8), np.uint8))
     return root
 
 

@@ -40,7 +40,8 @@ def lay_out(root: Path, counts: dict[str, dict[str, int]], order: int = 1) -> No
                     rows.append((name, SEVERITIES.index(label) + 1))
         for folder in folders[::order]:
             folder.mkdir(parents=True)
-            (folder / "1.jpg").write_bytes(JPEG)
+            for slice_name in ("1.jpg", "2.jpg"):
+                (folder / slice_name).write_bytes(JPEG)
         rows.append(rows[0])  # the real files repeat some rows
         write_severities(root, partition, rows[::order])
 
@@ -52,9 +53,9 @@ def write_severities(root: Path, partition: str, rows: list[tuple[object, object
 def small(root: Path, rows: list[tuple[object, object]]) -> scan_table.Built:
     """A dataset of four COVID and two other scans in train, with the given severity rows."""
     for n in range(4):
-        write_slices(root / "train" / "covid" / f"ct_scan_{n}", np.zeros((1, 8, 8), np.uint8))
+        write_slices(root / "train" / "covid" / f"ct_scan_{n}", np.zeros((2, 8, 8), np.uint8))
     for n in range(2):
-        write_slices(root / "train" / "non-covid" / f"ct_scan_{n}", np.zeros((1, 8, 8), np.uint8))
+        write_slices(root / "train" / "non-covid" / f"ct_scan_{n}", np.zeros((2, 8, 8), np.uint8))
     write_severities(root, "train", rows)
     return scan_table.build(root, seed=0)
 
@@ -132,7 +133,7 @@ def test_contradictions_foreign_names_and_foreign_grades_are_each_reported(tmp_p
 
 def test_a_name_that_fits_two_folders_but_neither_exactly_is_reported(tmp_path: Path) -> None:
     for name in ("ct_scan_1", "ct_scan1"):
-        write_slices(tmp_path / "train" / "covid" / name, np.zeros((1, 8, 8), np.uint8))
+        write_slices(tmp_path / "train" / "covid" / name, np.zeros((2, 8, 8), np.uint8))
     write_severities(tmp_path, "train", [("ct_scan_1", 2), ("CT_SCAN1", 3)])
     built = scan_table.build(tmp_path, seed=0)
     assert labels_of(built) == {"train/covid/ct_scan_1": "moderate", "train/covid/ct_scan1": "covid"}
@@ -140,7 +141,7 @@ def test_a_name_that_fits_two_folders_but_neither_exactly_is_reported(tmp_path: 
 
 
 def test_a_missing_severity_file_a_small_class_and_an_empty_folder_are_reported(tmp_path: Path) -> None:
-    write_slices(tmp_path / "train" / "covid" / "ct_scan_0", np.zeros((1, 8, 8), np.uint8))
+    write_slices(tmp_path / "train" / "covid" / "ct_scan_0", np.zeros((2, 8, 8), np.uint8))
     (tmp_path / "train" / "covid" / "ct_scan_1").mkdir()
     (tmp_path / "train" / "covid" / "again").symlink_to(tmp_path / "train")
     built = scan_table.build(tmp_path, seed=0)
@@ -160,7 +161,7 @@ def test_without_a_validation_partition_all_five_folds_are_dealt(tmp_path: Path)
 def test_the_test_set_has_no_label_and_no_fold(tmp_path: Path) -> None:
     lay_out(tmp_path, {"train": {"mild": 4, "non-covid": 4}})
     for scan in ("task1/subset1/test_ct_scan_3", "task1/subset11/test_ct_scan_4", "task2/part_2_test_set_ICASSP_23/s"):
-        write_slices(tmp_path / scan, np.zeros((1, 8, 8), np.uint8))
+        write_slices(tmp_path / scan, np.zeros((2, 8, 8), np.uint8))
     table = scan_table.build(tmp_path, seed=0).table
     test = table[table["partition"] == "test"]
     assert len(test) == 3
@@ -170,7 +171,7 @@ def test_the_test_set_has_no_label_and_no_fold(tmp_path: Path) -> None:
 
 def test_a_tree_of_no_known_layout_is_listed_without_labels(tmp_path: Path) -> None:
     for scan in ("patient1/series", "patient2/series"):
-        write_slices(tmp_path / scan, np.zeros((1, 8, 8), np.uint8))
+        write_slices(tmp_path / scan, np.zeros((2, 8, 8), np.uint8))
     table = scan_table.build(tmp_path, seed=0).table
     assert table["scan"].tolist() == ["patient1/series", "patient2/series"]
     assert (table["label"] == "").all()
@@ -178,7 +179,7 @@ def test_a_tree_of_no_known_layout_is_listed_without_labels(tmp_path: Path) -> N
 
 def test_a_table_comes_back_from_its_file_as_it_was(tmp_path: Path) -> None:
     lay_out(tmp_path, {"train": {"mild": 4, "non-covid": 4}, "validation": {"severe": 1}})
-    write_slices(tmp_path / "task1" / "subset1" / "t", np.zeros((1, 8, 8), np.uint8))
+    write_slices(tmp_path / "task1" / "subset1" / "t", np.zeros((2, 8, 8), np.uint8))
     table = scan_table.build(tmp_path, seed=0).table
     scan_table.save(table, tmp_path / "scans.csv")
     pd.testing.assert_frame_equal(scan_table.load(tmp_path / "scans.csv"), table)
@@ -211,14 +212,14 @@ def test_what_is_no_dataset_is_refused(tmp_path: Path) -> None:
         scan_table.build(tmp_path / "nowhere", seed=0)
     with pytest.raises(ScanError, match="no scan"):
         scan_table.build(tmp_path, seed=0)
-    write_slices(tmp_path, np.zeros((1, 8, 8), np.uint8))
+    write_slices(tmp_path, np.zeros((2, 8, 8), np.uint8))
     with pytest.raises(DatasetError, match="holds slices itself"):
         scan_table.build(tmp_path, seed=0)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a spreadsheet", bytes.fromhex("d0cf11e0a1b11ae1") + bytes(600)])
 def test_a_severity_file_that_is_no_excel_file_is_refused(tmp_path: Path, content: bytes) -> None:
-    write_slices(tmp_path / "train" / "covid" / "ct_scan_0", np.zeros((1, 8, 8), np.uint8))
+    write_slices(tmp_path / "train" / "covid" / "ct_scan_0", np.zeros((2, 8, 8), np.uint8))
     (tmp_path / cov19ctdb.SEVERITY_FILES["train"]).write_bytes(content)
     with pytest.raises(DatasetError, match="can't be read as an Excel file"):
         scan_table.build(tmp_path, seed=0)

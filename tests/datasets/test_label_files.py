@@ -18,7 +18,8 @@ HEADER = ("Name", "Category")
 def dataset(root: Path, scans: tuple[str, ...] = SCANS) -> Path:
     for scan in (*(f"covid/{name}" for name in scans), "non-covid/n"):
         (root / "train" / scan).mkdir(parents=True)
-        (root / "train" / scan / "1.jpg").write_bytes(JPEG)
+        for number in (1, 2):
+            (root / "train" / scan / f"{number}.jpg").write_bytes(JPEG)
     return root
 
 

@@ -143,7 +143,8 @@ def year_2022(root: Path, train: str, validation: str) -> scan_table.Built:
         *("validation/covid/ct_scan_1", "validation/non-covid/ct_scan_0"),
     ):
         (root / scan).mkdir(parents=True)
-        (root / scan / "1.jpg").write_bytes(JPEG)
+        for slice_name in ("1.jpg", "2.jpg"):
+            (root / scan / slice_name).write_bytes(JPEG)
     (root / "train_partition_covid_categories.csv").write_text(train)
     (root / "val_partition_covid_categories.csv").write_text(validation)
     return scan_table.build(root, seed=0)

@@ -16,7 +16,8 @@ from tests.datasets.test_layouts import HEADER, stoic, touch
 def slices(root: Path, *scans: str) -> None:
     for scan in scans:
         (root / scan).mkdir(parents=True)
-        (root / scan / "1.jpg").write_bytes(JPEG)
+        for number in (1, 2):
+            (root / scan / f"{number}.jpg").write_bytes(JPEG)
 
 
 def build(root: Path) -> tuple[dict[str, str], list[str]]:

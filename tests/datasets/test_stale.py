@@ -16,7 +16,8 @@ from tests.datasets.test_layouts import HEADER, touch
 
 def scan(root: Path, name: str) -> None:
     (root / name).mkdir(parents=True)
-    (root / name / "1.jpg").write_bytes(JPEG)
+    for number in (1, 2):
+        (root / name / f"{number}.jpg").write_bytes(JPEG)
 
 
 def cov19(root: Path) -> None:

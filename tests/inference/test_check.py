@@ -228,7 +228,8 @@ def test_the_command_line_lists_the_problems_and_exits_with_2(
     root = tmp_path / "test"
     for scan in SCANS:
         (root / scan).mkdir(parents=True)
-        (root / scan / "1.jpg").touch()
+        for slice_name in ("1.jpg", "2.jpg"):
+            (root / scan / slice_name).touch()
     words = ["check-submission", presence, "--scans", root]
     ended = cov3d(*words)
     assert ended.code == 0, ended.err

@@ -248,7 +248,8 @@ def test_sets_of_ones_own_take_runs_thresholds_and_formats(cov3d: Command, data:
 def test_a_scan_that_can_not_be_read_stops_or_is_listed(cov3d: Command, data: Path, tmp_path: Path) -> None:
     shutil.copytree(data / "task1", tmp_path / "scans")
     (tmp_path / "scans" / "a" / "ct_3").mkdir()
-    (tmp_path / "scans" / "a" / "ct_3" / "1.jpg").write_bytes(b"x")
+    for slice_name in ("1.jpg", "2.jpg"):
+        (tmp_path / "scans" / "a" / "ct_3" / slice_name).write_bytes(b"x")
     (tmp_path / "sets.csv").write_text("task,number,members,folds,threshold\npresence,1,EP1,0,0.5\n")
     words = ["submit", "--data", data, "--set", tmp_path / "sets.csv", "--presence-scans", tmp_path / "scans"]
     words += ["--output-dir", tmp_path / "out", "--jobs", 1]
@@ -256,6 +257,22 @@ def test_a_scan_that_can_not_be_read_stops_or_is_listed(cov3d: Command, data: Pa
     assert (ended.code, "ct_3" in ended.err) == (2, True)
     ended = cov3d(*words, "--skip-errors")
     assert (ended.code, "presence: a/ct_3:" in ended.err) == (3, True)
+    written = names(tmp_path / "out" / "presence" / "1")
+    assert sorted(written["covid.csv"] + written["non-covid.csv"]) == ["ct_1", "ct_10", "ct_2"]
+
+
+def test_a_test_scan_in_a_format_that_is_not_read_is_named_and_counted(
+    cov3d: Command, data: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(data / "task1", tmp_path / "scans")
+    (tmp_path / "scans" / "b" / "ct_3" / "series").mkdir(parents=True)
+    (tmp_path / "scans" / "b" / "ct_3" / "series" / "1.dcm").write_bytes(b"x")
+    (tmp_path / "sets.csv").write_text("task,number,members,folds,threshold\npresence,1,1,0,0.5\n")
+    words = ["submit", "--data", data, "--set", tmp_path / "sets.csv", "--presence-scans", tmp_path / "scans"]
+    ended = cov3d(*words, "--output-dir", tmp_path / "out", "--jobs", 1)
+    assert ended.code == 3
+    assert "ct_3/series/1.dcm is a DICOM file" in ended.err
+    assert len(pd.read_csv(tmp_path / "out" / "left-out.csv")) == 1
     written = names(tmp_path / "out" / "presence" / "1")
     assert sorted(written["covid.csv"] + written["non-covid.csv"]) == ["ct_1", "ct_10", "ct_2"]
 

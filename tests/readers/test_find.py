@@ -12,7 +12,7 @@ from tests.conftest import write_slices
 
 
 def slices(folder: Path) -> None:
-    write_slices(folder, np.full((1, 16, 16), 10, dtype=np.uint8))
+    write_slices(folder, np.full((2, 16, 16), 10, dtype=np.uint8))
 
 
 def touch(file: Path) -> Path:

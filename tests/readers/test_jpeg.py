@@ -117,7 +117,10 @@ def test_a_png_with_the_name_of_a_jpeg_is_read(tmp_path: Path) -> None:
     Image.fromarray(np.full((16, 16), 65535 // 5, dtype=np.uint16)).save(tmp_path / "2.jpg", format="png")
     volume = read_volume(tmp_path)
     assert volume.voxels[:, 0, 0].tolist() == [70, 51]
-    assert volume.notes == ("1 slice of 16 bits, their full range taken as the window (2)",)
+    assert volume.notes == (
+        "1 slice of 16 bits, their full range taken as the window (2)",
+        "2 slices are PNG, not JPEG (1-2)",
+    )
 
 
 def test_gaps_in_the_numbers_are_noted(tmp_path: Path) -> None:

@@ -1,0 +1,221 @@
+"""Files that look like scans, or parts of scans, in a format that is not read: they are named, never passed over.
+
+A file is known by its name; one without a suffix, as DICOM files often are, by its first bytes.
+"""
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cov3d.readers import kinds
+from cov3d.readers.kinds import Kind
+
+_INCOMPLETE = Kind("an incomplete download", "incomplete downloads", "download it again")
+_RAW = Kind(
+    "a file of voxels without a header", "files of voxels without headers", "add the .mhd file that belongs to it"
+)
+_NUMBERED_SUFFIX = Kind("a numbered copy", "numbered copies", "name it by its format, such as .nii.gz")
+_ARCHIVE = Kind("an archive", "archives", "unpack it")
+_GONE = Kind("a link to what does not exist", "links to what does not exist", "copy what it points to")
+_OTHER_JPEG = Kind(
+    "a JPEG picture by another name", "JPEG pictures by another name", "name them 1.jpg, 2.jpg, …", "JPEG"
+)
+_PICTURES = {
+    **{".png": kinds.PNG, ".bmp": kinds.BMP, ".tif": kinds.TIFF, ".tiff": kinds.TIFF, ".webp": kinds.WEBP},
+    **dict.fromkeys((".jp2", ".j2k", ".j2c", ".jpx", ".jpf"), kinds.JPEG_2000),
+    **{".gif": kinds.GIF, ".jxl": kinds.JPEG_XL, ".heic": kinds.HEIF, ".avif": kinds.HEIF},
+    **dict.fromkeys((".jfif", ".jpe"), _OTHER_JPEG),
+}
+_VOLUMES = {
+    **dict.fromkeys((".dcm", ".dicom", ".ima", ".dic"), kinds.DICOM),
+    **{".nrrd": kinds.NRRD, ".nhdr": kinds.NRRD, ".hdr": kinds.ANALYZE, ".img": kinds.ANALYZE},
+    **{".mgz": kinds.FREESURFER, ".mgh": kinds.FREESURFER, ".mnc": kinds.MINC, ".vtk": kinds.VTK, ".vti": kinds.VTK},
+    **{".npy": kinds.NUMPY, ".npz": kinds.NUMPY, ".h5": kinds.HDF5, ".hdf5": kinds.HDF5},
+    **{".raw": _RAW, ".zraw": _RAW},
+}
+_ARCHIVES = {
+    **{".zip": kinds.ZIP, ".7z": kinds.SEVEN_ZIP, ".rar": kinds.RAR, ".tar": kinds.TAR, ".iso": _ARCHIVE},
+    **dict.fromkeys((".tgz", ".tbz2", ".txz", ".tbz"), kinds.TAR),
+}
+_COMPRESSIONS = {".gz": kinds.GZIP, ".bz2": kinds.BZIP2, ".xz": kinds.XZ, ".zst": kinds.ZSTD}
+_INCOMPLETE_SUFFIXES = (".part", ".partial", ".crdownload", ".download", ".filepart", ".tmp")
+_READ = (".nii", ".nii.gz", ".mha", ".mhd", ".jpg", ".jpeg")
+_COPY = re.compile(r"\.\d+$| ?\(\d+\)$|~$")
+_SNIFFED = 8
+"""Files without a suffix that are opened in one folder: a series is of one kind."""
+_FEW, _FEW_BESIDE_SCANS = 3, 20
+"""More DICOM files than this in a folder are a series. In a folder that holds scans as files, each may be one."""
+_MOST_IN_ERROR = 5
+MOST_BESIDE = 9
+"""More pictures than this beside scans may be a scan themselves."""
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A file or folder that was found and is not taken for a scan.
+
+    Attributes:
+        path: the file, or the folder of a series.
+        reason: what it is and what to do; it follows the path in a sentence.
+        is_scan: whether it is likely a scan, so that a patient may be missing in the results. Pictures beside scans
+            are not.
+    """
+
+    path: Path
+    reason: str
+    is_scan: bool
+
+    def __str__(self) -> str:
+        return f"{self.path} {self.reason}"
+
+
+def find_unread(
+    folder: Path, names: Iterable[str], taken: Iterable[str] = (), *, beside_scans: bool = False
+) -> list[LeftOut]:
+    """What looks like scans among the files of a folder that are in no format that is read.
+
+    Args:
+        folder: the folder.
+        names: its files.
+        taken: names of its sub-folders, and of its files that are read. An archive, or compressed copy, beside what it
+            holds is passed over.
+        beside_scans: whether there are scans in or below the folder.
+    """
+    taken = list(taken)
+    is_flat = any(name.lower().endswith(_READ) for name in taken)
+    return [
+        left
+        for kind, files in _by_kind(folder, sorted(names, key=_natural), taken).items()
+        for left in _of_one_kind(folder, kind, files, is_flat=is_flat, beside_scans=beside_scans)
+    ]
+
+
+def _of_one_kind(folder: Path, kind: Kind, files: list[str], *, is_flat: bool, beside_scans: bool) -> list[LeftOut]:
+    """The files of one kind in a folder: as one series, or each for itself."""
+    is_slice = bool(kind.name) and kind != kinds.TIFF  # a TIFF may hold all slices of a scan
+    if is_slice:
+        numbered = [file for file in files if any(sign.isdigit() for sign in file)]
+        files = numbered or files * (len(files) > MOST_BESIDE)
+        most = 1
+    elif kind in (kinds.DICOM, kinds.TIFF):
+        most = _FEW_BESIDE_SCANS if is_flat else _FEW
+    else:
+        most = len(files)
+    if len(files) > most:
+        is_scan = not (kind.name and beside_scans) or len(files) > MOST_BESIDE
+        return [LeftOut(folder, f"holds {in_range(files, kind.many)}: {kind.advice}", is_scan)]
+    return [LeftOut(folder / file, f"is {kind.one}: {kind.advice}", not is_slice) for file in files]
+
+
+def instead(left_out: list[LeftOut]) -> str:
+    """What was found in place of scans, to follow the sentence of an error; empty for nothing."""
+    if not left_out:
+        return ""
+    more = f"; and {len(left_out) - _MOST_IN_ERROR} more" if len(left_out) > _MOST_IN_ERROR else ""
+    return "".join(f"; {left}" for left in left_out[:_MOST_IN_ERROR]) + more
+
+
+def in_range(files: list[str], what: str) -> str:
+    """How many files there are, and the first and last of them: `3 pictures (1.png to 3.png)`."""
+    names = files[0] if len(files) == 1 else f"{files[0]} to {files[-1]}"
+    return f"{len(files)} {what} ({names})"
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """A key that sorts 2.png before 10.png."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", name)]
+
+
+def _by_kind(folder: Path, names: list[str], taken: list[str]) -> dict[Kind, list[str]]:
+    suffixes = {_suffix(name) for name in (*names, *taken)}
+    stems = {_stem(name) for name in taken}
+    groups: dict[Kind, list[str]] = defaultdict(list)
+    unnamed = []
+    for name in names:
+        kind = _kind_by_name(name)
+        if kind is None and _is_unnamed(name):
+            unnamed.append(name)
+        elif kind is None or _belongs(name, kind, names, suffixes) or (_is_packed(kind) and _stem(name) in stems):
+            continue
+        else:
+            groups[kind].append(name)
+    for kind, files in _by_content(folder, unnamed).items():
+        groups[kind] = sorted([*groups[kind], *files], key=_natural)
+    return groups
+
+
+def _suffix(name: str) -> str:
+    return os.path.splitext(name.lower())[1]  # noqa: PTH122
+
+
+def _stem(name: str) -> str:
+    """A name in lower case without its suffixes: those of `scan.nii.gz`, `scan.tar.gz` and `scan` are one."""
+    stem = name.lower()
+    known = (*_COMPRESSIONS, *_ARCHIVES, *_VOLUMES, ".nii", ".mha", ".mhd")
+    while (suffix := _suffix(stem)) in known:
+        stem = stem.removesuffix(suffix)
+    return stem
+
+
+def _kind_by_name(name: str) -> Kind | None:
+    """What a file is by its name, if it looks like a scan in a format that is not read."""
+    lower, suffix = name.lower(), _suffix(name)
+    if lower == "dicomdir":
+        return kinds.DICOM
+    for table in (_VOLUMES, _PICTURES, _ARCHIVES):
+        if suffix in table:
+            return table[suffix]
+    inner = lower.removesuffix(suffix)
+    if suffix in _COMPRESSIONS:
+        if _suffix(inner) == ".tar":
+            return kinds.TAR
+        return _COMPRESSIONS[suffix] if _looks_like_scan(inner) else None
+    if suffix in _INCOMPLETE_SUFFIXES and _looks_like_scan(inner):
+        return _INCOMPLETE
+    inner = _COPY.sub("", lower)
+    return _NUMBERED_SUFFIX if inner != lower and inner.endswith(_READ[:4]) else None
+
+
+def _looks_like_scan(name: str) -> bool:
+    return name.endswith(_READ) or _suffix(name) in (*_VOLUMES, *_ARCHIVES)
+
+
+def _is_packed(kind: Kind) -> bool:
+    return kind in _ARCHIVES.values() or kind in _COMPRESSIONS.values() or kind == _INCOMPLETE
+
+
+def _belongs(name: str, kind: Kind, names: list[str], suffixes: set[str]) -> bool:
+    """Whether a file holds the voxels of a header beside it, which is named in its place."""
+    stem, suffix = os.path.splitext(name)  # noqa: PTH122
+    if suffix.lower() == ".img":
+        return any(other in names for other in (f"{stem}.hdr", f"{stem}.HDR"))
+    return kind == _RAW and bool(suffixes & {".nhdr", ".mhd"})
+
+
+def _is_unnamed(name: str) -> bool:
+    """Whether a name has no suffix, or, as a UID, digits in its place."""
+    suffix = _suffix(name)
+    return not suffix or suffix[1:].isdigit()
+
+
+def _by_content(folder: Path, names: list[str]) -> dict[Kind, list[str]]:
+    """Files without a suffix by what they are; some, of all parts of the list, stand for the rest."""
+    groups: dict[Kind, list[str]] = defaultdict(list)
+    opened = names[:: max(1, len(names) // _SNIFFED)]
+    for name in opened:
+        path = folder / name
+        kind = _GONE if path.is_symlink() and not path.exists() else kinds.kind_of_file(path)
+        if kind in _SCANS_BY_CONTENT:
+            groups[kind].append(name)
+    if groups:
+        max(groups.values(), key=len).extend(set(names) - set(opened))
+    return groups
+
+
+_SCANS_BY_CONTENT = (
+    *(_GONE, kinds.LFS, kinds.ANNEX, *_VOLUMES.values(), *_ARCHIVES.values(), *_COMPRESSIONS.values()),
+    *(kinds.NIFTI, kinds.PAIR, kinds.METAIMAGE, *_PICTURES.values()),
+)
