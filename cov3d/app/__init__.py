@@ -1,5 +1,6 @@
 """The command line. `main` is the entry point; the app itself is loaded when it is called."""
 
+import os
 import sys
 import warnings
 from typing import Any
@@ -60,7 +61,9 @@ def _invoke() -> int:
         warnings.filterwarnings("ignore", message=".*torch.jit.script.* is deprecated", category=category)
 
     from cov3d.app.app import Cov3d
+    from cov3d.processes import quiet_tracker
 
+    os.environ.update(quiet_tracker())  # for processes that libraries start
     # Not `standalone`: then errors of usage come to us. A number that comes back is an exit code.
     found: Any = Cov3d().main_app(standalone_mode=False)
     code = found if isinstance(found, int) else 0

@@ -11,6 +11,7 @@ What this file decides:
 - A forked process leaves Ctrl-C to its parent, and ends without a word when its parent terminates it.
 """
 
+import atexit
 import os
 import signal
 import sys
@@ -169,6 +170,8 @@ def watched(command: str = "", *, ends_process: bool = False) -> Iterator[Watch]
         yield _watch or Watch(command)
         return
     _watch = watch = Watch(command)
+    if ends_process:
+        atexit.register(_ignore_all)  # runs last: Python then forgets handlers, and a signal would kill
     before = _handle(watch)
     try:
         yield watch
@@ -195,6 +198,11 @@ def _leave_quietly(numbers: list[signal.Signals]) -> None:
     signal.setitimer(signal.ITIMER_REAL, 0)
     for number in numbers:
         signal.signal(number, _end_with_exit_code)
+
+
+def _ignore_all() -> None:
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 _exit_code = EXIT_CODE

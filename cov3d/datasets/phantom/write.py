@@ -4,10 +4,8 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
-from multiprocessing import get_context
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
@@ -25,6 +23,7 @@ from cov3d.datasets.phantom.plan import Planned, plan
 from cov3d.datasets.phantom.scan import make_scan
 from cov3d.errors import DatasetError, OutputError
 from cov3d.labels import NON_COVID, SEVERITIES
+from cov3d.processes import Leash, Pool
 
 VERSION = 2
 """Changes whenever the same seed no longer gives the same voxels."""
@@ -127,14 +126,21 @@ def _run(tasks: list[_Task], jobs: int) -> Iterator[dict[str, object]]:
     if jobs <= 1:
         yield from map(_write_scan, tasks)
         return
-    with ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=get_context("spawn")) as pool:
+    with Leash() as leash, Pool(min(jobs, len(tasks)), leash, _no_set_up) as pool:
         futures = [pool.submit(_write_scan, task) for task in tasks]
         try:
             for future in futures:
                 yield future.result()
-        except BaseException:
+        except Exception:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+        except BaseException:
+            leash.cut()
+            raise
+
+
+def _no_set_up() -> None:
+    pass
 
 
 def _write_scan(task: _Task) -> dict[str, object]:
