@@ -25,7 +25,7 @@ from cov3d.errors import StoppedError, one_line
 
 _SECONDS_BETWEEN_LINES = 60
 _SECONDS_OF_PACE = 300
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 RESEARCH_ONLY = "Research use only: not for clinical decisions."
 
 
@@ -64,7 +64,7 @@ def _to_stderr(word: str, colour: str, text: str) -> None:
 
 
 def _line(text: str) -> Text:
-    """A text in one line; control characters, as a file's name may have them, are shown and not obeyed."""
+    """A text in one line; control characters and undecodable bytes, as names of files may have them, are escaped."""
     return Text(_CONTROL.sub(lambda found: found.group().encode("unicode_escape").decode("ascii"), one_line(text)))
 
 

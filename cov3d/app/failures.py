@@ -55,7 +55,7 @@ def _of_system(error: BaseException) -> str | None:
 
 def _of_name(error: BaseException) -> str | None:
     """The name of a file that is not text in the encoding of names, and so can't stand in a table."""
-    if not isinstance(error, UnicodeEncodeError) or error.reason != "surrogates not allowed":
+    if not isinstance(error, UnicodeEncodeError) or not error.reason.startswith("surrogates"):
         return None
     around = re.search(r"[^\s,;\"']*[\udc80-\udcff][^\s,;\"']*", error.object)
     name = error.object[error.start : error.end] if around is None else around.group()
