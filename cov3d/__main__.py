@@ -1,6 +1,6 @@
 """`python -m cov3d` is the command `cov3d`."""
 
-from cov3d.app import main
+from cov3d.app import command_line
 
 if __name__ == "__main__":
-    main()
+    command_line()

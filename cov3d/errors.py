@@ -17,11 +17,32 @@ Cov3dError                     bad input or usage: the command line prints the s
 └── StoppedError               the work was interrupted (Ctrl-C) or told to stop (SIGTERM): exit code 130
 """
 
+import re
+
+_LONGEST, _AT_THE_END = 600, 200
+
+
+def one_line(text: str) -> str:
+    """A text of several lines in one, and without its middle where that is long: libraries list all that differs."""
+    text = text.strip("\r\n")
+    if not re.search(r"[\r\n]", text):
+        return text
+    folded = re.sub(r"\s*[\r\n]\s*", " ", text)
+    if len(folded) <= _LONGEST:
+        return folded
+    return f"{folded[: _LONGEST - _AT_THE_END].rstrip()} … {folded[-_AT_THE_END:].lstrip()}"
+
 
 class Cov3dError(Exception):
     """Bad input or usage; `str(error)` is one sentence for the user."""
 
     exit_code = 2
+
+    def __str__(self) -> str:
+        # torch hands an error over from a loading process as the text of its traceback, which ends with our sentence.
+        text = super().__str__()
+        name = f"\n{type(self).__module__}.{type(self).__qualname__}: "
+        return one_line(text.rpartition(name)[2])
 
 
 class ScanError(Cov3dError):

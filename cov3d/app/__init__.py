@@ -1,37 +1,84 @@
 """The command line. `main` is the entry point; the app itself is loaded when it is called."""
 
+import os
 import sys
 import warnings
+from typing import Any
+
+from cov3d.app import stopping, terminal
+from cov3d.app.stopping import Watch
+
+_INTERNAL_ERROR = 1
 
 
-def main() -> None:
-    """Run the command line; a failure of the user's becomes one sentence on stderr and exit code 2."""
-    # Said at import by libraries that we use, about what they use; no user of ours can act on it.
-    warnings.filterwarnings("ignore", message=".*torch.jit.script.* is deprecated", category=FutureWarning)
-    warnings.filterwarnings("ignore", message=".*torch.jit.script.* is deprecated", category=DeprecationWarning)
+def command_line() -> None:
+    """The command `cov3d`: `main`, after which the process ends."""
+    main(ends_process=True)
+
+
+def main(*, ends_process: bool = False) -> None:
+    """Run the command line and leave with its exit code.
+
+    A failure that is the user's to mend becomes one sentence on stderr.
+
+    Args:
+        ends_process: whether the process does nothing afterwards but end.
+
+    Raises:
+        SystemExit: with the exit code.
+    """
+    command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+    stopping.will_exit_with(_INTERNAL_ERROR)
+    with (
+        stopping.watched(command, ends_process=ends_process) as watch,
+        terminal.forgiving(ends_process=ends_process) as printed,
+    ):
+        code = _exit_code(_run(watch), printed.failure())
+        stopping.will_exit_with(code)
+    sys.exit(code)
+
+
+def _run(watch: Watch) -> int:
+    """The exit code of the command line, with what went wrong printed."""
+    try:
+        code = _invoke()
+        watch.settle()
+        stopping.will_exit_with(code)
+        return code
+    except SystemExit as ended:
+        watch.settle()
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except BaseException as error:  # noqa: BLE001  an internal one is raised again
+        watch.settle()
+        from cov3d.app.failures import report
+
+        return report(error, watch)
+
+
+def _invoke() -> int:
+    # Libraries that we use say this of what they use, when they are imported; no user of ours can act on it.
+    for category in (FutureWarning, DeprecationWarning):
+        warnings.filterwarnings("ignore", message=".*torch.jit.script.* is deprecated", category=category)
 
     from cov3d.app.app import Cov3d
-    from cov3d.app.console import say_error, speaks
-    from cov3d.errors import Cov3dError, PeerLostError, StoppedError
+    from cov3d.processes import quiet_tracker
 
-    try:
-        Cov3d.main()
-    except (StoppedError, PeerLostError) as error:
-        if speaks():  # every process of a run is stopped at once, or by another
-            say_error(str(error))
-        sys.exit(error.exit_code)
-    except Cov3dError as error:
-        # From a loader's process our error comes wrapped in its traceback; the sentence is the last line.
-        say_error(
-            str(error).strip().rpartition("\n")[2].removeprefix(f"{type(error).__module__}.{type(error).__name__}: ")
-        )
-        sys.exit(error.exit_code)
-    except OSError as error:
-        if error.filename is None:
-            raise
-        say_error(f"{error.filename} can't be read or written: {error.strerror}")
-        sys.exit(2)
-    except SystemExit as ended:
-        if ended.code == 130:
-            say_error("interrupted")
-        raise
+    os.environ.update(quiet_tracker())  # for processes that libraries start
+    # Not `standalone`: then errors of usage come to us. A number that comes back is an exit code.
+    found: Any = Cov3d().main_app(standalone_mode=False)
+    code = found if isinstance(found, int) else 0
+    if code == stopping.EXIT_CODE:
+        raise stopping.Stop  # typer made an exit code of it
+    return code
+
+
+def _exit_code(code: int, failure: OSError | None) -> int:
+    """The exit code, where some of the output was perhaps lost: then the command has not done all that it was to do."""
+    if failure is None:
+        return code
+    if terminal.nobody_reads(failure):
+        return code or 1  # as Python has it for a pipe that nobody reads
+    from cov3d.app.console import say_error
+
+    say_error(f"standard output can't be written: {failure.strerror}; files that the command wrote are complete")
+    return code or 2

@@ -1,18 +1,16 @@
 """What the commands say, and how: results on stdout, warnings and errors on stderr."""
 
 import os
-import signal
+import re
 import sys
-import threading
 import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Protocol
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -20,11 +18,14 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
+from rich.text import Text
 
-from cov3d.errors import StoppedError
+from cov3d.app.stopping import watched
+from cov3d.errors import StoppedError, one_line
 
 _SECONDS_BETWEEN_LINES = 60
 _SECONDS_OF_PACE = 300
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 RESEARCH_ONLY = "Research use only: not for clinical decisions."
 
 
@@ -39,22 +40,32 @@ def speaks() -> bool:
 
 
 def say(text: str) -> None:
-    """Print a line; square brackets are kept as they are."""
+    """Print a line as it is, without markup or emoji."""
     if not speaks():
         return
-    out().print(escape(text), soft_wrap=True)
+    out().print(_line(text), soft_wrap=True)
 
 
 def say_warning(text: str) -> None:
     """Print a line that starts with `warning:` on stderr."""
     if not speaks():
         return
-    Console(stderr=True, highlight=False).print(f"[yellow]warning:[/] {escape(text)}", soft_wrap=True)
+    _to_stderr("warning:", "yellow", text)
 
 
 def say_error(text: str) -> None:
     """Print a line that starts with `error:` on stderr."""
-    Console(stderr=True, highlight=False).print(f"[red]error:[/] {escape(text)}", soft_wrap=True)
+    _to_stderr("error:", "red", text)
+
+
+def _to_stderr(word: str, colour: str, text: str) -> None:
+    line = Text.assemble((word, colour), " ", _line(text))
+    Console(stderr=True, highlight=False).print(line, soft_wrap=True)
+
+
+def _line(text: str) -> Text:
+    """A text in one line; control characters and undecodable bytes, as names of files may have them, are escaped."""
+    return Text(_CONTROL.sub(lambda found: found.group().encode("unicode_escape").decode("ascii"), one_line(text)))
 
 
 def say_some(lines: list[str], most: int | None = 20) -> None:
@@ -122,29 +133,23 @@ def progress(what: str, total: int) -> Iterator[Advance]:
         yield advance
 
 
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM: a batch system sends it some time before it kills."""
-
-
 @contextmanager
 def stoppable(what_then: str) -> Iterator[None]:
-    """Turn Ctrl-C and SIGTERM into an error with one sentence, which ends with `what_then`.
+    """Turn Ctrl-C, SIGTERM and SIGHUP into an error with one sentence, which ends with `what_then`.
+
+    Of such blocks inside each other, the sentence is that of the outermost.
 
     Raises:
         StoppedError: one of them came.
     """
-
-    def terminate(number: int, frame: Any) -> None:
-        raise _Terminated
-
-    in_main_thread = threading.current_thread() is threading.main_thread()  # the only one that gets signals
-    before = signal.signal(signal.SIGTERM, terminate) if in_main_thread else None
-    try:
-        yield
-    except _Terminated:
-        raise StoppedError(f"told to stop (SIGTERM): {what_then}") from None
-    except KeyboardInterrupt:
-        raise StoppedError(f"interrupted: {what_then}") from None
-    finally:
-        if in_main_thread:
-            signal.signal(signal.SIGTERM, before)
+    with watched() as watch:
+        watch.sentences.append(what_then)
+        try:
+            yield
+        except BaseException as error:
+            # A library may have made another exception of it.
+            if isinstance(error, StoppedError) or not (isinstance(error, KeyboardInterrupt) or watch.number):
+                raise
+            raise StoppedError(watch.sentence()) from None
+        finally:
+            watch.sentences.pop()

@@ -5,18 +5,14 @@ that each says how many calls it wants at hand, so that thousands of scans never
 means that a worker was lost rather than that the scan is bad.
 """
 
-import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
 from cov3d.preprocess.process import set_up
+from cov3d.processes import Leash, Pool, environment
 
 _ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL", "BLIS", "VECLIB", "NUMEXPR")} | {
     "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1"
@@ -71,14 +67,12 @@ class Processes:
 
     lost: tuple[type[Exception], ...] = (BrokenProcessPool,)
 
-    def __init__(self, jobs: int, leash: Connection) -> None:
+    def __init__(self, jobs: int, leash: Leash) -> None:
         self._jobs, self._leash = jobs, leash
         self._pool = self._start()
 
-    def _start(self) -> ProcessPoolExecutor:
-        # Spawned, not forked: a fork of a process with threads may hang.
-        context = multiprocessing.get_context("spawn")
-        return ProcessPoolExecutor(self._jobs, context, initializer=_start_worker, initargs=(self._leash,))
+    def _start(self) -> Pool:
+        return Pool(self._jobs, self._leash, set_up)
 
     def workers(self) -> int:
         return self._jobs
@@ -105,46 +99,14 @@ def processes(jobs: int) -> Iterator[Processes]:
     When the block ends with an error, they finish what they have begun. When it is interrupted, or this process
     killed, they stop at once: a scan is in the store whole or not at all.
     """
-    # Nothing is ever sent: the workers notice when the writing end is closed, and the system closes it if we die.
-    leash, end = multiprocessing.get_context("spawn").Pipe(duplex=False)
-    with _environment(_ONE_THREAD):
+    with environment(_ONE_THREAD), Leash() as leash:
         pool = Processes(jobs, leash)
         try:
             yield pool
         except Exception:  # what was begun is finished, and kept
             raise
         except BaseException:
-            end.close()
+            leash.cut()
             raise
         finally:
-            try:
-                pool.close()
-            finally:
-                leash.close()
-                end.close()
-
-
-def _start_worker(leash: Connection) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    threading.Thread(target=_stop_when_closed, args=(leash,), daemon=True).start()
-    set_up()
-
-
-def _stop_when_closed(leash: Connection) -> None:
-    leash.poll(None)
-    os._exit(1)
-
-
-@contextmanager
-def _environment(wanted: dict[str, str]) -> Iterator[None]:
-    """Environment variables for processes to be spawned: a library reads them when it is first imported."""
-    before = {name: os.environ.get(name) for name in wanted}
-    os.environ.update(wanted)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+            pool.close()

@@ -65,8 +65,11 @@ def save(folder: Path, state: ResumeState) -> None:
             torch.save(content, opened)
             opened.flush()
             os.fsync(opened.fileno())  # a machine that goes down must not leave an empty file in its place
-    except RuntimeError as error:  # what torch makes of a full disk
-        raise OutputError(f"{file} can't be written: {error}") from error
+    except RuntimeError as error:  # what torch makes of a full disk, on the way from the system's own error
+        cause = error.__context__
+        if not isinstance(cause, OSError):
+            raise
+        raise OutputError(f"{file} can't be written: {cause.strerror}") from error
 
 
 def load(folder: Path) -> ResumeState | None:

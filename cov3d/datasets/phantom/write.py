@@ -1,13 +1,14 @@
 """A synthetic dataset on disk, in the layout of COV19-CT-DB of 2023 or of another dataset (`layouts`)."""
 
+import gzip
 import json
 import re
 import shutil
+import zlib
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
-from multiprocessing import get_context
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
@@ -24,7 +25,9 @@ from cov3d.datasets.phantom.layouts import as_image, placed, to_hounsfield, writ
 from cov3d.datasets.phantom.plan import Planned, plan
 from cov3d.datasets.phantom.scan import make_scan
 from cov3d.errors import DatasetError, OutputError
+from cov3d.files import replacing, write_text
 from cov3d.labels import NON_COVID, SEVERITIES
+from cov3d.processes import Leash, Pool
 
 VERSION = 2
 """Changes whenever the same seed no longer gives the same voxels."""
@@ -98,7 +101,7 @@ def write_phantom(
     shutil.rmtree(root / ASIDE, ignore_errors=True)
     _write_labels(root, layout, planned)
     table = pd.DataFrame(rows, columns=["scan", "partition", "label", "severity", "slices", "involvement"])
-    table.to_csv(root / "phantom_truth.csv", index=False, lineterminator="\n")
+    write_text(root / "phantom_truth.csv", table.to_csv(index=False, lineterminator="\n"))
     return table
 
 
@@ -115,11 +118,11 @@ def _write_notice(root: Path, layout: PhantomLayout, settings: dict[str, int | b
     facts = {"notice": NOTICE, "version": VERSION, **settings}
     if layout != PhantomLayout.COV19CTDB:  # which had no name before there were others
         facts["layout"] = layout
-    (root / "phantom.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-    (root / "README.txt").write_text(
+    write_text(root / "phantom.json", json.dumps(facts, indent=2) + "\n")
+    write_text(
+        root / "README.txt",
         f"{NOTICE}\n\nThe folders follow the layout of {_LAYOUTS[layout]}. "
         "What each scan was made to show is in phantom_truth.csv; the settings are in phantom.json.\n",
-        encoding="utf-8",
     )
 
 
@@ -127,14 +130,21 @@ def _run(tasks: list[_Task], jobs: int) -> Iterator[dict[str, object]]:
     if jobs <= 1:
         yield from map(_write_scan, tasks)
         return
-    with ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=get_context("spawn")) as pool:
+    with Leash() as leash, Pool(min(jobs, len(tasks)), leash, _no_set_up) as pool:
         futures = [pool.submit(_write_scan, task) for task in tasks]
         try:
             for future in futures:
                 yield future.result()
-        except BaseException:
+        except Exception:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+        except BaseException:
+            leash.cut()
+            raise
+
+
+def _no_set_up() -> None:
+    pass
 
 
 def _write_scan(task: _Task) -> dict[str, object]:
@@ -196,8 +206,24 @@ def _write_image(root: Path, path: str, image: SimpleITK.Image) -> None:
     aside, final = root / ASIDE / path, root / path
     aside.parent.mkdir(parents=True, exist_ok=True)
     final.parent.mkdir(parents=True, exist_ok=True)
-    SimpleITK.WriteImage(image, str(aside), useCompression=True)
+    written = False
+    with suppress(RuntimeError):  # names a line of its own code; for NIfTI there is none
+        SimpleITK.WriteImage(image, str(aside), useCompression=True)
+        written = not path.endswith(".gz") or _is_intact(aside)
+    if not written:
+        raise OutputError(f"{path} can't be written to {root}: most often the disk is full")
     aside.rename(final)
+
+
+def _is_intact(file: Path) -> bool:
+    """Whether a gzip file has its end, of whose lack the NIfTI library says nothing."""
+    try:
+        with gzip.open(file) as stream:
+            while stream.read(2**24):
+                pass
+    except (OSError, EOFError, zlib.error):
+        return False
+    return True
 
 
 def _write_labels(root: Path, layout: PhantomLayout, planned: list[Planned]) -> None:
@@ -224,7 +250,10 @@ def _write_severity(path: Path, planned: list[Planned]) -> None:
 
 def _write_timeless(path: Path, workbook: BytesIO) -> None:
     """The workbook without the times at which it was made, so that the same seed gives the same bytes."""
-    with ZipFile(workbook) as source, ZipFile(path, "w", ZIP_DEFLATED) as target:
+    timeless = BytesIO()
+    with ZipFile(workbook) as source, ZipFile(timeless, "w", ZIP_DEFLATED) as target:
         for name in source.namelist():
             content = re.sub(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", b"2000-01-01T00:00:00Z", source.read(name))
             target.writestr(ZipInfo(name), content, ZIP_DEFLATED)
+    with replacing(path) as aside:
+        aside.write_bytes(timeless.getvalue())

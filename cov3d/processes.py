@@ -1,0 +1,101 @@
+"""Processes beside this one, as the command line and Python callers start them.
+
+They are spawned, not forked: a fork of a process with threads may hang. They leave Ctrl-C to this process, from their
+own start on, and end when it ends, however it does.
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from typing import Any, Self
+
+_SPAWN = multiprocessing.get_context("spawn")
+_QUIET = "ignore:resource_tracker:UserWarning"
+
+
+class Leash:
+    """Ties processes to this one: they end at once when it is cut, or when this process is killed.
+
+    Nothing is ever sent through its pipe: the processes notice when the writing end is closed, and the system closes it
+    if we die.
+    """
+
+    def __init__(self) -> None:
+        self.followed, self._end = _SPAWN.Pipe(duplex=False)
+
+    def cut(self) -> None:
+        """End the processes at once."""
+        self._end.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.cut()
+        self.followed.close()
+
+
+class Pool(ProcessPoolExecutor):
+    """`jobs` processes on a leash.
+
+    Args:
+        jobs: how many.
+        leash: ends them.
+        set_up: called in each before it works.
+    """
+
+    def __init__(self, jobs: int, leash: Leash, set_up: Callable[[], Any]) -> None:
+        with environment(quiet_tracker()):
+            super().__init__(jobs, _SPAWN, initializer=_start, initargs=(leash.followed, set_up))
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """As of every executor; processes that are started for it don't know Ctrl-C."""
+        with _ctrl_c_held():
+            return super().submit(fn, *args, **kwargs)
+
+
+def _start(leash: Connection, set_up: Callable[[], Any]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to handle
+    threading.Thread(target=_end_when_closed, args=(leash,), daemon=True).start()
+    set_up()
+
+
+def _end_when_closed(leash: Connection) -> None:
+    leash.poll(None)
+    os._exit(1)
+
+
+@contextmanager
+def _ctrl_c_held() -> Iterator[None]:
+    """Hold Ctrl-C back from this thread, and for good from processes that it starts: they import for a while first."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def quiet_tracker() -> dict[str, str]:
+    """Environment in which Python's resource tracker is silent when it removes the semaphores of a killed process."""
+    given = [part for part in os.environ.get("PYTHONWARNINGS", "").split(",") if part and part != _QUIET]
+    return {"PYTHONWARNINGS": ",".join([*given, _QUIET])}
+
+
+@contextmanager
+def environment(wanted: dict[str, str]) -> Iterator[None]:
+    """Environment variables for processes to be started: a library reads them when it is first imported."""
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
