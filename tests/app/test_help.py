@@ -29,7 +29,7 @@ def test_every_name_of_an_option_is_unbroken(
 def test_what_an_option_takes_and_its_default_stand_with_it(cov3d: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     text = " ".join(re.sub("[│╭╮╰╯─]", " ", cov3d("train", "--help").out).split())
-    assert "Loss (section 3.2) --gamma <float range> γ of the focal loss. [default: (2.0); x>=0.0]" in text
+    assert "Loss (section 3.2) --gamma <float> γ of the focal loss; 0 or more. [default: (2)]" in text
     assert "--gradient-checkpointing / --no-gradient-checkpointing For small cards" in text
     assert "-j, --jobs <int range>" in cov3d("infer", "--help").out
     assert "[required]" in cov3d("infer", "--help").out
@@ -42,7 +42,8 @@ def test_what_an_option_takes_and_its_default_stand_with_it(cov3d: Command, monk
         ("nonsense", "No such command 'nonsense': see .* --help"),
         ("train --size huge", "Invalid value for '--size': 'huge' is not one of 'tiny', .*: see .* train --help"),
         ("train --speed 9", "No such option: --speed .*: see .* train --help"),
-        ("train --fold 9", "Invalid value for '--fold': 9 is not in the range 0<=x<=4: see .* train --help"),
+        ("train --fold 9", "--fold must be from 0 to 4, not 9"),
+        ("folds --seed -1", "Invalid value for '--seed': -1 is not in the range x>=0: see .* folds --help"),
         ("train --epochs many", "Invalid value for '--epochs': 'many' is not a valid int.*"),
         ("infer", "Missing option '--checkpoint': see .* infer --help"),
         ("infer --checkpoint", "Option '--checkpoint' requires an argument"),
