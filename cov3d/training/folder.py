@@ -8,7 +8,7 @@ from cov3d.errors import CheckpointError, OutputError
 from cov3d.files import claim_folder, remove_aside, write_text
 from cov3d.labels import TASKS
 from cov3d.training import resume
-from cov3d.training.journal import HISTORY
+from cov3d.training.names import HISTORY
 from cov3d.training.resume import ResumeState
 from cov3d.training.summary import SUMMARY
 from cov3d.training.tracking.values import TENSORBOARD_FOLDER, WANDB_FOLDER

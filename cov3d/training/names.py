@@ -1,0 +1,5 @@
+"""The names of a run's files that more than one module reads or writes; apart, so that reading them loads no torch."""
+
+CONFIG = "config.json"
+HISTORY = "history.csv"
+CURVES = "curves.png"
