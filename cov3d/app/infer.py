@@ -41,16 +41,18 @@ def infer(
     from cov3d.inference.names import name_scans
     from cov3d.inference.predict import load_members, predict_scans
     from cov3d.readers import find_scans
+    from cov3d.training.checkpoint import read_info
     from cov3d.training.device import choose_device
     from cov3d.training.predictions import save_predictions
 
     target = choose_device(device)
-    members = load_members(checkpoint, target)
+    infos = [read_info(file) for file in checkpoint]
     if submission:
-        submissions.check_categories(members[0].info.categories, task)
+        submissions.check_categories(infos[0].categories, task)
     named = name_scans(find_scans(scans))
     if submission:
         submissions.check_names(named)
+    members = load_members(checkpoint, target)  # last: it takes longest
     names = ("predictions.csv", "manifest.csv", *submissions.FILES)
     claim_folder(output_dir, names, overwrite=overwrite, what="predictions")
     say(f"predicting {len(named)} scans with {len(members)} checkpoint{'s' * (len(members) > 1)}, on {target}")

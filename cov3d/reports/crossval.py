@@ -52,7 +52,7 @@ class Calibration:
     def harm(self) -> str:
         """Why the temperature should not be used, empty where it may."""
         if self.temperature.at_bound:
-            return "it is at the end of its range: too few wrong calls to fit one"
+            return f"it is at the end of its range: {self.temperature.why_at_bound}"
         if self.f1_before is not None and self.f1_after is not None and self.f1_after < self.f1_before:
             return f"it would lower macro F1 from {self.f1_before:.3f} to {self.f1_after:.3f}"
         return ""
@@ -96,9 +96,14 @@ class CrossValidation:
         return float(values.mean()), float(values.std())
 
 
+def is_finished(run: Path) -> bool:
+    """Whether a run came to its end: its summary is the last of its files."""
+    return (run / SUMMARY).exists()
+
+
 def unfinished(runs: Mapping[int, Path]) -> list[int]:
     """The folds whose run is not finished, by the runs' folders."""
-    return [fold for fold, folder in sorted(runs.items()) if not (folder / SUMMARY).exists()]
+    return [fold for fold, folder in sorted(runs.items()) if not is_finished(folder)]
 
 
 def collect(runs: Mapping[int, Path], seed: int = 0) -> CrossValidation:

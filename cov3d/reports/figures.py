@@ -16,11 +16,13 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
+from cov3d.errors import OutputError
 from cov3d.files import replacing
 from cov3d.labels import ALL_LABELS, LABELS, STOIC_SEVERITIES
 from cov3d.preprocess.crop import Box
 from cov3d.preprocess.lungs import Segmentation
 from cov3d.training.metrics import TaskScore
+from cov3d.training.names import CURVES, HISTORY
 
 # Okabe and Ito's palette, told apart by people with any colour vision.
 BLUE, ORANGE, GREEN, PINK, SKY, RED = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00"
@@ -47,6 +49,31 @@ def save(figure: Figure, file: Path) -> None:
                 figure.savefig(aside, format="svg", metadata={"Date": None, "Creator": None})
         else:
             aside.write_bytes(as_png(figure))
+
+
+def save_curves(folder: Path, history: pd.DataFrame) -> None:
+    """Write the curves of a run, `curves.png`, to its folder.
+
+    Raises:
+        OutputError: the file can't be written.
+    """
+    save(curves(history), folder / CURVES)
+
+
+def draw_missing_curves(folder: Path) -> None:
+    """Write the curves of a run that has a history but none of them.
+
+    Raises:
+        OutputError: the file can't be written.
+    """
+    if (folder / CURVES).exists() or not (folder / HISTORY).is_file():
+        return
+    try:
+        history = pd.read_csv(folder / HISTORY)
+        figure = curves(history)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise OutputError(f"{folder / CURVES} can't be drawn: {folder / HISTORY} can't be read ({error})") from error
+    save(figure, folder / CURVES)
 
 
 def as_png(figure: Figure) -> bytes:

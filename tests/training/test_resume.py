@@ -181,7 +181,7 @@ def test_a_run_is_not_resumed_as_another(
 def test_a_run_is_not_resumed_on_other_scans(labelled: Labelled, unbroken: Path) -> None:
     store, table = labelled
     other = table.assign(label=table["label"].replace("mild", "severe"))
-    with pytest.raises(CheckpointError, match="scans was"):
+    with pytest.raises(CheckpointError, match=r"2 scans are labelled otherwise since \(.*: mild, now severe"):
         run((store, other), unbroken, OPTIONS, continues=True)
 
 
