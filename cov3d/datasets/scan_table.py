@@ -11,7 +11,7 @@ from cov3d.datasets.folds import FOLDS, deal
 from cov3d.datasets.found import TEST, TRAIN, UNLABELLED, VALIDATION, Found
 from cov3d.datasets.layouts import layout_of
 from cov3d.datasets.splits import Splits, read_splits
-from cov3d.errors import DatasetError, OutputError
+from cov3d.errors import DatasetError
 from cov3d.files import write_text
 from cov3d.labels import ALL_LABELS, NON_COVID, UNKNOWN_SEVERITY, categories_of
 from cov3d.readers import A_SCAN, find_scans
@@ -122,10 +122,7 @@ def save(table: pd.DataFrame, file: Path) -> None:
     Raises:
         OutputError: the file can't be written.
     """
-    try:
-        write_text(file, table.to_csv(index=False, lineterminator="\n"))
-    except OutputError as error:
-        raise OutputError(f"{error}: where the data can only be read, give another place with --table") from error
+    write_text(file, table.to_csv(index=False, lineterminator="\n"))
 
 
 def load(file: Path) -> pd.DataFrame:

@@ -1,5 +1,6 @@
 """`cov3d crossval` of runs that lie elsewhere, of runs of another scan table, and of data that is only read."""
 
+import errno
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -198,7 +199,7 @@ def test_a_scan_table_that_can_not_be_written_beside_the_data(
 
     def write(file: Path, text: str) -> None:
         if file.is_relative_to(data):
-            raise OutputError(f"{file} can't be written: Read-only file system")
+            raise OutputError(f"{file} can't be written: Read-only file system") from OSError(errno.EROFS, "")
         original(file, text)
 
     monkeypatch.setattr(scan_table, "write_text", write)
