@@ -127,7 +127,7 @@ def axes_in(
 def curves(history: pd.DataFrame) -> Figure:
     """Losses and macro F1s of a run by epoch, the best epoch of each task marked."""
     figure = Figure(figsize=(9, 3.6))
-    losses, scores = axes_in(figure, 1, 2, Margins(bottom=0.85))[0]
+    losses, scores = axes_in(figure, 1, 2, Margins(left=0.85, bottom=0.85))[0]
     epochs = history["epoch"]
     losses.plot(epochs, history["train_loss"], "o-", color=BLUE, markersize=4, label="training")
     losses.plot(epochs, history["valid_loss"], "s--", color=ORANGE, markersize=4, label="validation")
