@@ -46,11 +46,14 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def trained(crossval: Command, quick_network: None, tmp_path: Path, kept: Path) -> Path:
-    """The folder of five finished runs, outside of the data: trained once, and copied."""
-    if not any(kept.iterdir()):
-        assert crossval("--runs", kept).code == 0
-    return Path(shutil.copytree(kept, tmp_path / "runs"))
+def trained(crossval: Command, data: Path, quick_network: None, kept: Path) -> Path:
+    """The folder of five finished runs, DATA/runs: trained once, and copied."""
+    if any(kept.iterdir()):
+        shutil.copytree(kept, data / "runs")
+    else:
+        assert crossval().code == 0
+        shutil.copytree(data / "runs", kept, dirs_exist_ok=True)
+    return data / "runs"
 
 
 def run_of(trained: Path, fold: int) -> Path:
@@ -133,20 +136,20 @@ def test_runs_of_another_scan_table_are_refused(
     changed(pd.read_csv(data / "scans.csv"), change).to_csv(data / "scans.csv", index=False)
     before = files_below(trained)
     forbid_training(monkeypatch)
-    ended = crossval("--runs", trained)
+    ended = crossval()
     assert ended.code == 2
     assert said in ended.err
     assert str(run_of(trained, 1)) in ended.err
     assert "Traceback" not in ended.err
     assert "macro F1" not in ended.out
     assert files_below(trained) == before
-    alone = crossval("--runs", trained, "--fold", 1)
+    alone = crossval("--fold", 1)
     assert (alone.code, said in alone.err) == (2, True)
 
 
 def test_a_label_of_a_training_scan_alone_is_noticed(crossval: Command, data: Path, trained: Path) -> None:
     changed(pd.read_csv(data / "scans.csv"), "relabelled").to_csv(data / "scans.csv", index=False)
-    ended = crossval("--runs", trained, "--fold", 0)  # which was not validated on the scan
+    ended = crossval("--fold", 0)  # which was not validated on the scan
     assert ended.code == 2
     assert "train/x/scan_4: mild, now critical" in ended.err
 
@@ -154,7 +157,7 @@ def test_a_label_of_a_training_scan_alone_is_noticed(crossval: Command, data: Pa
 def test_runs_that_started_from_other_weights_are_not_put_together(crossval: Command, trained: Path) -> None:
     config = run_of(trained, 2) / "config.json"
     config.write_text(config.read_text().replace('"kind": "random"', '"kind": "kinetics"'))
-    ended = crossval("--runs", trained)
+    ended = crossval()
     assert ended.code == 2
     assert f"{run_of(trained, 2)} and {run_of(trained, 0)} differ in their starting weights" in ended.err
 
@@ -178,7 +181,7 @@ def test_runs_that_can_only_be_read_are_collected(
         raise OutputError(f"{file} can't be written: Read-only file system")
 
     monkeypatch.setattr(checkpoint, "write_temperature", refuse)
-    ended = crossval("--runs", trained, "--output-dir", tmp_path / "out")
+    ended = crossval("--output-dir", tmp_path / "out")
     assert ended.code == 0, ended.err
     assert "presence: the temperature is not written" in ended.err
     assert "Read-only file system" in ended.err
