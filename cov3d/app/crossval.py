@@ -1,6 +1,7 @@
 """The command `crossval`: one configuration on all of its folds, and what that says of it."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,9 @@ from typing import Any
 from torchapp import Param
 
 from cov3d.app import options
-from cov3d.app.console import out, say, say_warning
+from cov3d.app.console import out, say, say_error, say_warning
 from cov3d.app.scores import read_sources, score_centres, warn_of_small_classes
-from cov3d.app.training import run_name
+from cov3d.app.training import draw_missing_curves, run_name, warn_of_one_class
 from cov3d.training.options import TrainingOptions
 
 FOLDS = range(5)
@@ -20,10 +21,17 @@ def crossval(
     self: Any,
     store: Path = options.store(),
     sources: Path = options.sources(),
+    runs: Path = Param(
+        None,
+        help="Folder of the runs. A fold whose run is in it is not trained again: a run is known by its options, "
+        "whatever its folder is called.",
+        show_default="DATA/runs",
+        rich_help_panel=options.OUTPUT,
+    ),
     output_dir: Path = Param(
         None,
-        help="Folder of what is collected; the runs themselves are where cov3d train puts them.",
-        show_default="DATA/runs/crossval_<experiment or options, seed>",
+        help="Folder of what is collected from the runs.",
+        show_default="RUNS/crossval_<experiment or options, seed>",
         rich_help_panel=options.OUTPUT,
     ),
     temperature: bool = Param(
@@ -36,8 +44,8 @@ def crossval(
 ) -> Any:
     """Train a configuration on each of the five folds in turn, and put what the runs found together.
 
-    With --fold, train on that one only, as in a job of an array; the command without it then collects. What is done is
-    skipped, and what was interrupted goes on.
+    With --fold, train on that one only, as in a job of an array; the command without it then collects. Finished folds
+    are skipped and interrupted ones resumed; a run of another scan table is refused.
     """
     from cov3d.errors import Cov3dError
     from cov3d.inference.origin import write_origin
@@ -45,31 +53,40 @@ def crossval(
     from cov3d.reports.score_figures import save_pictures
     from cov3d.reports.tables import evaluation_table
     from cov3d.training import distributed
+    from cov3d.training.loaders import choose_fold
 
     chosen = self.training_options(**kwargs)
-    data: Path = kwargs["data"]
-    runs = run_folders(data, chosen, kwargs.get("from_checkpoint"))
     only = kwargs["fold"]
     if only is None and distributed.launched().size > 1:
         raise Cov3dError("on several GPUs give --fold: one run of torchrun a fold, then cov3d crossval without both")
-    origin = read_sources(sources, self.scan_table(**kwargs)["scan"]) if sources else {}
-    for fold in FOLDS if only is None else [only]:
-        if (runs[fold] / "summary.json").exists():
-            say(f"fold {fold}: {runs[fold]} is finished")
+    below = runs or kwargs["data"] / "runs"
+    folders = run_folders(below, chosen, kwargs.get("from_checkpoint"))
+    table = self.scan_table(**kwargs)
+    origin = read_sources(sources, table["scan"]) if sources else {}
+    wanted = list(FOLDS) if only is None else [only]
+    _check_finished({fold: folders[fold] for fold in wanted}, chosen, table, kwargs.get("from_checkpoint"))
+    for fold in wanted:
+        if crossvalidation.is_finished(folders[fold]):
+            say(f"fold {fold}: {folders[fold]} is finished")
+            draw_missing_curves(folders[fold])
+            warn_of_one_class(choose_fold(table, fold), fold)
         else:
-            say(f"fold {fold}: {runs[fold]}")
-            self.train(**{**kwargs, "fold": fold, "store": store, "output_dir": runs[fold], "resume": True})
+            say(f"fold {fold}: {folders[fold]}")
+            with options.elsewhere("--runs", runs):
+                self.train(**{**kwargs, "fold": fold, "store": store, "output_dir": folders[fold], "resume": True})
     if only is not None:
-        left = crossvalidation.unfinished(runs)
+        left = crossvalidation.unfinished(folders)
         say(f"folds {', '.join(map(str, left))} are not finished" if left else "all folds are finished")
         say("when they are, collect them: the same command without --fold")
         return None
-    found = crossvalidation.collect(runs)
-    folder = output_dir or data / "runs" / f"crossval_{_without_fold(runs[0].name)}"
-    crossvalidation.save(found, folder)
+    found = crossvalidation.collect(folders)
+    name = _without_fold(run_name(replace(chosen, fold=0), kwargs.get("from_checkpoint")))
+    folder = output_dir or below / f"crossval_{name}"
+    with options.elsewhere("--output-dir", output_dir):
+        crossvalidation.save(found, folder)
     save_pictures(found.pooled, folder)
-    seen = crossvalidation.seen_in_training(runs)
-    networks = [Path(os.path.relpath(run.resolve(), folder.resolve())).as_posix() for run in runs.values()]
+    seen = crossvalidation.seen_in_training(folders)
+    networks = [Path(os.path.relpath(run.resolve(), folder.resolve())).as_posix() for run in folders.values()]
     write_origin(folder, networks=networks, seen_in_training=seen)
     out().print(crossvalidation.fold_scores_table(found))
     for task, evaluation in found.pooled.items():
@@ -77,7 +94,7 @@ def crossval(
     score_centres(found.tables, found.categories, origin, folder)
     warn_of_small_classes({task: evaluation.calls.small for task, evaluation in found.pooled.items()})
     for task, calibration in found.calibration.items() if temperature else ():
-        _use_temperature(task, calibration, runs)
+        _use_temperature(task, calibration, folders)
     say("A score selected on a fold flatters: the epoch was chosen for it.")
     say(f"out-of-fold predictions and scores in {folder}")
     return found
@@ -85,6 +102,7 @@ def crossval(
 
 def _use_temperature(task: str, calibration: Any, runs: dict[int, Path]) -> None:
     """Say what the temperature does, and write it into the checkpoints of the task, or 1 where it does harm."""
+    from cov3d.errors import OutputError
     from cov3d.reports.tables import number
     from cov3d.training.checkpoint import read_info, write_temperature
 
@@ -96,15 +114,49 @@ def _use_temperature(task: str, calibration: Any, runs: dict[int, Path]) -> None
         say_warning(f"{task}: the temperature is not written: {calibration.harm}")
     for folder in runs.values():
         file = folder / f"{task}.safetensors"
-        if file.exists() and not calibration.harm:
-            write_temperature(file, calibration.temperature.value)
-        elif file.exists() and read_info(file).temperature is not None:
-            write_temperature(file, 1.0)  # that of an earlier collection
+        try:
+            if file.exists() and not calibration.harm:
+                write_temperature(file, calibration.temperature.value)
+            elif file.exists() and read_info(file).temperature is not None:
+                write_temperature(file, 1.0)  # that of an earlier collection
+        except OutputError as error:  # runs of others, which may only be read
+            say_warning(f"{task}: the temperature is not written: {error}; copy the runs, or give --no-temperature")
 
 
-def run_folders(data: Path, chosen: TrainingOptions, from_checkpoint: Path | None) -> dict[int, Path]:
-    """Where `cov3d train` puts the run of each fold."""
-    return {fold: data / "runs" / run_name(replace(chosen, fold=fold), from_checkpoint) for fold in FOLDS}
+def run_folders(folder: Path, chosen: TrainingOptions, from_checkpoint: Path | None) -> dict[int, Path]:
+    """The folder of each fold's run: one with these options, else the one that `cov3d train` would make in `folder`."""
+    from cov3d.training.fold_runs import find_runs
+
+    names = {fold: run_name(replace(chosen, fold=fold), from_checkpoint) for fold in FOLDS}
+    return find_runs(folder, chosen, names, from_checkpoint=from_checkpoint is not None)
+
+
+def _check_finished(
+    runs: Mapping[int, Path], chosen: TrainingOptions, table: Any, from_checkpoint: Path | None
+) -> None:
+    """Refuse finished runs that are of other options or of another scan table, before anything is trained."""
+    from cov3d.errors import CheckpointError
+    from cov3d.preprocess.pipeline import settings
+    from cov3d.reports.crossval import is_finished
+    from cov3d.training.fold_runs import check_alike, check_finished
+    from cov3d.training.loaders import choose_fold
+
+    there = {fold: run for fold, run in runs.items() if is_finished(run)}
+    wrong = []
+    for fold, run in there.items():
+        scans = choose_fold(table, fold)
+        try:
+            check_finished(run, replace(chosen, fold=fold), scans, from_checkpoint)
+        except CheckpointError as error:
+            wrong.append(fold)
+            say_error(f"fold {fold}: {error}")
+    if wrong:
+        folds = ", ".join(map(str, wrong))
+        raise CheckpointError(
+            f"{len(wrong)} of {len(runs)} runs can't be used (folds {folds}): give the scan table that they were made "
+            "with (--table), or move their folders elsewhere, and the same command trains these folds again"
+        )
+    check_alike(there, settings(chosen.size)["hash"] if len(there) < len(runs) else None)
 
 
 def _without_fold(name: str) -> str:

@@ -61,7 +61,8 @@ def scan_table(
     from cov3d.datasets import scan_table as tables
 
     file = table or data / tables.FILE_NAME
-    found, problems = tables.load_or_build(data, file, seed=0)
+    with options.elsewhere("--table", table):
+        found, problems = tables.load_or_build(data, file, seed=0)
     if problems is None:
         check_fresh(data, file, found, strict=strict)
     else:
@@ -115,7 +116,8 @@ def folds(
     built = tables.build(data, seed, splits)
     say_some(built.problems, most=None)
     changes = _changes(file, built.table) if file.exists() else None
-    tables.save_built(built, file)
+    with options.elsewhere("--table", table):
+        tables.save_built(built, file)
     out().print(fold_table(built.table))
     if changes:
         say(f"compared with the table before: {changes}")
@@ -194,7 +196,8 @@ def preprocess(
         return
     table = self.scan_table(**kwargs)
     boxes = load_overrides(data, overrides, set(table["scan"]))
-    opened = Store.create(folder, size)
+    with options.elsewhere("--store", store):
+        opened = Store.create(folder, size)
     scans = {scan: data / scan for scan in deal(table["scan"], number, of)}
     outcome = fill_store(
         opened, scans, overrides=boxes, jobs=options.default_jobs(jobs), dask=dask, skip_errors=skip_errors

@@ -284,7 +284,11 @@ def _write_set(
     """Write what `cov3d submit --set` takes to make this ensemble of its networks, where they are known."""
     from cov3d.inference.sets import SubmissionSet, save_sets
 
-    if task == Task.BOTH or not all(member.source for member in members):
+    if task == Task.BOTH:
+        say(f"no {SET_FILE} for cov3d submit: a set is of one task, --task presence or --task severity")
+        return
+    if without := [member for member in members if not member.source]:
+        say(f"no {SET_FILE} for cov3d submit: {without[0].no_source}")
         return
     beside = folder.resolve()
     sources = [

@@ -43,17 +43,19 @@ def infer(
     from cov3d.readers import discover
     from cov3d.readers.left_out import FILE_NAME as LEFT_OUT
     from cov3d.readers.left_out import save_left_out
+    from cov3d.training.checkpoint import read_info
     from cov3d.training.device import choose_device
     from cov3d.training.predictions import save_predictions
 
     target = choose_device(device)
-    members = load_members(checkpoint, target)
-    if submission:
-        submissions.check_categories(members[0].info.categories, task)
     discovered = discover(scans)
     named = name_scans(discovered.scans)
     if submission:
         submissions.check_names(named)
+    infos = [read_info(file) for file in checkpoint]
+    if submission:
+        submissions.check_categories(infos[0].categories, task)
+    members = load_members(checkpoint, target)  # last: it takes longest
     names = ("predictions.csv", "manifest.csv", LEFT_OUT, *submissions.FILES)
     claim_folder(output_dir, names, overwrite=overwrite, what="predictions")
     say_left_out(discovered.left_out)

@@ -56,6 +56,7 @@ def validate(
     from cov3d.reports.score_figures import save_pictures
     from cov3d.reports.tables import confusion_table, evaluation_table
     from cov3d.training.checkpoint import seen_in_training
+    from cov3d.training.classes import validation_notes
     from cov3d.training.device import choose_device
     from cov3d.training.loaders import choose_fold
     from cov3d.training.summary import selection_of
@@ -72,6 +73,8 @@ def validate(
     origin = read_sources(sources, scans["scan"]) if sources else {}
     folder = output_dir or checkpoint.with_name(f"{checkpoint.stem}-fold-{chosen}")
     claim_folder(folder, validation.RESULT_FILES, overwrite=overwrite, what="scores")
+    for note in validation_notes(scans["label"], chosen):
+        say_warning(note)
     if seen := seen_in_training(info, scans["scan"]):
         say_warning(f"the checkpoint was trained on {seen} of the {len(scans)} scans of fold {chosen}: scores flatter")
     found = validation.validate(

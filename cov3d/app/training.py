@@ -51,6 +51,7 @@ def train(
     from cov3d.training.checkpoint import seen_in_training
     from cov3d.training.device import amp_mode
     from cov3d.training.distributed import first_before_others, joined
+    from cov3d.training.fold_runs import check_finished
     from cov3d.training.folder import is_done_for_good
     from cov3d.training.loaders import choose_fold
 
@@ -60,12 +61,19 @@ def train(
     data: Path = kwargs["data"]
     folder = output_dir or data / "runs" / run_name(chosen, kwargs.get("from_checkpoint"))
     if resume and is_done_for_good(folder):
+        fold = choose_fold(self.scan_table(**kwargs), chosen.fold)
+        check_finished(folder, chosen, fold, kwargs.get("from_checkpoint"))
+        draw_missing_curves(folder)
         say(f"the run in {folder} is finished")
         return None
     target, world, compute = self.compute_options(**kwargs)
     amp_mode(chosen.precision, target)
     trackers = self.trackers(folder, chosen, **kwargs) if world.is_first else []
-    with stoppable(f"{folder} holds every epoch that was finished, and --resume goes on"), joined(world, target):
+    with (
+        options.elsewhere("--output-dir", output_dir),
+        stoppable(f"{folder} holds every epoch that was finished, and --resume goes on"),
+        joined(world, target),
+    ):
         with first_before_others(world):
             start = self.starting_point(chosen, **kwargs)  # before any data: what is missing is said at once
         with first_before_others(world):
@@ -81,6 +89,7 @@ def train(
                 "this run is validated on: its scores flatter"
             )
         on = f"{world.size} × {target.type}" if world.size > 1 else target
+        warn_of_one_class(fold, chosen.fold)
         say(f"training on {len(fold.train)} scans, validating on {len(fold.validation)} (fold {chosen.fold}), on {on}")
         run = learner.train(
             chosen,
@@ -96,14 +105,33 @@ def train(
             console=out(),
             world=world,
             trackers=trackers,
+            before_summary=figures.save_curves,
         )
     if not world.is_first:
         return run
-    figures.save(figures.curves(run.history), folder / "curves.png")
     _say_result(run, chosen.fold)
     for tracker in trackers:
         say(tracker.where())
     return run
+
+
+def warn_of_one_class(fold: Any, number: int) -> None:
+    """Warn of what the scans of a run can't teach or score, for want of a second class."""
+    from cov3d.training.classes import training_notes, validation_notes
+
+    for note in [*training_notes(fold.train["label"]), *validation_notes(fold.validation["label"], number)]:
+        say_warning(note)
+
+
+def draw_missing_curves(folder: Path) -> None:
+    """Draw the curves of a finished run that has none: it was killed by an older version, or they were deleted."""
+    from cov3d.errors import OutputError
+    from cov3d.reports import figures
+
+    try:
+        figures.draw_missing_curves(folder)
+    except OutputError as error:  # a run of others is only read
+        say_warning(str(error))
 
 
 def _say_result(run: Any, fold: int) -> None:

@@ -13,7 +13,7 @@ from torchapp import Param
 from cov3d.app import options
 from cov3d.app.console import out, say, say_warning, stoppable
 from cov3d.app.data import store_folder
-from cov3d.app.training import differing, run_name
+from cov3d.app.training import differing, run_name, warn_of_one_class
 from cov3d.errors import Cov3dError
 from cov3d.models.names import Architecture
 from cov3d.training import search_space
@@ -157,6 +157,7 @@ def _trainer(
     fold = choose_fold(table, chosen.fold)
     for opened in stores.values():
         check_preprocessed([*fold.train["scan"], *fold.validation["scan"]], opened)
+    warn_of_one_class(fold, chosen.fold)
     if objective != Objective.PRESENCE and set(fold.validation["label"]) <= {NON_COVID, UNKNOWN_SEVERITY}:
         raise Cov3dError(f"no scan of fold {chosen.fold} has a severity: give --objective presence")
 

@@ -5,18 +5,21 @@ nothing but the fold are put together to one table, in which each scan is predic
 
 A run stands for what its checkpoint says of other scans, so a temperature that was fitted since is applied to its
 table, which was written at temperature 1, unless the caller wants it as it is: the paper's ensembles have no
-temperatures. A table that is given itself is taken as it is.
+temperatures. So does the folder of a cross-validation for its runs, fold by fold. A table that is given itself is taken
+as it is.
 """
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from cov3d.errors import PredictionsError
-from cov3d.inference.origin import OUT_OF_FOLD, VALIDATION, trained_on
+from cov3d.inference.origin import FILE_NAME as ORIGIN
+from cov3d.inference.origin import OUT_OF_FOLD, VALIDATION, networks_of, trained_on
 from cov3d.inference.runs import Missing, Runs, is_run, run_options
 from cov3d.inference.task import Task
 from cov3d.training.checkpoint import read_info
@@ -39,6 +42,7 @@ class MemberTable:
         seen: how many scans its networks were trained on; None where nothing says.
         source: what to call it in a list of submissions: an experiment's number, or the checkpoints; empty where
             there are none, or where their checkpoints would say something else.
+        no_source: why there is no source, in words.
         temperatures: those that were applied, by file.
     """
 
@@ -49,27 +53,41 @@ class MemberTable:
     folds: Mapping[str, int] = field(default_factory=dict)
     seen: int | None = None
     source: tuple[str, ...] = ()
+    no_source: str = ""
     temperatures: Mapping[Path, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class _Part:
-    """A table, the run that it is of, and whether the run was given rather than the table."""
+    """A table, the run that it is of, and whether the run, or the cross-validation, was given rather than the table."""
 
     file: Path
     run: Path | None = None
     given_as_run: bool = False
 
     @property
-    def checkpoint(self) -> Path | None:
-        """The checkpoint that the table is of, where it is a run's."""
-        file = self.file.with_name(f"{self.file.stem.removeprefix(VALIDATION)}.safetensors")
-        return file if self.run is not None and file.is_file() else None
+    def is_crossval(self) -> bool:
+        """Whether it is the table of a cross-validation whose folder was given."""
+        return self.given_as_run and self.run is None
 
-    @property
-    def temperature(self) -> float | None:
-        """The temperature that was fitted for the run's checkpoint."""
-        return None if self.checkpoint is None else read_info(self.checkpoint).temperature
+    def networks(self, table: pd.DataFrame) -> list[tuple[Path, "pd.Series[bool]"]]:
+        """The checkpoints that predicted the table, each with the rows that it predicted; none where one is missing."""
+        task = self.file.stem.removeprefix(VALIDATION).removeprefix(OUT_OF_FOLD)
+        if self.is_crossval:
+            rows_of = {fold: table["fold"] == fold for fold in table["fold"].unique()} if "fold" in table else {}
+            runs = {run_options(run)["fold"]: run for run in _runs_of(self.file.parent)}
+        else:
+            rows_of = {0: pd.Series(True, index=table.index)}
+            runs = {} if self.run is None else {0: self.run}
+        files = {fold: runs[fold] / f"{task}.safetensors" for fold in rows_of if fold in runs}
+        if len(files) < len(rows_of) or not all(file.is_file() for file in files.values()):
+            return []
+        return [(files[fold], rows) for fold, rows in rows_of.items()]
+
+
+def _runs_of(crossval: Path) -> list[Path]:
+    """The folders of runs that a cross-validation was collected from, as far as they are there."""
+    return [run for network in networks_of(crossval) if is_run(run := crossval / network)]
 
 
 def gather(paths: Sequence[Path], task: Task, *, fitted_temperature: bool = True) -> list[MemberTable]:
@@ -137,7 +155,7 @@ def _part(path: Path, task: Task) -> _Part:
         return _Part(path / f"{VALIDATION}{_one(task, path)}.csv", path, given_as_run=True)
     if path.is_dir():
         if any(path.glob(f"{OUT_OF_FOLD}*.csv")):
-            return _Part(path / f"{OUT_OF_FOLD}{_one(task, path)}.csv")
+            return _Part(path / f"{OUT_OF_FOLD}{_one(task, path)}.csv", given_as_run=True)
         if not (path / PREDICTIONS).is_file():
             raise PredictionsError(f"{path} is neither a run nor a folder with a {PREDICTIONS}")
         return _Part(path / PREDICTIONS)
@@ -172,6 +190,8 @@ def _member(parts: Sequence[_Part], experiment: int | None = None, *, fitted_tem
     place: dict[str, Path] = {}
     temperatures: dict[Path, float] = {}
     categories: tuple[str, ...] = ()
+    networks: list[Path] = []
+    no_source = ""
     for part in parts:
         if files.count(part.file) > 1:
             raise PredictionsError(f"{part.file} is given twice")
@@ -190,12 +210,13 @@ def _member(parts: Sequence[_Part], experiment: int | None = None, *, fitted_tem
         elif part.file.name.startswith(OUT_OF_FOLD) and "fold" in table:
             folds |= dict(zip(table["scan"], _whole(table["fold"], part.file), strict=True))
         seen.append(trained_on(part.file, table["scan"]))
-        if part.given_as_run and fitted_temperature and part.temperature is not None:
-            temperatures[part.file] = part.temperature
-            table = at_temperature(table, these, part.temperature)
+        predicted_by = part.networks(table)
+        networks += [file for file, _ in predicted_by]
+        no_source = no_source or _why_no_source(part, predicted_by, fitted_temperature)
+        if part.given_as_run and fitted_temperature:
+            temperatures |= _apply_temperatures(table, these, predicted_by)
         tables.append(table)
-    as_predicted = not fitted_temperature or all(part.given_as_run or part.temperature is None for part in parts)
-    networks = [part.checkpoint for part in parts if part.checkpoint is not None and as_predicted]
+    source = () if no_source else tuple(map(str, networks))
     return MemberTable(
         name=_name(parts, experiment),
         files=files,
@@ -203,7 +224,8 @@ def _member(parts: Sequence[_Part], experiment: int | None = None, *, fitted_tem
         categories=categories,
         folds=folds,
         seen=None if None in seen else sum(count for count in seen if count is not None),
-        source=tuple(map(str, networks)) if experiment is None else (str(experiment),),
+        source=source if experiment is None else (str(experiment),),
+        no_source=no_source,
         temperatures=temperatures,
     )
 
@@ -215,6 +237,33 @@ def at_temperature(table: pd.DataFrame, categories: Sequence[str], temperature: 
     columns = probability_columns(categories)
     scaled = scale(table[columns].to_numpy(), temperature)
     return table.assign(**dict(zip(columns, scaled.T, strict=True)))
+
+
+def _why_no_source(part: _Part, predicted_by: Sequence[tuple[Path, Any]], fitted_temperature: bool) -> str:
+    """Why the networks of a table can't stand for it in a submission; empty where they can."""
+    if part.run is None and not part.is_crossval:
+        return f"nothing says which networks predicted {part.file}"
+    if not predicted_by and part.is_crossval:
+        return f"the checkpoints that predicted {part.file} are not all in the folders that {ORIGIN} beside it names"
+    if not predicted_by:
+        return f"there is no checkpoint beside {part.file}"
+    scaled = fitted_temperature and any(read_info(file).temperature is not None for file, _ in predicted_by)
+    if scaled and not part.given_as_run:
+        return f"{part.file} was written before a temperature was fitted: give the folder of its run instead"
+    return ""
+
+
+def _apply_temperatures(
+    table: pd.DataFrame, categories: Sequence[str], predicted_by: Sequence[tuple[Path, "pd.Series[bool]"]]
+) -> dict[Path, float]:
+    """Scale a table, in place, by the temperatures of the checkpoints that predicted it; the temperatures, by file."""
+    columns = probability_columns(categories)
+    found = {}
+    for file, rows in predicted_by:
+        if (temperature := read_info(file).temperature) is not None:
+            found[file] = temperature
+            table.loc[rows, columns] = scale(table.loc[rows, columns].to_numpy(), temperature)
+    return found
 
 
 def _whole(folds: pd.Series, file: Path) -> list[int]:

@@ -3,21 +3,24 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
-import torch
 
 from cov3d.errors import CheckpointError
 from cov3d.files import write_text
 from cov3d.inference.origin import FILE_NAME as ORIGIN
-from cov3d.inference.predict import Member, predict_store
 from cov3d.inference.task import Task
 from cov3d.labels import UNKNOWN_SEVERITY, categories_of
 from cov3d.preprocess.store import Store
 from cov3d.training.checkpoint import CheckpointInfo
-from cov3d.training.loaders import check_preprocessed
 from cov3d.training.metrics import TaskScore
 from cov3d.training.predictions import prediction_table, save_predictions, score_table
+
+if TYPE_CHECKING:  # they load torch, and scoring a table that is there already needs none
+    import torch
+
+    from cov3d.inference.predict import Member
 
 RESULT_FILES = (
     *("predictions.csv", "scores.json", "scores.csv", "centres.csv", ORIGIN),
@@ -36,11 +39,11 @@ class Validated:
 
 
 def validate(
-    member: Member,
+    member: "Member",
     scans: pd.DataFrame,
     store: Store,
     *,
-    device: torch.device,
+    device: "torch.device",
     workers: int = 0,
     batch_size: int = 2,
 ) -> Validated:
@@ -49,6 +52,9 @@ def validate(
     Raises:
         StoreError: a scan is not in the store.
     """
+    from cov3d.inference.predict import predict_store
+    from cov3d.training.loaders import check_preprocessed
+
     check_preprocessed(list(scans["scan"]), store)
     probabilities = predict_store(member, scans, store, device=device, workers=workers, batch_size=batch_size)
     table = prediction_table(list(scans["scan"]), probabilities, member.info.categories, labels=list(scans["label"]))

@@ -8,7 +8,7 @@ import pandas as pd
 from cov3d.errors import PredictionsError
 from cov3d.files import write_text
 from cov3d.reports.measures import F1, MACRO_F1
-from cov3d.reports.scores import TaskEvaluation, evaluate
+from cov3d.reports.scores import TaskEvaluation, evaluate_task
 
 UNKNOWN = "unknown"
 FILE_NAME = "centres.csv"
@@ -69,7 +69,7 @@ def evaluate_centres(
     found: dict[str, dict[str, TaskEvaluation]] = {}
     for centre in sorted(set(of_scan.values()), key=lambda name: (name == UNKNOWN, name)):
         parts = {task: table[table["scan"].map(of_scan) == centre] for task, table in tables.items()}
-        found[centre] = {task: evaluate(part, categories, seed=seed)[task] for task, part in parts.items()}
+        found[centre] = {task: evaluate_task(part, categories, task, seed=seed) for task, part in parts.items()}
     return found
 
 

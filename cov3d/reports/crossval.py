@@ -18,7 +18,7 @@ from cov3d.inference.origin import trained_on
 from cov3d.labels import TASKS
 from cov3d.reports import scores
 from cov3d.reports.measures import CALIBRATION_ERROR, MACRO_F1
-from cov3d.reports.scores import TaskEvaluation, evaluate
+from cov3d.reports.scores import TaskEvaluation, evaluate_task
 from cov3d.reports.tables import number
 from cov3d.training.predictions import load_predictions, prediction_table, probability_columns, save_predictions
 from cov3d.training.summary import SELECTED, SUMMARY
@@ -52,7 +52,7 @@ class Calibration:
     def harm(self) -> str:
         """Why the temperature should not be used, empty where it may."""
         if self.temperature.at_bound:
-            return "it is at the end of its range: too few wrong calls to fit one"
+            return f"it is at the end of its range: {self.temperature.why_at_bound}"
         if self.f1_before is not None and self.f1_after is not None and self.f1_after < self.f1_before:
             return f"it would lower macro F1 from {self.f1_before:.3f} to {self.f1_after:.3f}"
         return ""
@@ -96,9 +96,14 @@ class CrossValidation:
         return float(values.mean()), float(values.std())
 
 
+def is_finished(run: Path) -> bool:
+    """Whether a run came to its end: its summary is the last of its files."""
+    return (run / SUMMARY).exists()
+
+
 def unfinished(runs: Mapping[int, Path]) -> list[int]:
     """The folds whose run is not finished, by the runs' folders."""
-    return [fold for fold, folder in sorted(runs.items()) if not (folder / SUMMARY).exists()]
+    return [fold for fold, folder in sorted(runs.items()) if not is_finished(folder)]
 
 
 def collect(runs: Mapping[int, Path], seed: int = 0) -> CrossValidation:
@@ -123,7 +128,7 @@ def collect(runs: Mapping[int, Path], seed: int = 0) -> CrossValidation:
     rows = [row for fold, folder in sorted(runs.items()) for row in _rows(fold, folder)]
     _check_complete(rows, runs)
     tables = {task: table for task in TASKS if (table := _out_of_fold(task, runs)) is not None}
-    pooled = {task: evaluate(table, found, seed=seed)[task] for task, table in tables.items()}
+    pooled = {task: evaluate_task(table, found, task, seed=seed) for task, table in tables.items()}
     calibration = {task: _calibrate(task, table, found, pooled[task]) for task, table in tables.items()}
     return CrossValidation(found, tables, pooled, calibration, pd.DataFrame(rows))
 
@@ -206,7 +211,7 @@ def _calibrate(task: str, table: pd.DataFrame, categories: tuple[str, ...], pool
         by_fold[int(str(fold))] = temperature = fit_temperature(others, categories).value
         scaled = scale(part[columns].to_numpy(dtype=np.float64), temperature)
         parts.append(prediction_table(list(part["scan"]), scaled, categories, labels=list(part["label"])))
-    after = evaluate(pd.concat(parts), categories)[task] if parts else None
+    after = evaluate_task(pd.concat(parts), categories, task) if parts else None
     scores = [
         None if evaluation is None or (score := evaluation.score(name)) is None else score.value
         for name in (CALIBRATION_ERROR, MACRO_F1)

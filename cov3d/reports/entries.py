@@ -14,9 +14,9 @@ from cov3d.inference.runs import CONFIG, SUMMARY, is_run
 from cov3d.labels import TASKS
 from cov3d.reports.calls import Calls
 from cov3d.reports.crossval import FOLD_SCORES
-from cov3d.reports.scores import TaskEvaluation, evaluate
+from cov3d.reports.scores import TaskEvaluation, evaluate_task
 from cov3d.reports.sources import PREDICTIONS, Kind, Source
-from cov3d.training.journal import HISTORY
+from cov3d.training.names import HISTORY
 from cov3d.training.predictions import load_predictions
 from cov3d.training.summary import SELECTED, selection_of_run
 
@@ -183,7 +183,7 @@ def _read_task(source: Source, task: str) -> TaskEntry | None:
     table, categories = load_predictions(file)
     if "label" not in table:
         return None
-    evaluation = evaluate(table, categories)[task]
+    evaluation = evaluate_task(table, categories, task)
     if not len(evaluation.calls):
         return None
     chosen, last = "", None

@@ -4,6 +4,7 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,11 +16,13 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
+from cov3d.errors import OutputError
 from cov3d.files import replacing
 from cov3d.labels import ALL_LABELS, LABELS, STOIC_SEVERITIES
 from cov3d.preprocess.crop import Box
 from cov3d.preprocess.lungs import Segmentation
 from cov3d.training.metrics import TaskScore
+from cov3d.training.names import CURVES, HISTORY
 
 # Okabe and Ito's palette, told apart by people with any colour vision.
 BLUE, ORANGE, GREEN, PINK, SKY, RED = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00"
@@ -48,6 +51,31 @@ def save(figure: Figure, file: Path) -> None:
             aside.write_bytes(as_png(figure))
 
 
+def save_curves(folder: Path, history: pd.DataFrame) -> None:
+    """Write the curves of a run, `curves.png`, to its folder.
+
+    Raises:
+        OutputError: the file can't be written.
+    """
+    save(curves(history), folder / CURVES)
+
+
+def draw_missing_curves(folder: Path) -> None:
+    """Write the curves of a run that has a history but none of them.
+
+    Raises:
+        OutputError: the file can't be written.
+    """
+    if (folder / CURVES).exists() or not (folder / HISTORY).is_file():
+        return
+    try:
+        history = pd.read_csv(folder / HISTORY)
+        figure = curves(history)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise OutputError(f"{folder / CURVES} can't be drawn: {folder / HISTORY} can't be read ({error})") from error
+    save(figure, folder / CURVES)
+
+
 def as_png(figure: Figure) -> bytes:
     """A figure as the content of a PNG file."""
     content = io.BytesIO()
@@ -56,10 +84,50 @@ def as_png(figure: Figure) -> bytes:
     return content.getvalue()
 
 
+@dataclass(frozen=True)
+class Margins:
+    """Room around each of the axes of a figure, in inches: for labels, title and legend."""
+
+    left: float = 0.75
+    right: float = 0.15
+    top: float = 0.4
+    bottom: float = 0.6
+
+
+def axes_in(
+    figure: Figure, rows: int, columns: int, margins: Margins, *, between: float | None = None, **how: Any
+) -> NDArray[Any]:
+    """Axes in a grid, shape (rows, columns), with fixed margins.
+
+    Matplotlib's constrained layout finds margins by drawing all text several times, which takes longer than drawing the
+    figure; a report has hundreds of figures of the same few shapes.
+
+    Args:
+        figure: to put them in, with no layout of its own.
+        rows, columns: how many.
+        margins: around each of the axes.
+        between: inches between two rows, where that is not the margins' top and bottom.
+        how: as `Figure.subplots` takes it.
+    """
+    width, height = figure.get_size_inches()
+    side, gap = margins.left + margins.right, margins.top + margins.bottom if between is None else between
+    inside = (width - columns * side) / columns
+    tall = (height - margins.top - margins.bottom - (rows - 1) * gap) / rows
+    figure.subplots_adjust(
+        left=margins.left / width,
+        right=1 - margins.right / width,
+        top=1 - margins.top / height,
+        bottom=margins.bottom / height,
+        wspace=side / inside,
+        hspace=gap / tall,
+    )
+    return figure.subplots(rows, columns, squeeze=False, **how)
+
+
 def curves(history: pd.DataFrame) -> Figure:
     """Losses and macro F1s of a run by epoch, the best epoch of each task marked."""
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    losses, scores = figure.subplots(1, 2)
+    figure = Figure(figsize=(9, 3.6))
+    losses, scores = axes_in(figure, 1, 2, Margins(left=0.85, bottom=0.85))[0]
     epochs = history["epoch"]
     losses.plot(epochs, history["train_loss"], "o-", color=BLUE, markersize=4, label="training")
     losses.plot(epochs, history["valid_loss"], "s--", color=ORANGE, markersize=4, label="validation")

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from cov3d.labels import UNKNOWN_SEVERITY
-from cov3d.reports.figures import BLUE, GREEN, LABEL_COLOURS, confusion, save
+from cov3d.reports.figures import BLUE, GREEN, LABEL_COLOURS, Margins, axes_in, confusion, save
 from cov3d.reports.intervals import proportion
 from cov3d.reports.measures import BINS
 from cov3d.reports.scores import Curve, Score, TaskEvaluation
@@ -31,8 +31,9 @@ def save_pictures(found: Mapping[str, TaskEvaluation], folder: Path) -> None:
 
 def curves(found: Mapping[str, TaskEvaluation]) -> Figure:
     """Receiver operating characteristic (left) and precision over recall (right), a row a task, areas in the legend."""
-    figure = Figure(figsize=(9, 5.2 * len(found)), layout="constrained")
-    for row, (task, evaluation) in zip(figure.subplots(len(found), 2, squeeze=False), found.items(), strict=True):
+    figure = Figure(figsize=(9, 5.2 * len(found)))
+    grid = axes_in(figure, len(found), 2, Margins(bottom=1.5))
+    for row, (task, evaluation) in zip(grid, found.items(), strict=True):
         roc, pr = row
         styles = dict(zip(evaluation.calls.classes, _STYLES, strict=False))
         _draw(roc, evaluation.roc, styles)
@@ -67,8 +68,8 @@ def reliability(found: Mapping[str, TaskEvaluation]) -> Figure:
 
     A bar is the 95 % interval (Wilson) of the share that came true.
     """
-    figure = Figure(figsize=(9, 5.6), layout="constrained")
-    grid = figure.subplots(2, len(found), squeeze=False, sharex=True, height_ratios=(3, 1))
+    figure = Figure(figsize=(9, 5.6))
+    grid = axes_in(figure, 2, len(found), Margins(), between=0.2, sharex=True, height_ratios=(3, 1))
     for (upper, lower), (task, evaluation) in zip(grid.T, found.items(), strict=True):
         if task == "presence":
             given, share = "probability of COVID-19 given, 1 − p₀", "share positive"

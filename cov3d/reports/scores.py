@@ -122,21 +122,35 @@ def evaluate(
     specificity: float = SPECIFICITY,
     resamples: int = RESAMPLES,
 ) -> dict[str, TaskEvaluation]:
-    """Score a labelled prediction table, by task: `presence` and `severity`.
+    """Score a labelled prediction table, by task: `presence` and `severity`; see `evaluate_task`."""
+    return {
+        task: evaluate_task(table, categories, task, seed=seed, specificity=specificity, resamples=resamples)
+        for task in TASKS
+    }
+
+
+def evaluate_task(
+    table: pd.DataFrame,
+    categories: Sequence[str],
+    task: str,
+    *,
+    seed: int = 0,
+    specificity: float = SPECIFICITY,
+    resamples: int = RESAMPLES,
+) -> TaskEvaluation:
+    """Score a labelled prediction table on one task.
 
     Args:
         table: with the column `label`; scans without one are left out.
         categories: names of the outputs.
+        task: presence or severity.
         seed: of the intervals' resamples.
         specificity: at which the sensitivity to presence is given.
         resamples: of each interval.
     """
     labelled = table[table["label"] != ""]
     results = dict(zip(TASKS, score_table(labelled, categories), strict=True))
-    return {
-        task: _evaluate(calls, results[task], seed, specificity, resamples)
-        for task, calls in task_calls(labelled, categories).items()
-    }
+    return _evaluate(task_calls(labelled, categories)[task], results[task], seed, specificity, resamples)
 
 
 def _evaluate(calls: Calls, result: TaskScore, seed: int, specificity: float, resamples: int) -> TaskEvaluation:

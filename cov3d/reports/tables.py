@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from rich import box
@@ -9,12 +10,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from cov3d.labels import ALL_LABELS
-from cov3d.reports.comparison import Comparison
 from cov3d.reports.intervals import Interval, Method
 from cov3d.reports.measures import MACRO_F1
-from cov3d.reports.scores import TaskEvaluation
 from cov3d.training.metrics import TaskScore
 from cov3d.training.summary import Selection
+
+if TYPE_CHECKING:  # it loads scikit-learn
+    from cov3d.reports.comparison import Comparison
+    from cov3d.reports.scores import TaskEvaluation
 
 POSTERIOR_NOTE = "* the bootstrap (BCa) has no answer here: from the posterior of the calls, see the README"
 
@@ -48,7 +51,7 @@ def interval(found: Interval | None) -> str:
 
 
 def evaluation_table(
-    evaluation: TaskEvaluation, title: str, selection: Selection | None = None, task: str = ""
+    evaluation: "TaskEvaluation", title: str, selection: Selection | None = None, task: str = ""
 ) -> Table:
     """Every score of a task with its interval; where the epoch was chosen on the fold, the last epoch's beside it.
 
@@ -76,7 +79,7 @@ def evaluation_table(
     return table
 
 
-def comparison_table(found: Comparison, title: str) -> Table:
+def comparison_table(found: "Comparison", title: str) -> Table:
     """The F1s of two models A and B, their difference, its interval and its p-value."""
     posterior = any(row.interval and row.interval.method == Method.POSTERIOR for row in found.rows)
     notes = []
@@ -98,7 +101,7 @@ def comparison_table(found: Comparison, title: str) -> Table:
     return table
 
 
-def centre_table(found: Mapping[str, Mapping[str, TaskEvaluation]]) -> Table:
+def centre_table(found: Mapping[str, Mapping[str, "TaskEvaluation"]]) -> Table:
     """Macro F1 of each centre's scans."""
     notes = {
         f"{centre}, {task}: {note}" for centre, tasks in found.items() for task, e in tasks.items() for note in e.notes

@@ -6,18 +6,17 @@ import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as serialise
-from torch import nn
 
 from cov3d.errors import CheckpointError
 from cov3d.files import replacing
 from cov3d.models.names import Architecture
-from cov3d.models.registry import build
 from cov3d.preprocess.sizes import Size
+
+if TYPE_CHECKING:  # loaded with weights only: what a checkpoint says of itself is read by commands that compute nothing
+    from torch import nn
 
 FORMAT = 1
 _KEY = "cov3d"
@@ -67,12 +66,14 @@ class CheckpointInfo:
     versions: dict[str, str] = field(default_factory=dict)
 
 
-def save(file: Path, model: nn.Module, info: CheckpointInfo) -> None:
+def save(file: Path, model: "nn.Module", info: CheckpointInfo) -> None:
     """Write a checkpoint, whole or not at all.
 
     Raises:
         OutputError: the file can't be written.
     """
+    from safetensors.torch import save as serialise
+
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     text = json.dumps({"format": FORMAT, **asdict(info)}, sort_keys=True)
     # Not safetensors' save_file, which makes files that no one else in a team may read.
@@ -107,7 +108,7 @@ def read_info(file: Path) -> CheckpointInfo:
     if not file.is_file():
         raise CheckpointError(f"there is no checkpoint at {file}: give a .safetensors file that cov3d train wrote")
     try:
-        with safe_open(file, framework="pt") as opened:
+        with safe_open(file, framework="numpy") as opened:
             metadata = opened.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{file} is not a checkpoint: it is no whole safetensors file ({error})") from error
@@ -138,12 +139,14 @@ def _parse(text: str, file: Path) -> CheckpointInfo:
         raise CheckpointError(f"{file} is damaged: its description can't be read ({error})") from error
 
 
-def load(file: Path) -> tuple[nn.Module, CheckpointInfo]:
+def load(file: Path) -> tuple["nn.Module", CheckpointInfo]:
     """The network of a checkpoint, on the CPU and in evaluation mode, and what the checkpoint says of itself.
 
     Raises:
         CheckpointError: the file is missing, not a checkpoint of ours, or its weights do not fit its network.
     """
+    from cov3d.models.registry import build
+
     info = read_info(file)
     try:
         model = build(info.architecture, outputs=len(info.categories), **info.model)
@@ -169,6 +172,8 @@ def seen_in_training(info: CheckpointInfo, scans: Iterable[str]) -> int:
 def versions() -> dict[str, str]:
     """Versions of cov3d and of what it computes with."""
     from importlib.metadata import version
+
+    import torch
 
     import cov3d
 

@@ -7,14 +7,15 @@ from typing import Any
 from cov3d.errors import CheckpointError, OutputError
 from cov3d.files import claim_folder, remove_aside, write_text
 from cov3d.labels import TASKS
-from cov3d.training import resume
-from cov3d.training.journal import HISTORY
+from cov3d.training import resume, run_scans
+from cov3d.training.loaders import Fold
+from cov3d.training.names import CONFIG, CURVES, HISTORY, SCANS
 from cov3d.training.resume import ResumeState
 from cov3d.training.summary import SUMMARY
 from cov3d.training.tracking.values import TENSORBOARD_FOLDER, WANDB_FOLDER
 
 RUN_FILES = (
-    *("config.json", HISTORY, SUMMARY, "curves.png", resume.FILE_NAME),
+    *(CONFIG, SCANS, HISTORY, SUMMARY, CURVES, resume.FILE_NAME),
     *(f"{task}.safetensors" for task in TASKS),
     *(f"validation-{task}.csv" for task in TASKS),
     *(TENSORBOARD_FOLDER, WANDB_FOLDER),
@@ -31,19 +32,20 @@ def is_done_for_good(folder: Path) -> bool:
     return is_finished(folder) and not (folder / resume.FILE_NAME).exists()
 
 
-def begin(folder: Path, description: dict[str, Any], *, overwrite: bool, continues: bool) -> None:
+def begin(folder: Path, description: dict[str, Any], fold: Fold, *, overwrite: bool, continues: bool) -> None:
     """Claim the folder for a run that begins, and say in it what it is.
 
     Args:
         folder: the run's.
         description: what `config.json` will say.
+        fold: the scans.
         overwrite: whether a run that is in it may go.
         continues: whether one would have been gone on with, had it left a state; what one without left stays.
 
     Raises:
         OutputError: there is a run in the folder that may not go, or the folder can't be written.
     """
-    results = (HISTORY, SUMMARY, *(f"{task}.safetensors" for task in TASKS))
+    results = set(RUN_FILES) - {CONFIG, SCANS, TENSORBOARD_FOLDER, WANDB_FOLDER}  # what is there before an epoch ended
     if continues and any((folder / name).exists() for name in results):
         raise OutputError(
             f"the run in {folder} has no {resume.FILE_NAME} to go on from: give another --output-dir, or begin anew "
@@ -52,13 +54,14 @@ def begin(folder: Path, description: dict[str, Any], *, overwrite: bool, continu
     try:
         claim_folder(folder, RUN_FILES, overwrite=overwrite or continues, what="a run")
     except OutputError as error:
-        if is_finished(folder) or not (folder / "config.json").exists():
+        if is_finished(folder) or not (folder / CONFIG).exists():
             raise
         raise OutputError(
             f"{folder} holds a run that was not finished: --resume goes on with it, --overwrite begins anew"
         ) from error
     remove_aside(folder)
-    write_text(folder / "config.json", json.dumps(description, indent=2, default=list) + "\n")
+    write_text(folder / CONFIG, json.dumps(description, indent=2, default=list) + "\n")
+    run_scans.save(folder, fold)
 
 
 def check_best_files(folder: Path, state: ResumeState) -> None:

@@ -13,10 +13,9 @@ from cov3d.files import write_text
 from cov3d.labels import TASKS
 from cov3d.training import resume
 from cov3d.training.callbacks import EpochResult, LossWatch, Validation
+from cov3d.training.names import HISTORY
 from cov3d.training.predictions import save_predictions
 from cov3d.training.resume import ResumeState
-
-HISTORY = "history.csv"
 
 
 class Journal(Callback):

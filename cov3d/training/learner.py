@@ -1,6 +1,6 @@
 """A training run: options, fold and store → a run folder."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,7 +20,7 @@ from cov3d.files import held, remove_aside
 from cov3d.labels import CATEGORIES, TASKS
 from cov3d.models.memory import checkpoint_activations
 from cov3d.preprocess.store import Store
-from cov3d.training import checkpoint, distributed, memory, resume
+from cov3d.training import checkpoint, distributed, memory, resume, run_scans
 from cov3d.training.callbacks import Chance, EpochResult, LossWatch, PrepareBatch, Validation, seed_everything
 from cov3d.training.description import checkpoint_info, describe, identity_of, model_arguments
 from cov3d.training.device import amp_mode
@@ -38,6 +38,7 @@ from cov3d.training.loaders import (
 )
 from cov3d.training.loss import FocalEMDLoss
 from cov3d.training.metrics import TaskScore
+from cov3d.training.names import SCANS
 from cov3d.training.options import Compute, TrainingOptions
 from cov3d.training.progress import EpochProgress
 from cov3d.training.resume import ResumeState
@@ -69,6 +70,7 @@ class Run:
     last: dict[str, TaskScore] = field(default_factory=dict)
 
 
+@memory.freed_afterwards
 def train(
     options: TrainingOptions,
     fold: Fold,
@@ -84,6 +86,7 @@ def train(
     console: Console | None = None,
     world: World = ALONE,
     trackers: Sequence[Tracker] = (),
+    before_summary: Callable[[Path, pd.DataFrame], None] = lambda folder, history: None,
 ) -> Run:
     """Train one network on one fold's training scans and validate it on the fold after every epoch.
 
@@ -101,6 +104,8 @@ def train(
         console: where progress is shown; nowhere by default.
         world: the processes that train together; all of them call this at once, `distributed.joined`.
         trackers: are sent options and scores, in the first process.
+        before_summary: is called with the folder and the history, in the first process, before the summary is written:
+            a run with a summary is finished and has all of its files.
 
     Raises:
         Cov3dError: the options' distances do not fit the categories.
@@ -118,7 +123,7 @@ def train(
     description = describe(options, fold, store, categories, start, compute, world)
     identity = identity_of(description, fold, world)
     with held(folder, "run") if world.is_first else nullcontext():
-        state = _claim(folder, description, identity, world, overwrite=overwrite, continues=continues)
+        state = _claim(folder, description, identity, fold, world, overwrite=overwrite, continues=continues)
         console = (console if world.is_first else None) or Console(quiet=True)
         with chosen_algorithms(compute.deterministic), _explained(options, device):
             seed_everything(options.seed)
@@ -146,6 +151,7 @@ def train(
             _fit(learn, options, journal, validation, losses, console, trackers if world.is_first else ())
         last = None if validation.result is None else validation.result.scores
         if world.is_first:
+            before_summary(folder, pd.DataFrame(journal.rows))
             best = {task: (result.epoch, result.scores[task]) for task, result in journal.best.items()}
             write_summary(folder, len(journal.rows), {task: best.get(task) for task in TASKS}, last)
     done_before = 0 if state is None else state.epoch
@@ -163,6 +169,7 @@ def _claim(
     folder: Path,
     description: dict[str, Any],
     identity: dict[str, Any],
+    fold: Fold,
     world: World,
     *,
     overwrite: bool,
@@ -172,10 +179,12 @@ def _claim(
     with distributed.first_before_others(world):
         state = resume.load(folder) if continues else None
         if state is not None:
-            resume.check_identity(state, identity, folder)
+            resume.check_identity(state, identity, folder, run_scans.differences(folder, fold))
             check_best_files(folder, state)
+            if world.is_first and not (folder / SCANS).exists():  # begun by an older version
+                run_scans.save(folder, fold)
         elif world.is_first:
-            begin(folder, description, overwrite=overwrite, continues=continues)
+            begin(folder, description, fold, overwrite=overwrite, continues=continues)
     if not distributed.agree(0 if state is None else state.epoch, world):
         raise OutputError(f"the processes of this run do not all see {folder}: give an --output-dir that they share")
     return state

@@ -1,5 +1,7 @@
 """The progress bar of a fit, in rich, as everywhere in cov3d: fastai's own writes control characters into a pipe."""
 
+import math
+
 from fastai.callback.core import Callback
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -42,7 +44,7 @@ class EpochProgress(Callback):
 
     def after_batch(self) -> None:
         if self.learn.training:
-            note = f"loss {self.losses.smooth:.4f}"
+            note = f"loss {_number(self.losses.smooth, 4)}"
             if self.validation.result is not None:
                 note += "  " + self._scores()
             self.bar.update(self.row, note=note)
@@ -54,10 +56,15 @@ class EpochProgress(Callback):
             return
         last = rows[-1]
         self.console.print(
-            f"epoch {self.learn.epoch + 1}/{self.learn.n_epoch}  train loss {last['train_loss']:.4f}  "
-            f"valid loss {last['valid_loss']:.4f}  {self._scores()}",
+            f"epoch {self.learn.epoch + 1}/{self.learn.n_epoch}  train loss {_number(last['train_loss'], 4)}  "
+            f"valid loss {_number(last['valid_loss'], 4)}  {self._scores()}",
             highlight=False,
         )
 
     def _scores(self) -> str:
-        return "  ".join(f"{task} F1 {self.validation.macro_f1(task):.3f}" for task in TASKS)
+        return "  ".join(f"{task} F1 {_number(self.validation.macro_f1(task), 3)}" for task in TASKS)
+
+
+def _number(value: float, digits: int) -> str:
+    """A number as it is printed, a dash where there is none."""
+    return "–" if math.isnan(value) else f"{value:.{digits}f}"

@@ -7,6 +7,7 @@ be made again from it. Chance is not in it: each epoch draws from seed and numbe
 import os
 import pickle
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -107,8 +108,16 @@ def fit_into(receiver: Any, state: dict[str, Any], folder: Path) -> None:
         ) from error
 
 
-def check_identity(state: ResumeState, identity: dict[str, Any], folder: Path) -> None:
+def check_identity(
+    state: ResumeState, identity: dict[str, Any], folder: Path, scans_differ: Sequence[str] = ()
+) -> None:
     """Refuse to go on with a run as another one.
+
+    Args:
+        state: of the run.
+        identity: of the run that is asked for.
+        folder: the run's.
+        scans_differ: how their scans differ, in words, as far as it is known.
 
     Raises:
         CheckpointError: options, data or the number of processes are not those that it was begun with.
@@ -116,8 +125,9 @@ def check_identity(state: ResumeState, identity: dict[str, Any], folder: Path) -
     differing = [
         f"{key.replace('_', ' ')} was {state.identity.get(key)}, now {identity.get(key)}"
         for key in sorted(state.identity.keys() | identity.keys())
-        if state.identity.get(key) != identity.get(key)
+        if state.identity.get(key) != identity.get(key) and not (key == "scans" and scans_differ)
     ]
+    differing += scans_differ
     if differing:
         raise CheckpointError(
             f"the run in {folder} was begun otherwise ({'; '.join(differing)}): resume it with the options and the "

@@ -36,6 +36,7 @@ class Temperature:
         after: the same at `value`.
         scans: number of scans that it was fitted on.
         at_bound: whether a still lower or higher one would be better, as where every scan is right.
+        wrong: number of scans whose likeliest category is not the label's; any positive is right for unknown severity.
     """
 
     value: float
@@ -43,6 +44,17 @@ class Temperature:
     after: float
     scans: int
     at_bound: bool
+    wrong: int = 0
+
+    @property
+    def why_at_bound(self) -> str:
+        """Why none fits better than the end of the range; empty where one does."""
+        if not self.at_bound:
+            return ""
+        count = f"{self.wrong} of {self.scans} predictions are wrong"
+        if self.value > 1:
+            return f"{count}, and they fit the labels no better than equal probabilities would"
+        return f"{count}, too few to fit one: the surer the network, the better"
 
 
 def scale(probabilities: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:
@@ -95,4 +107,6 @@ def fit_temperature(table: pd.DataFrame, categories: Sequence[str]) -> Temperatu
     ends = [(loss(end), end) for end in bounds]
     after, logarithm = min([(float(found.fun), float(found.x)), *ends])
     at_bound = bool(np.abs(logarithm - bounds).min() < 1e-3)
-    return Temperature(float(np.exp(logarithm)), loss(0.0), after, len(table), at_bound)
+    likeliest = probabilities.argmax(axis=1)
+    wrong = int(np.where(labels == len(categories), likeliest == 0, likeliest != labels).sum())
+    return Temperature(float(np.exp(logarithm)), loss(0.0), after, len(table), at_bound, wrong)

@@ -140,7 +140,8 @@ def test_runs_of_different_scan_tables_are_not_put_together(crossval: Command, d
     table.to_csv(data / "scans.csv", index=False)
     ended = crossval()
     assert ended.code == 2
-    assert "is in two folds: the runs were made with different scan tables" in ended.err
+    assert "6 scans are in another fold since" in ended.err
+    assert "--table" in ended.err
 
 
 @pytest.mark.usefixtures("quick_network")
