@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from cov3d.children import end_with_parent
 from cov3d.errors import CheckpointError, ScanError
 from cov3d.inference.ensemble import average
 from cov3d.preprocess.pipeline import RECORD_COLUMNS, preprocess_scan, settings
@@ -255,7 +256,7 @@ def _batches(scans: _RawScans, *, jobs: int, batch_size: int) -> Iterator[list[_
         batch_size=batch_size,
         num_workers=jobs,
         collate_fn=list,
-        worker_init_fn=_single_thread,
+        worker_init_fn=_start_worker,
     )
     try:
         yield from batches
@@ -268,5 +269,6 @@ def _batches(scans: _RawScans, *, jobs: int, batch_size: int) -> Iterator[list[_
         ) from error
 
 
-def _single_thread(worker: int) -> None:
+def _start_worker(worker: int) -> None:
+    end_with_parent()
     threadpool_limits(1)

@@ -17,6 +17,7 @@ import SimpleITK
 from numpy.typing import NDArray
 from PIL import Image
 
+from cov3d.children import end_with_parent
 from cov3d.datasets.cov19ctdb import SEVERITY_FILES
 from cov3d.datasets.found import TEST, TRAIN, stem
 from cov3d.datasets.names import PhantomLayout
@@ -127,7 +128,7 @@ def _run(tasks: list[_Task], jobs: int) -> Iterator[dict[str, object]]:
     if jobs <= 1:
         yield from map(_write_scan, tasks)
         return
-    with ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(min(jobs, len(tasks)), get_context("spawn"), initializer=end_with_parent) as pool:
         futures = [pool.submit(_write_scan, task) for task in tasks]
         try:
             for future in futures:

@@ -1,0 +1,159 @@
+"""Holding a folder: one process at a time writes results to it.
+
+The lock is `flock` on the hidden file `.lock` in the folder. The system releases it when the process ends, however that
+happens. Two things need care:
+
+- A forked child (a worker of a data loader) inherits the open file, and with it the lock: after `kill -9` of its parent
+  it would hold the folder until it ends itself. So a child closes its copy right after the fork. POSIX record locks
+  (`lockf`) are not inherited, but they are lost when any other part of the process opens and closes the file. On NFS,
+  Linux turns `flock` into such a lock on the server, so it holds between machines too; that needs a file opened for
+  writing.
+- Where the lock file is removed at the end, a process that opened it just before holds a file that is gone: it notices
+  and tries again with the new one.
+
+A second block on a folder is refused in the same process too, unless the first one allows it: `demo` calls commands
+that hold its folder themselves.
+"""
+
+import errno
+import fcntl
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from io import TextIOWrapper
+from pathlib import Path
+
+from cov3d.errors import OutputError
+
+FILE_NAME = ".lock"
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
+"""What a file system without locks answers: there, nothing is held."""
+
+
+@dataclass
+class _Lock:
+    """A lock of this process: its open file, its thread, whether blocks within may hold it too, and how many do."""
+
+    opened: TextIOWrapper
+    thread: int
+    nests: bool
+    blocks: int = 1
+
+
+_locks: dict[Path, _Lock] = {}
+_changing = threading.RLock()
+
+
+@contextmanager
+def held(
+    folder: Path,
+    what: str,
+    remedy: str = "wait for it, or give another --output-dir",
+    *,
+    nests: bool = False,
+    removes: bool = False,
+) -> Iterator[None]:
+    """Hold a folder for this process as long as the block runs; the end of the process releases it in any case.
+
+    Args:
+        folder: made if it is missing; removed at the end if it was made here and holds nothing else.
+        what: what works in it, for the error.
+        remedy: what to do, for the error.
+        nests: whether blocks within, of the same thread, may hold the folder too.
+        removes: whether to remove the lock file at the end, as in a folder that is not one of results.
+
+    Raises:
+        OutputError: another process holds it, or it can't be written.
+    """
+    made = not folder.exists()
+    try:
+        taken = _take(folder, nests)
+        key = folder.resolve()
+    except OSError as error:
+        raise OutputError(f"{folder} can't be written: {error.strerror or error}") from error
+    if not taken:
+        raise OutputError(f"another {what} works in {folder}: {remedy}")
+    try:
+        yield
+    finally:
+        _release(key, removes=removes or (made and _holds_nothing(key)))
+        if made:
+            with suppress(OSError):
+                folder.rmdir()
+
+
+def _holds_nothing(folder: Path) -> bool:
+    try:
+        return all(path.name == FILE_NAME for path in folder.iterdir())
+    except OSError:
+        return False
+
+
+def _take(folder: Path, nests: bool, tries: int = 5) -> bool:
+    """Take the lock, or enter it once more; False where another block, process or thread has it."""
+    with _changing:
+        for left in reversed(range(tries)):
+            folder.mkdir(parents=True, exist_ok=True)
+            key = folder.resolve()
+            if (lock := _locks.get(key)) is not None:
+                if not lock.nests or lock.thread != threading.get_ident():
+                    return False
+                lock.blocks += 1
+                return True
+            try:
+                opened = (key / FILE_NAME).open("w")
+            except FileNotFoundError:  # another process has just removed the folder, which was empty
+                if not left:
+                    raise
+                continue
+            try:
+                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                opened.close()
+                if isinstance(error, BlockingIOError):
+                    return False
+                if error.errno in _NO_LOCKS:
+                    return True
+                raise
+            if _is_in_place(opened, key):
+                _locks[key] = _Lock(opened, threading.get_ident(), nests)
+                return True
+            opened.close()
+        return False
+
+
+def _is_in_place(opened: TextIOWrapper, folder: Path) -> bool:
+    """Whether an open lock file is still the one in the folder: whoever had it before may have removed it."""
+    try:
+        return os.path.samestat(os.fstat(opened.fileno()), (folder / FILE_NAME).stat())
+    except FileNotFoundError:
+        return False
+
+
+def _release(folder: Path, *, removes: bool) -> None:
+    with _changing:
+        if (lock := _locks.get(folder)) is None:  # a file system without locks, or a forked child
+            return
+        lock.blocks -= 1
+        if lock.blocks:
+            return
+        del _locks[folder]
+        with suppress(OSError):
+            if removes and _is_in_place(lock.opened, folder):
+                (folder / FILE_NAME).unlink()
+        lock.opened.close()
+
+
+def _forget_in_child() -> None:
+    """Close a forked child's copies of the locks: they are its parent's."""
+    global _changing
+    _changing = threading.RLock()  # another thread may have had it at the fork
+    for lock in _locks.values():
+        with suppress(OSError):
+            lock.opened.close()
+    _locks.clear()
+
+
+os.register_at_fork(after_in_child=_forget_in_child)
