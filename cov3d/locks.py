@@ -19,8 +19,9 @@ import errno
 import fcntl
 import os
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from io import TextIOWrapper
 from pathlib import Path
@@ -28,6 +29,9 @@ from pathlib import Path
 from cov3d.errors import OutputError
 
 FILE_NAME = ".lock"
+_PATIENCE = 2.0
+"""Seconds to try for: a killed process needs a moment to end, and a child forked just then to close its copy."""
+
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 """What a file system without locks answers: there, nothing is held."""
 
@@ -58,17 +62,17 @@ def held(
     """Hold a folder for this process as long as the block runs; the end of the process releases it in any case.
 
     Args:
-        folder: made if it is missing; removed at the end if it was made here and holds nothing else.
+        folder: made if it is missing.
         what: what works in it, for the error.
         remedy: what to do, for the error.
         nests: whether blocks within, of the same thread, may hold the folder too.
-        removes: whether to remove the lock file at the end, as in a folder that is not one of results.
+        removes: whether to remove the lock file at the end, and the folders that were made here and are empty.
 
     Raises:
         OutputError: another process holds it, or it can't be written.
     """
-    made = not folder.exists()
     try:
+        missing = [path for path in (folder, *folder.parents) if not path.exists()]
         taken = _take(folder, nests)
         key = folder.resolve()
     except OSError as error:
@@ -78,50 +82,48 @@ def held(
     try:
         yield
     finally:
-        _release(key, removes=removes or (made and _holds_nothing(key)))
-        if made:
-            with suppress(OSError):
-                folder.rmdir()
+        _release(key, removes=removes)
+        with suppress(OSError):
+            for path in missing if removes else ():
+                path.rmdir()
 
 
-def _holds_nothing(folder: Path) -> bool:
-    try:
-        return all(path.name == FILE_NAME for path in folder.iterdir())
-    except OSError:
-        return False
-
-
-def _take(folder: Path, nests: bool, tries: int = 5) -> bool:
+def _take(folder: Path, nests: bool) -> bool:
     """Take the lock, or enter it once more; False where another block, process or thread has it."""
-    with _changing:
-        for left in reversed(range(tries)):
+    end = time.monotonic() + _PATIENCE
+    while True:
+        with _changing:
             folder.mkdir(parents=True, exist_ok=True)
             key = folder.resolve()
             if (lock := _locks.get(key)) is not None:
-                if not lock.nests or lock.thread != threading.get_ident():
-                    return False
-                lock.blocks += 1
-                return True
-            try:
-                opened = (key / FILE_NAME).open("w")
-            except FileNotFoundError:  # another process has just removed the folder, which was empty
-                if not left:
-                    raise
-                continue
-            try:
-                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                opened.close()
-                if isinstance(error, BlockingIOError):
-                    return False
-                if error.errno in _NO_LOCKS:
+                if lock.nests and lock.thread == threading.get_ident():
+                    lock.blocks += 1
                     return True
-                raise
-            if _is_in_place(opened, key):
-                _locks[key] = _Lock(opened, threading.get_ident(), nests)
+                return False
+            if _lock_file(key, nests):
                 return True
-            opened.close()
-        return False
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.1)
+
+
+def _lock_file(folder: Path, nests: bool) -> bool:
+    """Lock the file in the folder; False where another process has it, or it was removed meanwhile."""
+    with ExitStack() as stack:
+        try:
+            opened = stack.enter_context((folder / FILE_NAME).open("w"))
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, FileNotFoundError):  # or the folder was removed, being empty
+            return False
+        except OSError as error:
+            if error.errno in _NO_LOCKS:
+                return True
+            raise
+        if not _is_in_place(opened, folder):
+            return False
+        _locks[folder] = _Lock(opened, threading.get_ident(), nests)
+        stack.pop_all()  # it stays open
+    return True
 
 
 def _is_in_place(opened: TextIOWrapper, folder: Path) -> bool:

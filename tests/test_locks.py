@@ -140,7 +140,7 @@ def test_a_folder_is_held_against_every_other_block_but_those_that_nest(tmp_path
 
 
 def test_no_lock_file_is_left_where_it_is_not_wanted(tmp_path: Path) -> None:
-    with held(tmp_path / "empty", "run"):
+    with held(tmp_path / "empty", "run", removes=True):
         assert (tmp_path / "empty").is_dir()
     assert not (tmp_path / "empty").exists()
     with held(tmp_path, "folds", removes=True):

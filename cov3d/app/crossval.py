@@ -1,6 +1,7 @@
 """The command `crossval`: one configuration on all of its folds, and what that says of it."""
 
 import os
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,10 +41,8 @@ def crossval(
     skipped, and what was interrupted goes on.
     """
     from cov3d.errors import Cov3dError
-    from cov3d.inference.origin import write_origin
     from cov3d.reports import crossval as crossvalidation
-    from cov3d.reports.score_figures import save_pictures
-    from cov3d.reports.tables import evaluation_table
+    from cov3d.results import claimed
     from cov3d.training import distributed
 
     chosen = self.training_options(**kwargs)
@@ -53,28 +52,44 @@ def crossval(
     if only is None and distributed.launched().size > 1:
         raise Cov3dError("on several GPUs give --fold: one run of torchrun a fold, then cov3d crossval without both")
     origin = read_sources(sources, self.scan_table(**kwargs)["scan"]) if sources else {}
-    for fold in FOLDS if only is None else [only]:
-        if (runs[fold] / "summary.json").exists():
-            say(f"fold {fold}: {runs[fold]} is finished")
-        else:
-            say(f"fold {fold}: {runs[fold]}")
-            self.train(**{**kwargs, "fold": fold, "store": store, "output_dir": runs[fold], "resume": True})
-    if only is not None:
-        left = crossvalidation.unfinished(runs)
-        say(f"folds {', '.join(map(str, left))} are not finished" if left else "all folds are finished")
-        say("when they are, collect them: the same command without --fold")
-        return None
-    found = crossvalidation.collect(runs)
     folder = output_dir or data / "runs" / f"crossval_{_without_fold(runs[0].name)}"
-    crossvalidation.save(found, folder)
-    save_pictures(found.pooled, folder)
-    seen = crossvalidation.seen_in_training(runs)
-    networks = [Path(os.path.relpath(run.resolve(), folder.resolve())).as_posix() for run in runs.values()]
-    write_origin(folder, networks=networks, seen_in_training=seen)
-    out().print(crossvalidation.fold_scores_table(found))
-    for task, evaluation in found.pooled.items():
-        out().print(evaluation_table(evaluation, f"{task}, out of fold, all folds pooled"))
-    score_centres(found.tables, found.categories, origin, folder)
+    with ExitStack() as stack:
+        if only is None:
+            how: dict[str, Any] = {"overwrite": True, "what": "a cross-validation", "command": "cov3d crossval"}
+            stack.enter_context(claimed(folder, crossvalidation.RESULT_FILES, **how))
+        for fold in FOLDS if only is None else [only]:
+            if (runs[fold] / "summary.json").exists():
+                say(f"fold {fold}: {runs[fold]} is finished")
+            else:
+                say(f"fold {fold}: {runs[fold]}")
+                self.train(**{**kwargs, "fold": fold, "store": store, "output_dir": runs[fold], "resume": True})
+        if only is not None:
+            left = crossvalidation.unfinished(runs)
+            say(f"folds {', '.join(map(str, left))} are not finished" if left else "all folds are finished")
+            say("when they are, collect them: the same command without --fold")
+            return None
+        return _collect(runs, folder, origin, temperature=temperature)
+
+
+def _collect(runs: dict[int, Path], folder: Path, origin: dict[str, str], *, temperature: bool) -> Any:
+    """Put the runs together in `folder`; what was collected before stays until the new results are complete."""
+    from cov3d.inference.origin import write_origin
+    from cov3d.reports import crossval as crossvalidation
+    from cov3d.reports.score_figures import save_pictures
+    from cov3d.reports.tables import evaluation_table
+    from cov3d.results import staged
+
+    found = crossvalidation.collect(runs)
+    with staged(folder, crossvalidation.RESULT_FILES) as to:
+        crossvalidation.save(found, to)
+        save_pictures(found.pooled, to)
+        seen = crossvalidation.seen_in_training(runs)
+        networks = [Path(os.path.relpath(run.resolve(), folder.resolve())).as_posix() for run in runs.values()]
+        write_origin(to, networks=networks, seen_in_training=seen)
+        out().print(crossvalidation.fold_scores_table(found))
+        for task, evaluation in found.pooled.items():
+            out().print(evaluation_table(evaluation, f"{task}, out of fold, all folds pooled"))
+        score_centres(found.tables, found.categories, origin, to)
     warn_of_small_classes({task: evaluation.calls.small for task, evaluation in found.pooled.items()})
     for task, calibration in found.calibration.items() if temperature else ():
         _use_temperature(task, calibration, runs)

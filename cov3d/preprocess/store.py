@@ -103,7 +103,8 @@ class Store:
         """The folder in which the files of a scan are written."""
         return self._writing / hashlib.sha256(scan.encode()).hexdigest()[:16]
 
-    def _volume_file(self, scan: str) -> Path:
+    def volume_file(self, scan: str) -> Path:
+        """Where the scan's volume is."""
         return self.folder / "volumes" / f"{scan}{SUFFIX}"
 
     def _record_file(self, scan: str) -> Path:
@@ -116,7 +117,7 @@ class Store:
         """Whether the scan is in the store, whole: its record is, and its volume's file is as long as it says."""
         try:
             record = json.loads(self._record_file(scan).read_text(encoding="utf-8"))
-            return bool(record["bytes"] == self._volume_file(scan).stat().st_size)
+            return bool(record["bytes"] == self.volume_file(scan).stat().st_size)
         except (OSError, ValueError, LookupError, TypeError):
             return False
 
@@ -145,7 +146,7 @@ class Store:
         encoded = encode(preprocessed.voxels[self.size])
         text = json.dumps({"scan": scan, **preprocessed.record, "bytes": len(encoded)}, ensure_ascii=False) + "\n"
         self._drop_record(scan, unless=text)
-        with replacing(self._volume_file(scan), aside) as file:
+        with replacing(self.volume_file(scan), aside) as file:
             file.write_bytes(encoded)
         if preprocessed.preview is not None:
             with replacing(self._preview_file(scan), aside) as file:
@@ -189,7 +190,7 @@ class Store:
         Raises:
             StoreError: the scan is not in the store, or its file is damaged.
         """
-        file = self._volume_file(scan)
+        file = self.volume_file(scan)
         try:
             return decode(file.read_bytes(), self.size.shape)
         except FileNotFoundError:

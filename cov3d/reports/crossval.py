@@ -14,7 +14,8 @@ from rich import box
 from rich.table import Table
 
 from cov3d.errors import DatasetError, OutputError
-from cov3d.inference.origin import trained_on
+from cov3d.inference.origin import FILE_NAME as ORIGIN
+from cov3d.inference.origin import OUT_OF_FOLD, trained_on
 from cov3d.labels import TASKS
 from cov3d.reports import scores
 from cov3d.reports.measures import CALIBRATION_ERROR, MACRO_F1
@@ -25,6 +26,11 @@ from cov3d.training.summary import SELECTED, SUMMARY
 from cov3d.training.temperature import Temperature, fit_temperature, scale
 
 FOLD_SCORES = "folds.csv"
+RESULT_FILES = (
+    *(f"{OUT_OF_FOLD}{task}.csv" for task in TASKS),
+    *(FOLD_SCORES, "scores.json", "scores.csv", "centres.csv", ORIGIN),
+    *("confusion.png", "curves.png", "reliability.png"),
+)
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from cov3d.datasets.phantom.plan import Planned, plan
 from cov3d.datasets.phantom.scan import make_scan
 from cov3d.errors import DatasetError, OutputError
 from cov3d.labels import NON_COVID, SEVERITIES
+from cov3d.locks import FILE_NAME
 
 VERSION = 2
 """Changes whenever the same seed no longer gives the same voxels."""
@@ -105,7 +106,7 @@ def write_phantom(
 
 def _claim(root: Path) -> None:
     try:
-        if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        if root.exists() and (not root.is_dir() or any(path.name != FILE_NAME for path in root.iterdir())):
             raise OutputError(f"{root} is not an empty folder: give another one, or delete it first.")
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
