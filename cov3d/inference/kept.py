@@ -8,7 +8,7 @@ the scan's files were, so that a scan that was replaced is predicted again. A li
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,8 +62,7 @@ class Kept:
         """
         self._states = states
         found: dict[str, KeptScan] = {}
-        lines = self._lines()
-        for line in lines:
+        for line in self._lines():
             try:
                 said = json.loads(line)
                 scan, kept = said["scan"], KeptScan(np.array(said["probabilities"], np.float32), dict(said["record"]))
@@ -109,6 +108,12 @@ class Kept:
             remove(self._folder)
         except OSError as error:
             raise OutputError(f"{self._folder} can't be removed: {error.strerror or error}") from error
+
+
+def left_to_predict(scans: Sequence[str], known: Container[str], batch_size: int) -> list[str]:
+    """The scans of every batch of which one is not known: so batches, and with them digits, are as without a break."""
+    batches = [scans[start : start + batch_size] for start in range(0, len(scans), batch_size)]
+    return [scan for batch in batches if not all(one in known for one in batch) for scan in batch]
 
 
 def state_of(path: Path) -> str:

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from cov3d.children import end_with_parent
 from cov3d.errors import CheckpointError, ScanError
 from cov3d.inference.ensemble import average
-from cov3d.inference.kept import Kept, state_of
+from cov3d.inference.kept import Kept, left_to_predict, state_of
 from cov3d.preprocess.pipeline import RECORD_COLUMNS, preprocess_scan, settings
 from cov3d.preprocess.sizes import Size
 from cov3d.preprocess.store import Store
@@ -102,7 +102,7 @@ def predict_store(
         states = {scan: state_of(store.volume_file(scan)) for scan in scans["scan"]}
         known = kept.load(states, len(member.info.categories))
         found = {scan: one.probabilities[0] for scan, one in known.items()}
-    left = scans[~scans["scan"].isin(found)]
+    left = scans[scans["scan"].isin(left_to_predict(list(scans["scan"]), found, batch_size))]
     if len(left):
         dataset = ScanDataset(left, store, member.info.categories)
         names = iter(left["scan"])
@@ -197,10 +197,11 @@ def predict_scans(
     found: list[Outcome] = []
     if kept is not None:
         before = kept.load({scan: state_of(path) for scan, path in scans.items()}, len(members[0].info.categories))
-        found += [Outcome(scan, one.probabilities, one.record) for scan, one in before.items()]
+        left = set(left_to_predict(list(scans), before, batch_size))
+        found += [Outcome(scan, one.probabilities, one.record) for scan, one in before.items() if scan not in left]
         for outcome in found:
             on_scan(outcome.scan)
-        scans = {scan: path for scan, path in scans.items() if scan not in before}
+        scans = {scan: path for scan, path in scans.items() if scan in left}
     known = len(found)
     failed: dict[str, str] = {}
     how: dict[str, Any] = {"device": device, "jobs": min(jobs, len(scans)), "threads": threads}
