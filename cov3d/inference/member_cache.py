@@ -29,6 +29,7 @@ from cov3d.inference.predict import Outcome, doubtful, load_members, manifest, n
 from cov3d.preprocess.pipeline import RECORD_COLUMNS
 from cov3d.training.checkpoint import CheckpointInfo, read_info
 from cov3d.training.predictions import load_predictions, prediction_table, probability_columns, save_predictions
+from cov3d.values import Field, check_fields, read_object, string
 
 _SETTINGS, _MANIFEST = "settings.json", "manifest.csv"
 _SECONDS_BETWEEN_SAVES = 60
@@ -138,8 +139,8 @@ class _Cache:
         if not file.exists():
             write_text(file, json.dumps({"scans_below": root}, indent=2) + "\n")
         try:
-            there = json.loads(file.read_text(encoding="utf-8"))["scans_below"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            there = check_fields(read_object(file), {"scans_below": Field(string)})["scans_below"]
+        except (OSError, ValueError) as error:
             raise OutputError(f"{file} can't be read ({error}): remove {self.folder}") from error
         if there != root:
             raise OutputError(
