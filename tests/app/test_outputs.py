@@ -201,6 +201,21 @@ def test_what_was_kept_of_another_scan_or_network_is_not_used(
     assert contents(case.folder) == contents(tmp_path / "fresh")
 
 
+def test_submit_predicts_a_scan_that_was_replaced_again(
+    cases: dict[str, Case], cov3d: Command, data: Path, tmp_path: Path, predicted: list[int]
+) -> None:
+    words = [*cases["submit"].words, "--batch-size", 1]
+    assert cov3d(*words).code == 0
+    write_slices(data / "task1" / "ct_1", 255 - sphere_chest(depth=13, side=48))
+    predicted.clear()
+    assert cov3d(*words, "--overwrite").code == 0
+    assert predicted == [1]
+    fresh = [tmp_path / "fresh" if word == tmp_path / "out" else word for word in words]
+    assert cov3d(*fresh).code == 0
+    for file in ("predictions/presence-1.csv", "manifest-presence.csv", "presence/1/covid.csv"):
+        assert (tmp_path / "out" / file).read_bytes() == (tmp_path / "fresh" / file).read_bytes()
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_second_command_in_a_folder_is_refused(name: str, cases: dict[str, Case], cov3d: Command) -> None:
     case = cases[name]
