@@ -95,6 +95,7 @@ def folds(
     from cov3d.reports.tables import fold_table
 
     file = table or data / tables.FILE_NAME
+    tables.check_root(data)
     with held(file.parent, "cov3d", "wait for it, or give another --table", removes=True):
         if file.exists() and not overwrite:
             raise OutputError(f"there is a scan table at {file} already: give --overwrite to make it again")

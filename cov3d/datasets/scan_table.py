@@ -47,8 +47,7 @@ def build(root: Path, seed: int, splits: Path | None = None) -> Built:
             be read; or the labels are of two datasets.
         ScanError: a folder can't be listed, or its name can't be written.
     """
-    if not root.is_dir():
-        raise DatasetError(f"there is no dataset folder at {root}: give its root with --data")
+    check_root(root)
     layout = layout_of(root)
     found = layout.find(root) if layout else _unlabelled(root)
     if not found.scans:
@@ -63,6 +62,16 @@ def build(root: Path, seed: int, splits: Path | None = None) -> Built:
     except ValueError as error:
         raise DatasetError(f"{splits or root}: {error}, and a scan table is of one") from error
     return Built(table, found.problems, layout.name if layout else None)
+
+
+def check_root(root: Path) -> None:
+    """Make sure that there is a dataset's folder.
+
+    Raises:
+        DatasetError: there is none.
+    """
+    if not root.is_dir():
+        raise DatasetError(f"there is no dataset folder at {root}: give its root with --data")
 
 
 def _unlabelled(root: Path) -> Found:
