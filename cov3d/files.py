@@ -1,15 +1,17 @@
 """Writing files whole or not at all, and claiming the folders that they go to."""
 
-import errno
-import fcntl
 import os
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cov3d.errors import OutputError
+from cov3d.locks import held as held
+
+STAGE = ".staged"
+"""The folder, inside a folder of results, in which they are written before they are put in place: see `results`."""
 
 
 @contextmanager
@@ -31,17 +33,22 @@ def replacing(file: Path, aside_in: Path | None = None) -> Iterator[Path]:
 def _aside(file: Path, folder: Path | None) -> Iterator[Path]:
     aside = (folder or file.parent) / f".{secrets.token_hex(8)}.part"
     try:
-        _make_folder(file.parent)
-        _make_folder(aside.parent)
+        make_folder(file.parent)
+        make_folder(aside.parent)
         yield aside
     except OSError as error:
-        raise OutputError(f"{file} can't be written: {error.strerror or error}") from error
+        raise OutputError(f"{in_place(file)} can't be written: {error.strerror or error}") from error
     finally:
         with suppress(OSError):
             aside.unlink()
 
 
-def _make_folder(folder: Path, tries: int = 5) -> None:
+def in_place(path: Path) -> Path:
+    """Where a file of a staged result will be in the end; any other path is returned as it is."""
+    return Path(*(part for part in path.parts if part != STAGE))
+
+
+def make_folder(folder: Path, tries: int = 5) -> None:
     """Make a folder, though another process may be removing an empty one above it."""
     for left in reversed(range(tries)):
         try:
@@ -51,33 +58,6 @@ def _make_folder(folder: Path, tries: int = 5) -> None:
                 raise
         else:
             return
-
-
-@contextmanager
-def held(folder: Path, what: str) -> Iterator[None]:
-    """Hold a folder for this process as long as the block runs; the end of a process, however it comes, lets it go.
-
-    The file `.lock` stays: were it removed, a process that waits at the old one and one that makes a new one would both
-    hold the folder.
-
-    Args:
-        folder: made if it is missing.
-        what: what works in it, for the error.
-
-    Raises:
-        OutputError: another process holds it, or it can't be written.
-    """
-    lock = folder / ".lock"
-    with ExitStack() as stack:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            fcntl.flock(stack.enter_context(lock.open("w")), fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise OutputError(f"another {what} works in {folder}: wait for it, or give another --output-dir") from None
-        except OSError as error:
-            if error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):  # a file system without locks
-                raise OutputError(f"{folder} can't be written: {error.strerror or error}") from error
-        yield
 
 
 def remove_aside(folder: Path) -> None:
@@ -106,30 +86,48 @@ def write_text_once(file: Path, text: str, aside_in: Path | None = None) -> None
 
 
 def claim_folder(folder: Path, names: Iterable[str], *, overwrite: bool, what: str) -> None:
-    """Make `folder` ready for results before the work that makes them begins.
+    """Make `folder` ready for a run: what an earlier one left there is removed before the new one begins.
+
+    Commands that write all their results at the end use `results.staged` instead.
 
     Args:
         folder: made if it is missing.
-        names: the files and folders that the results will be; with `overwrite`, those that are there are removed, so
-            that what stands in the folder afterwards is of one run. Other files stay.
-        overwrite: whether results that are there may go.
-        what: what the results are, for the error.
+        names: the files and folders of a run; with `overwrite`, those that are there are removed. Other files stay.
+        overwrite: whether they may be removed.
+        what: what they are, for the error.
 
     Raises:
-        OutputError: there are results already and `overwrite` is not set, or the folder can't be written.
+        OutputError: there are some and `overwrite` is not set, or the folder can't be written.
     """
+    present = [folder / name for name in names if (folder / name).exists()]
+    if present and not overwrite:
+        raise OutputError(f"{folder} holds {what} already: give another --output-dir, or --overwrite")
+    check_writable(folder)
+    for path in present:
+        try:
+            remove(path)
+        except OSError as error:
+            raise OutputError(f"{folder} can't be written: {error.strerror or error}") from error
+
+
+def check_writable(folder: Path) -> None:
+    """Make `folder` if it is missing, and make sure that files can be written there before the work begins.
+
+    Raises:
+        OutputError: it can't be made or written.
+    """
+    probe = folder / f".{secrets.token_hex(8)}.part"
     try:
-        present = [folder / name for name in names if (folder / name).exists()]
-        if present and not overwrite:
-            raise OutputError(f"{folder} holds {what} already: give another --output-dir, or --overwrite")
-        folder.mkdir(parents=True, exist_ok=True)
-        for path in present:
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
-        probe = folder / f".{secrets.token_hex(8)}.part"
+        make_folder(folder)
         probe.touch()
         probe.unlink()
     except OSError as error:
         raise OutputError(f"{folder} can't be written: {error.strerror or error}") from error
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link or a folder with all that is in it; a missing one is no error."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

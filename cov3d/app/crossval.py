@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -48,10 +49,8 @@ def crossval(
     are skipped and interrupted ones resumed; a run of another scan table is refused.
     """
     from cov3d.errors import Cov3dError
-    from cov3d.inference.origin import write_origin
     from cov3d.reports import crossval as crossvalidation
-    from cov3d.reports.score_figures import save_pictures
-    from cov3d.reports.tables import evaluation_table
+    from cov3d.results import claimed
     from cov3d.training import distributed
     from cov3d.training.loaders import choose_fold
 
@@ -65,36 +64,52 @@ def crossval(
     origin = read_sources(sources, table["scan"]) if sources else {}
     wanted = list(FOLDS) if only is None else [only]
     _check_finished({fold: folders[fold] for fold in wanted}, chosen, table, kwargs.get("from_checkpoint"))
-    for fold in wanted:
-        if crossvalidation.is_finished(folders[fold]):
-            say(f"fold {fold}: {folders[fold]} is finished")
-            draw_missing_curves(folders[fold])
-            warn_of_one_class(choose_fold(table, fold), fold)
-        else:
-            say(f"fold {fold}: {folders[fold]}")
-            with options.elsewhere("--runs", runs):
-                self.train(**{**kwargs, "fold": fold, "store": store, "output_dir": folders[fold], "resume": True})
-    if only is not None:
-        left = crossvalidation.unfinished(folders)
-        say(f"folds {', '.join(map(str, left))} are not finished" if left else "all folds are finished")
-        say("when they are, collect them: the same command without --fold")
-        return None
-    found = crossvalidation.collect(folders)
     name = _without_fold(run_name(replace(chosen, fold=0), kwargs.get("from_checkpoint")))
     folder = output_dir or below / f"crossval_{name}"
-    with options.elsewhere("--output-dir", output_dir):
-        crossvalidation.save(found, folder)
-    save_pictures(found.pooled, folder)
-    seen = crossvalidation.seen_in_training(folders)
-    networks = [Path(os.path.relpath(run.resolve(), folder.resolve())).as_posix() for run in folders.values()]
-    write_origin(folder, networks=networks, seen_in_training=seen)
-    out().print(crossvalidation.fold_scores_table(found))
-    for task, evaluation in found.pooled.items():
-        out().print(evaluation_table(evaluation, f"{task}, out of fold, all folds pooled"))
-    score_centres(found.tables, found.categories, origin, folder)
+    with ExitStack() as stack:
+        if only is None:
+            how: dict[str, Any] = {"overwrite": True, "what": "a cross-validation", "command": "cov3d crossval"}
+            stack.enter_context(options.elsewhere("--output-dir", output_dir))
+            stack.enter_context(claimed(folder, crossvalidation.RESULT_FILES, **how))
+        for fold in wanted:
+            if crossvalidation.is_finished(folders[fold]):
+                say(f"fold {fold}: {folders[fold]} is finished")
+                draw_missing_curves(folders[fold])
+                warn_of_one_class(choose_fold(table, fold), fold)
+            else:
+                say(f"fold {fold}: {folders[fold]}")
+                with options.elsewhere("--runs", runs):
+                    self.train(**{**kwargs, "fold": fold, "store": store, "output_dir": folders[fold], "resume": True})
+        if only is not None:
+            left = crossvalidation.unfinished(folders)
+            say(f"folds {', '.join(map(str, left))} are not finished" if left else "all folds are finished")
+            say("when they are, collect them: the same command without --fold")
+            return None
+        return _collect(folders, folder, origin, temperature=temperature)
+
+
+def _collect(runs: dict[int, Path], folder: Path, origin: dict[str, str], *, temperature: bool) -> Any:
+    """Put the runs together in `folder`; what was collected before stays until the new results are complete."""
+    from cov3d.inference.origin import write_origin
+    from cov3d.reports import crossval as crossvalidation
+    from cov3d.reports.score_figures import save_pictures
+    from cov3d.reports.tables import evaluation_table
+    from cov3d.results import staged
+
+    found = crossvalidation.collect(runs)
+    with staged(folder, crossvalidation.RESULT_FILES) as to:
+        crossvalidation.save(found, to)
+        save_pictures(found.pooled, to)
+        seen = crossvalidation.seen_in_training(runs)
+        networks = [Path(os.path.relpath(run.resolve(), folder.resolve())).as_posix() for run in runs.values()]
+        write_origin(to, networks=networks, seen_in_training=seen)
+        out().print(crossvalidation.fold_scores_table(found))
+        for task, evaluation in found.pooled.items():
+            out().print(evaluation_table(evaluation, f"{task}, out of fold, all folds pooled"))
+        score_centres(found.tables, found.categories, origin, to)
     warn_of_small_classes({task: evaluation.calls.small for task, evaluation in found.pooled.items()})
     for task, calibration in found.calibration.items() if temperature else ():
-        _use_temperature(task, calibration, folders)
+        _use_temperature(task, calibration, runs)
     say("A score selected on a fold flatters: the epoch was chosen for it.")
     say(f"out-of-fold predictions and scores in {folder}")
     return found

@@ -32,8 +32,12 @@ def phantom(
 ) -> None:
     """Write a synthetic chest-CT dataset in the layout of a real one, for trying and testing only."""
     from cov3d.datasets.phantom import write_phantom
+    from cov3d.files import held
 
-    with progress("phantoms", scans) as advance:
+    with (
+        held(directory, "cov3d phantom", "wait for it, or give another folder", removes=True),
+        progress("phantoms", scans) as advance,
+    ):
         done: list[str] = []
 
         def on_scan(scan: str) -> None:
@@ -108,15 +112,20 @@ def folds(
     """
     from cov3d.datasets import scan_table as tables
     from cov3d.errors import OutputError
+    from cov3d.files import held
     from cov3d.reports.tables import fold_table
 
     file = table or data / tables.FILE_NAME
-    if file.exists() and not overwrite:
-        raise OutputError(f"there is a scan table at {file} already: give --overwrite to make it again")
-    built = tables.build(data, seed, splits)
-    say_some(built.problems, most=None)
-    changes = _changes(file, built.table) if file.exists() else None
-    with options.elsewhere("--table", table):
+    tables.check_root(data)
+    with (
+        options.elsewhere("--table", table),
+        held(file.parent, "cov3d", "wait for it, or give another --table", removes=True),
+    ):
+        if file.exists() and not overwrite:
+            raise OutputError(f"there is a scan table at {file} already: give --overwrite to make it again")
+        built = tables.build(data, seed, splits)
+        say_some(built.problems, most=None)
+        changes = _changes(file, built.table) if file.exists() else None
         tables.save_built(built, file)
     out().print(fold_table(built.table))
     if changes:

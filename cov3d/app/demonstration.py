@@ -1,7 +1,6 @@
 """The command `demo`: the main job, end to end, on synthetic scans."""
 
 import json
-import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,10 @@ from cov3d.app import options
 from cov3d.app.console import out, say
 from cov3d.preprocess.sizes import Size
 
-_MARKER = "demo.json"
+_MARKER, _UNFINISHED = "demo.json", ".demo.json"
+"""What says that a folder is a demo's: when it is finished, and before."""
+
+_SIZE = Size.TINY
 
 # From random weights and with few scans, larger steps than the paper's, which starts from Kinetics and takes 40 epochs.
 _BATCH_SIZE, _LEARNING_RATE = 4, 1e-3
@@ -30,35 +32,58 @@ def demo(
     device: str = options.device(),
     jobs: int = options.jobs(),
 ) -> None:
-    """Run the main job end to end on synthetic scans: phantom, folds, preprocess, train, validate, infer."""
-    from cov3d.files import write_text
+    """Run the main job end to end on synthetic scans: phantom, folds, preprocess, train, validate, infer.
 
+    Run it again to continue after an interruption.
+    """
+    from cov3d.errors import OutputError
+    from cov3d.files import held
+
+    if directory.is_symlink():
+        raise OutputError(f"{directory} is a link: give the folder that it leads to")
     started = time.monotonic()
-    _clear(directory, overwrite=overwrite)
-    size, run = Size.TINY, directory / "runs" / "demo"
-    checkpoints = {"presence": run / "presence.safetensors", "severity": run / "severity.safetensors"}
+    with held(directory, "cov3d demo", "wait for it, or give another folder", nests=True, removes=True):
+        _begin(directory, {"scans": scans, "seed": seed, "epochs": epochs}, overwrite=overwrite)
+        validated, steps = _steps(self, directory, scans, seed, epochs, device, jobs)
+        _close(directory, validated, steps, time.monotonic() - started)
+
+
+def _steps(
+    self: Any, directory: Path, scans: int, seed: int, epochs: int, device: str, jobs: int | None
+) -> tuple[Any, list[str]]:
+    """Do every step that is not done.
+
+    Returns:
+        The validation, and the command of each step.
+    """
+    run = _run(directory)
+    checkpoints = {task: run / f"{task}.safetensors" for task in ("presence", "severity")}
     steps: list[str] = []
 
-    def step(command: str) -> None:
+    def step(command: str, done: Path | None = None) -> bool:
         steps.append(command)
         out().rule(f"[bold]{command.split()[1]}", align="left")
         say(f"$ {command}")
+        if done is not None and done.exists():
+            say(f"{done} is there: done before the demo was interrupted")
+            return False
+        return True
 
-    step(f"cov3d phantom {directory} --scans {scans} --seed {seed} --resolution 256")
-    self.phantom(directory=directory, scans=scans, seed=seed, resolution=256, jobs=jobs)
-    write_text(directory / _MARKER, json.dumps({"made_by": "cov3d demo", "version": cov3d.__version__}) + "\n")
-    step(f"cov3d folds --data {directory}")
-    self.folds(data=directory, table=None)
-    step(f"cov3d preprocess --data {directory} --size {size}")
-    self.preprocess(data=directory, table=None, size=size, jobs=jobs)
+    command = f"cov3d phantom {directory} --scans {scans} --seed {seed} --resolution 256"
+    if step(command, directory / "phantom_truth.csv"):
+        self.phantom(directory=directory, scans=scans, seed=seed, resolution=256, jobs=jobs)
+    if step(f"cov3d folds --data {directory}", directory / "scans.csv"):
+        self.folds(data=directory, table=None)
+    step(f"cov3d preprocess --data {directory} --size {_SIZE}")
+    self.preprocess(data=directory, table=None, size=_SIZE, jobs=jobs)
     step(
-        f"cov3d train --data {directory} --size {size} --no-pretrained --epochs {epochs} --batch-size {_BATCH_SIZE} "
+        f"cov3d train --data {directory} --size {_SIZE} --no-pretrained --epochs {epochs} --batch-size {_BATCH_SIZE} "
         f"--learning-rate {_LEARNING_RATE} --seed {seed} --device {device} --output-dir {run}"
     )
     self.train(
         data=directory,
         table=None,
-        size=size,
+        size=_SIZE,
         pretrained=False,
         epochs=epochs,
         batch_size=_BATCH_SIZE,
@@ -66,51 +91,71 @@ def demo(
         seed=seed,
         device=device,
         output_dir=run,
+        resume=True,
     )
     step(f"cov3d validate --data {directory} --checkpoint {checkpoints['presence']} --device {device}")
-    validated = self.validate(data=directory, table=None, checkpoint=checkpoints["presence"], device=device)
+    how = {"device": device, "overwrite": True}
+    validated = self.validate(data=directory, table=None, checkpoint=checkpoints["presence"], **how)
     for task, folder in (("presence", "task1"), ("severity", "task2")):
         to = directory / "submission" / task
-        step(
+        command = (
             f"cov3d infer --checkpoint {checkpoints[task]} --scans {directory / folder} --task {task} "
             f"--output-dir {to} --device {device}"
         )
-        self.infer(
-            checkpoint=[checkpoints[task]],
-            scans=[directory / folder],
-            task=task,
-            output_dir=to,
-            device=device,
-            jobs=jobs,
-        )
-    _close(directory, run, validated, steps, time.monotonic() - started)
+        if step(command, to / "predictions.csv"):
+            of = {"checkpoint": [checkpoints[task]], "scans": [directory / folder], "task": task}
+            self.infer(**of, output_dir=to, device=device, jobs=jobs)
+    return validated, steps
 
 
-def _clear(directory: Path, *, overwrite: bool) -> None:
-    """Remove an earlier demo, and nothing that is not one."""
+def _run(directory: Path) -> Path:
+    return directory / "runs" / "demo"
+
+
+def _begin(directory: Path, wanted: dict[str, int], *, overwrite: bool) -> None:
+    """Begin a demo, or continue one of the same options; remove an earlier demo, and nothing that is not one."""
     from cov3d.errors import OutputError
+    from cov3d.files import remove, write_text
+    from cov3d.locks import FILE_NAME
 
-    if directory.is_symlink():
-        raise OutputError(f"{directory} is a link: give the folder that it leads to")
-    if not directory.exists() or (directory.is_dir() and not any(directory.iterdir())):
-        return
-    if not (directory / _MARKER).is_file():
+    there = [path for path in directory.iterdir() if path.name != FILE_NAME]
+    unfinished, finished = directory / _UNFINISHED, (directory / _MARKER).is_file()
+    if there and not finished and not unfinished.is_file():
         raise OutputError(f"{directory} is not a folder of an earlier demo: give another folder")
-    if not overwrite:
-        raise OutputError(f"{directory} holds an earlier demo: give --overwrite, or another folder")
-    shutil.rmtree(directory)
+    if there and not overwrite:
+        if finished:
+            raise OutputError(f"{directory} holds an earlier demo: give --overwrite, or another folder")
+        try:
+            before = json.loads(unfinished.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            before = None
+        if before == wanted:
+            say(f"continuing the demo in {directory}")
+            return
+        raise OutputError(
+            f"{directory} holds an unfinished demo of other options ({before}, now {wanted}): give those, --overwrite, "
+            "or another folder"
+        )
+    try:
+        for path in there:
+            remove(path)
+    except OSError as error:
+        raise OutputError(f"{directory} can't be emptied: {error.strerror or error}") from error
+    write_text(unfinished, json.dumps(wanted) + "\n")
 
 
-def _close(directory: Path, run: Path, validated: Any, steps: list[str], seconds: float) -> None:
+def _close(directory: Path, validated: Any, steps: list[str], seconds: float) -> None:
     """Draw the pictures, and print what was reached, where it is and how to do it by hand."""
     from rich import box
     from rich.table import Table
 
     from cov3d.datasets import scan_table
+    from cov3d.files import write_text
     from cov3d.reports import figures
     from cov3d.reports.tables import number
     from cov3d.training.summary import selection_of_run
 
+    run = _run(directory)
     selection = selection_of_run(run, "presence")
     scans = scan_table.load(directory / scan_table.FILE_NAME)
     pictures = {"fold figure": directory / "folds.png", "crop": directory / "crop.png"}
@@ -118,6 +163,8 @@ def _close(directory: Path, run: Path, validated: Any, steps: list[str], seconds
     example = scans.loc[(scans["partition"] == "validation") & (scans["label"] == "moderate"), "scan"]
     figures.save(_crop_figure(directory / (example if len(example) else scans["scan"]).iloc[0]), pictures["crop"])
 
+    write_text(directory / _MARKER, json.dumps({"made_by": "cov3d demo", "version": cov3d.__version__}) + "\n")
+    (directory / _UNFINISHED).unlink(missing_ok=True)
     table = Table(title="The demo in figures", title_justify="left", box=box.SIMPLE_HEAD, show_header=False)
     table.add_row("validation presence macro F1", f"[bold]{number(validated.presence.macro_f1)}")
     table.add_row("validation severity macro F1", number(validated.severity.macro_f1))

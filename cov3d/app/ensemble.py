@@ -82,45 +82,45 @@ def ensemble(
 
     Members may be of any network and size, but must predict the same scans. Where labels are known, the mean is scored.
     """
-    from cov3d.files import claim_folder
     from cov3d.inference import ensemble as ensembles
     from cov3d.inference import selection as selections
     from cov3d.inference import validate as validation
     from cov3d.inference.origin import write_origin
+    from cov3d.results import claimed, staged
     from cov3d.training.predictions import save_predictions
 
     fitted = (name is None) if temperature is None else temperature
-    members, task, folds = _members(
-        predictions or [], name, data, runs or data / "runs", fold, all_folds, Task(task), fitted
-    )
-    selects = select_members or select_threshold
-    if selects:
-        _check_selection(members, task, select_threshold, out_of_fold)
-    ensembles.check_together(members)
-    selected = None
-    if selects:
-        selected = selections.select(
-            members, task, choose_members=select_members, choose_threshold=select_threshold, seed=seed
+    names = (*validation.RESULT_FILES, SET_FILE, SELECTION_FILE)
+    with claimed(output_dir, names, overwrite=overwrite, what="predictions", command="cov3d ensemble"):
+        members, task, folds = _members(
+            predictions or [], name, data, runs or data / "runs", fold, all_folds, Task(task), fitted
         )
-        members = [member for member in members if member.name in selected.members]
-    threshold = selected.threshold if selected else ensembles.THRESHOLD
-    table = ensembles.average_tables(members, threshold)
-    origin = read_sources(sources, table["scan"]) if sources else {}
-    claim_folder(
-        output_dir, (*validation.RESULT_FILES, SET_FILE, SELECTION_FILE), overwrite=overwrite, what="predictions"
-    )
-    _say_members(members, table)
-    save_predictions(table, output_dir / "predictions.csv")
-    if "label" in table and (table["label"] != "").any():
-        _write_scores(table, members[0].categories, output_dir, task, seed, selected=selects)
-        score_centres(dict.fromkeys(_tasks(task), table), members[0].categories, origin, output_dir, seed)
-        _say_folds(table, members, task, None if selects else name)
-    seen = [member.seen for member in members]
-    count = None if None in seen else max(value for value in seen if value is not None)
-    write_origin(output_dir, networks=[member.name for member in members], seen_in_training=count)
-    if selected:
-        _write_selection(selected, members[0].categories, task, seed, output_dir)
-    _write_set(members, folds, task, threshold, fitted, output_dir)
+        selects = select_members or select_threshold
+        if selects:
+            _check_selection(members, task, select_threshold, out_of_fold)
+        ensembles.check_together(members)
+        selected = None
+        if selects:
+            selected = selections.select(
+                members, task, choose_members=select_members, choose_threshold=select_threshold, seed=seed
+            )
+            members = [member for member in members if member.name in selected.members]
+        threshold = selected.threshold if selected else ensembles.THRESHOLD
+        table = ensembles.average_tables(members, threshold)
+        origin = read_sources(sources, table["scan"]) if sources else {}
+        _say_members(members, table)
+        with staged(output_dir, names) as to:
+            save_predictions(table, to / "predictions.csv")
+            if "label" in table and (table["label"] != "").any():
+                _write_scores(table, members[0].categories, to, task, seed, selected=selects)
+                score_centres(dict.fromkeys(_tasks(task), table), members[0].categories, origin, to, seed)
+                _say_folds(table, members, task, None if selects else name)
+            seen = [member.seen for member in members]
+            count = None if None in seen else max(value for value in seen if value is not None)
+            write_origin(to, networks=[member.name for member in members], seen_in_training=count)
+            if selected:
+                _write_selection(selected, members[0].categories, task, seed, to)
+            _write_set(members, folds, task, threshold, fitted, to)
     say(f"results in {output_dir}")
     say(RESEARCH_ONLY)
     return table
@@ -282,6 +282,7 @@ def _write_set(
     members: Sequence[Any], folds: tuple[int, ...], task: Task, threshold: float, fitted: bool, folder: Path
 ) -> None:
     """Write what `cov3d submit --set` takes to make this ensemble of its networks, where they are known."""
+    from cov3d.files import in_place
     from cov3d.inference.sets import SubmissionSet, save_sets
 
     if task == Task.BOTH:
@@ -290,11 +291,11 @@ def _write_set(
     if without := [member for member in members if not member.source]:
         say(f"no {SET_FILE} for cov3d submit: {without[0].no_source}")
         return
-    beside = folder.resolve()
+    beside = in_place(folder).resolve()
     sources = [
         source if folds else os.path.relpath(Path(source).resolve(), beside)
         for member in members
         for source in member.source
     ]
     save_sets([SubmissionSet(task, 1, tuple(sources), folds, threshold, fitted)], folder / SET_FILE)
-    say(f"cov3d submit --set {folder / SET_FILE} makes a submission of it")
+    say(f"cov3d submit --set {in_place(folder) / SET_FILE} makes a submission of it")

@@ -45,9 +45,10 @@ def report(
     mistakes. What is not there yet is a dash in the tables, and listed.
     """
     from cov3d.datasets import scan_table as tables
-    from cov3d.files import claim_folder
+    from cov3d.files import held
     from cov3d.reports import report as reports
     from cov3d.reports.sources import dataset_of, find_sources, sources_below
+    from cov3d.results import check_free, staged
 
     given = runs or []
     root = data or dataset_of(given)
@@ -58,17 +59,17 @@ def report(
         check_fresh(root, file, scans, strict=strict)
     reports.check_something(sources, scans, root)
     folder = output_dir or root / "report"
-    with options.elsewhere("--output-dir", output_dir):
-        claim_folder(folder, reports.RESULT_FILES, overwrite=True, what="a report")
-    with progress("report", reports.steps(sources)) as advance:
-        made = reports.write_report(
-            folder,
-            sources,
-            scans=scans,
-            data=root,
-            stores=[store] if store else reports.stores_of(root),
-            on_step=advance,
-        )
+    with options.elsewhere("--output-dir", output_dir), held(folder, "cov3d report", removes=True):
+        check_free(folder, reports.RESULT_FILES, overwrite=True, what="a report")
+        with progress("report", reports.steps(sources)) as advance, staged(folder, reports.RESULT_FILES) as to:
+            made = reports.write_report(
+                to,
+                sources,
+                scans=scans,
+                data=root,
+                stores=[store] if store else reports.stores_of(root),
+                on_step=advance,
+            )
     say_some(list(made.missing))
     if any(one.missing for one in made.tables):
         say("what our runs do not give is a dash in the tables; what is missing, and how to make it, stands below them")

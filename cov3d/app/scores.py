@@ -1,6 +1,7 @@
 """Commands on labelled predictions: `validate` makes them and scores them, `compare` sets two side by side."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -47,19 +48,14 @@ def validate(
     **kwargs: Any,
 ) -> Any:
     """Score a checkpoint on a fold: F1, areas, calibration, with 95 % intervals; confusion matrices, pictures."""
-    from cov3d.files import claim_folder
     from cov3d.inference import validate as validation
-    from cov3d.inference.origin import write_origin
+    from cov3d.inference.kept import Kept
     from cov3d.inference.predict import load_members
     from cov3d.preprocess.store import Store
-    from cov3d.reports import scores
-    from cov3d.reports.score_figures import save_pictures
-    from cov3d.reports.tables import confusion_table, evaluation_table
-    from cov3d.training.checkpoint import seen_in_training
+    from cov3d.results import claimed
     from cov3d.training.classes import validation_notes
     from cov3d.training.device import choose_device
     from cov3d.training.loaders import choose_fold
-    from cov3d.training.summary import selection_of
 
     target = choose_device(device)
     (member,) = load_members([checkpoint], target)
@@ -72,34 +68,63 @@ def validate(
     scans = choose_fold(table, chosen).validation
     origin = read_sources(sources, scans["scan"]) if sources else {}
     folder = output_dir or checkpoint.with_name(f"{checkpoint.stem}-fold-{chosen}")
-    claim_folder(folder, validation.RESULT_FILES, overwrite=overwrite, what="scores")
-    for note in validation_notes(scans["label"], chosen):
-        say_warning(note)
-    if seen := seen_in_training(info, scans["scan"]):
-        say_warning(f"the checkpoint was trained on {seen} of the {len(scans)} scans of fold {chosen}: scores flatter")
-    found = validation.validate(
-        member,
-        scans,
-        opened,
-        device=target,
-        workers=options.default_workers(workers, target.type),
-    )
-    evaluated = scores.evaluate(found.table, info.categories, seed=seed, specificity=specificity)
-    selection = selection_of(checkpoint, info, chosen)
-    said = selection and selection.as_dict()
-    validation.save_validated(found, folder)
-    write_origin(folder, networks=[checkpoint.name], seen_in_training=seen if info.trained_on else None)
-    scores.save_scores(evaluated, folder, {"fold": chosen, "selection": said, "seed": seed, "specificity": specificity})
-    save_pictures(evaluated, folder)
-    console = out()
-    for task, evaluation in evaluated.items():
-        console.print(evaluation_table(evaluation, f"{task}, fold {chosen}", selection, task))
-        console.print(confusion_table(evaluation.result, f"{task}, scans"))
-    score_centres(dict.fromkeys(TASKS, found.table), info.categories, origin, folder, seed)
-    warn_of_small_classes({task: evaluation.calls.small for task, evaluation in evaluated.items()})
+    how: dict[str, Any] = {"overwrite": overwrite, "what": "scores", "command": "cov3d validate"}
+    with options.elsewhere("--output-dir", output_dir), claimed(folder, validation.RESULT_FILES, **how):
+        for note in validation_notes(scans["label"], chosen):
+            say_warning(note)
+        kept = Kept(folder, [] if member.file is None else [member.file])
+        found = validation.validate(
+            member,
+            scans,
+            opened,
+            device=target,
+            workers=options.default_workers(workers, target.type),
+            kept=kept,
+        )
+        _write_validated(found, member.info, checkpoint, chosen, folder, origin, seed, specificity)
+        kept.remove()
     say(f"results in {folder}")
     say(RESEARCH_ONLY)
     return found
+
+
+def _write_validated(
+    found: Any,
+    info: Any,
+    checkpoint: Path,
+    fold: int,
+    folder: Path,
+    origin: Mapping[str, str],
+    seed: int,
+    specificity: float,
+) -> None:
+    """Score what was predicted, print it and write it; an earlier result stays until this one is complete."""
+    from cov3d.inference import validate as validation
+    from cov3d.inference.origin import write_origin
+    from cov3d.reports import scores
+    from cov3d.reports.score_figures import save_pictures
+    from cov3d.reports.tables import confusion_table, evaluation_table
+    from cov3d.results import staged
+    from cov3d.training.checkpoint import seen_in_training
+    from cov3d.training.summary import selection_of
+
+    if seen := seen_in_training(info, found.table["scan"]):
+        count = len(found.table)
+        say_warning(f"the checkpoint was trained on {seen} of the {count} scans of fold {fold}: scores flatter")
+    evaluated = scores.evaluate(found.table, info.categories, seed=seed, specificity=specificity)
+    selection = selection_of(checkpoint, info, fold)
+    said = selection and selection.as_dict()
+    with staged(folder, validation.RESULT_FILES) as to:
+        validation.save_validated(found, to)
+        write_origin(to, networks=[checkpoint.name], seen_in_training=seen if info.trained_on else None)
+        scores.save_scores(evaluated, to, {"fold": fold, "selection": said, "seed": seed, "specificity": specificity})
+        save_pictures(evaluated, to)
+        console = out()
+        for task, evaluation in evaluated.items():
+            console.print(evaluation_table(evaluation, f"{task}, fold {fold}", selection, task))
+            console.print(confusion_table(evaluation.result, f"{task}, scans"))
+        score_centres(dict.fromkeys(TASKS, found.table), info.categories, origin, to, seed)
+    warn_of_small_classes({task: evaluation.calls.small for task, evaluation in evaluated.items()})
 
 
 def compare(
@@ -120,14 +145,19 @@ def compare(
 
     Of a run's folder, the predictions of its best epoch on its fold; of a cross-validation's, those of all folds.
     """
-    from cov3d.files import claim_folder
     from cov3d.reports import comparison
     from cov3d.reports.tables import comparison_table
+    from cov3d.results import claimed, staged
 
     tasks = [Task.PRESENCE, Task.SEVERITY] if task == Task.BOTH else [task]
-    found = {str(one): comparison.compare_runs(run_a, run_b, one, seed=seed) for one in tasks}
-    if output_dir is not None:
-        claim_folder(output_dir, comparison.RESULT_FILES, overwrite=overwrite, what="a comparison")
+    with ExitStack() as stack:
+        if output_dir is not None:
+            how: dict[str, Any] = {"overwrite": overwrite, "what": "a comparison", "command": "cov3d compare"}
+            stack.enter_context(claimed(output_dir, comparison.RESULT_FILES, **how))
+        found = {str(one): comparison.compare_runs(run_a, run_b, one, seed=seed) for one in tasks}
+        if output_dir is not None:
+            with staged(output_dir, comparison.RESULT_FILES) as to:
+                comparison.save(found, to, seed)
     for name, result in found.items():
         a, b = result.files
         title = f"{name}: A = {a}, B = {b}; their calls differ on {result.differing} of {len(result.calls)} scans"
@@ -135,7 +165,6 @@ def compare(
     warn_of_small_classes({name: result.calls.small for name, result in found.items()})
     say("p: paired permutation test, two-sided, of macro F1")
     if output_dir is not None:
-        comparison.save(found, output_dir, seed)
         say(f"results in {output_dir}")
     say(RESEARCH_ONLY)
     return found
@@ -153,11 +182,10 @@ def read_sources(file: Path, scans: Iterable[str]) -> dict[str, str]:
 def score_centres(
     tables: Mapping[str, Any], categories: Sequence[str], sources: Mapping[str, str], folder: Path, seed: int = 0
 ) -> None:
-    """Score each source's scans, if sources are known: to the folder's centres.csv, in place of an earlier one."""
+    """Score each source's scans, if sources are known: to the folder's centres.csv."""
     from cov3d.reports import centres
     from cov3d.reports.tables import centre_table
 
-    (folder / centres.FILE_NAME).unlink(missing_ok=True)
     if sources:
         found = centres.evaluate_centres(tables, categories, sources, seed=seed)
         centres.save_centres(found, folder / centres.FILE_NAME)

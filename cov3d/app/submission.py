@@ -59,11 +59,11 @@ def submit(
 
     Each scan is preprocessed once and each network predicts it once, however many sets it is in.
     """
-    from cov3d.files import claim_folder, held, write_text
     from cov3d.inference import sets as submission_sets
     from cov3d.inference import submit as submissions
     from cov3d.readers.left_out import FILE_NAME as LEFT_OUT
     from cov3d.readers.left_out import save_left_out
+    from cov3d.results import claimed, staged
     from cov3d.training.device import choose_device
 
     target = choose_device(device)
@@ -84,27 +84,16 @@ def submit(
     results = [*dict.fromkeys([*(one.place for one in sets), *before])]
     manifests = {task: f"manifest-{task}.csv" for task in tasks}
     names = (*results, submissions.TABLES, submissions.OVERVIEW, LEFT_OUT, *manifests.values())
-    written: list[Any] = []
-    failed: dict[str, str] = {}
     how = {"device": target, "batch_size": batch_size, "skip_errors": skip_errors}
-    with held(output_dir, "cov3d submit"):
-        if not overwrite:
-            claim_folder(output_dir, names, overwrite=False, what="submissions")
+    with claimed(output_dir, names, overwrite=overwrite, what="submissions", command="cov3d submit"):
         predicted = {}
-        for task in tasks:  # all of it before anything is written: after an interruption the same command goes on
+        for task in tasks:
             kept = output_dir / submissions.MEMBERS / task
             predicted[task] = _predict(task, named[task], networks[task], kept, options.default_jobs(jobs), how)
-        claim_folder(output_dir, names, overwrite=overwrite, what="submissions")
-        for task, found in predicted.items():
-            say_some([f"{scan}: {reason}" for scan, reason in found.doubtful.items()])
-            write_text(output_dir / manifests[task], found.manifest.to_csv(index=False, lineterminator="\n"))
-            failed |= {f"{task}: {scan}": reason for scan, reason in found.failed.items()}
-            for one in (one for one in sets if one.task == task):
-                members = {file: found.tables[file] for file in checkpoints[one]}
-                written.append(submissions.write_set(one, members, output_dir, LineFormat(line_format)))
-        runs_of = {one: [f"{file.parent.name}/{file.name}" for file in files] for one, files in checkpoints.items()}
-        submissions.write_overview(written, runs_of, output_dir)
-        save_left_out(left_out, output_dir / LEFT_OUT)
+        with staged(output_dir, names) as to:
+            written = submissions.write_all(sets, checkpoints, predicted, manifests, to, LineFormat(line_format))
+            save_left_out(left_out, to / LEFT_OUT)
+    failed = {f"{task}: {scan}": reason for task, found in predicted.items() for scan, reason in found.failed.items()}
     _say_written(written, output_dir)
     say(RESEARCH_ONLY)
     end_with(failed, left_out, output_dir / LEFT_OUT)
@@ -135,6 +124,7 @@ def _predict(
         )
     if found.kept:
         say(f"{found.kept} of {len(scans) * len(networks)} predictions were there already, in {kept}")
+    say_some([f"{scan}: {reason}" for scan, reason in found.doubtful.items()])
     return found
 
 

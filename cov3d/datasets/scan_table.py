@@ -61,8 +61,7 @@ def build(root: Path, seed: int, splits: Path | None = None) -> Built:
             be read; or the labels are of two datasets.
         ScanError: a folder can't be listed, or its name can't be written.
     """
-    if not root.is_dir():
-        raise DatasetError(f"there is no dataset folder at {root}: give its root with --data")
+    check_root(root)
     layout, found = search(root)
     if not found.scans:
         where = f"{root}, which is laid out as {layout.name} ({layout.places})" if layout else str(root)
@@ -78,6 +77,16 @@ def build(root: Path, seed: int, splits: Path | None = None) -> Built:
         raise DatasetError(f"{splits or root}: {error}, and a scan table is of one") from error
     name = layout.name if layout else None
     return Built(table, found.problems, name, Origin.of(name, seed, splits, labels), found.left_out)
+
+
+def check_root(root: Path) -> None:
+    """Make sure that there is a dataset's folder.
+
+    Raises:
+        DatasetError: there is none.
+    """
+    if not root.is_dir():
+        raise DatasetError(f"there is no dataset folder at {root}: give its root with --data")
 
 
 def _apply(splits: Splits, found: Found, file: Path) -> dict[str, int | None]:

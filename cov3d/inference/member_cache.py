@@ -2,8 +2,9 @@
 
 An ensemble's members appear in several submissions, and predicting thousands of scans by dozens of networks takes
 hours. So what each network said is kept, in a prediction table of its own, named by its run and its checkpoint's
-contents: another checkpoint under the same name is predicted anew. It is kept at temperature 1, which serves sets with
-and without temperatures. Scans are preprocessed once for all the networks that lack them.
+contents: another checkpoint under the same name is predicted anew, and so is a scan whose files have changed. It is
+kept at temperature 1, which serves sets with and without temperatures. Scans are preprocessed once for all the networks
+that lack them.
 """
 
 import hashlib
@@ -24,13 +25,17 @@ from numpy.typing import NDArray
 
 from cov3d.errors import OutputError, ScanError
 from cov3d.files import remove_aside, write_text
+from cov3d.inference.kept import state_of
 from cov3d.inference.member_tables import MemberTable
 from cov3d.inference.predict import Outcome, doubtful, load_members, manifest, none_readable, predict_each
 from cov3d.preprocess.pipeline import RECORD_COLUMNS
 from cov3d.training.checkpoint import CheckpointInfo, read_info
 from cov3d.training.predictions import load_predictions, prediction_table, probability_columns, save_predictions
+from cov3d.values import Field, check_fields, read_object, string
 
 _SETTINGS, _MANIFEST = "settings.json", "manifest.csv"
+_STATE = "state"
+"""The manifest's column for what the scan's files were, see `state_of`; empty of older versions."""
 _SECONDS_BETWEEN_SAVES = 60
 _LONGEST = 160  # file systems allow names of 255
 
@@ -126,8 +131,11 @@ class _Cache:
         self._claim()
         self.infos: dict[Path, CheckpointInfo] = {file: read_info(file) for file in checkpoints}
         self.files = {file: folder / f"{_table_name(file)}.csv" for file in checkpoints}
+        self._states = {scan: state_of(path) for scan, path in scans.items()}
+        records = self._load_manifest()
+        self._forget([scan for scan in scans if records.get(scan, {}).get(_STATE, "") not in ("", self._states[scan])])
         self._known: dict[Path, dict[str, NDArray[Any]]] = {file: self._load(file) for file in checkpoints}
-        self._records: dict[str, dict[str, str]] = self._load_manifest()
+        self._records = records
         self._changed: set[Path] = set()
         self._saved = time.monotonic()
 
@@ -138,8 +146,8 @@ class _Cache:
         if not file.exists():
             write_text(file, json.dumps({"scans_below": root}, indent=2) + "\n")
         try:
-            there = json.loads(file.read_text(encoding="utf-8"))["scans_below"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            there = check_fields(read_object(file), {"scans_below": Field(string)})["scans_below"]
+        except (OSError, ValueError) as error:
             raise OutputError(f"{file} can't be read ({error}): remove {self.folder}") from error
         if there != root:
             raise OutputError(
@@ -161,10 +169,22 @@ class _Cache:
             return {}
         try:
             table = pd.read_csv(file, dtype=str, keep_default_na=False)
-            rows = table[list(RECORD_COLUMNS)].to_numpy().tolist()
-            return {row[0]: dict(zip(RECORD_COLUMNS, row, strict=True)) for row in rows}
+            table = table.assign(**{_STATE: table.get(_STATE, "")})[[*RECORD_COLUMNS, _STATE]]
+            return {row["scan"]: {str(name): value for name, value in row.items()} for row in table.to_dict("records")}
         except (OSError, ValueError, KeyError) as error:
             raise OutputError(f"{file} can't be read ({error}): remove it, and its scans are done again") from error
+
+    def _forget(self, changed: Sequence[str]) -> None:
+        """Drop scans whose files are others now, from the tables of every network in the folder."""
+        for file in self.folder.glob("*.csv") if changed else ():
+            if file.name == _MANIFEST:
+                continue
+            table, _ = load_predictions(file)
+            left = table[~table["scan"].isin(changed)]
+            if left.empty:
+                file.unlink()
+            elif len(left) < len(table):
+                save_predictions(left, file)
 
     def lacking(self) -> dict[str, list[Path]]:
         """The checkpoints that a scan has not been predicted by, for each that lacks one."""
@@ -182,7 +202,7 @@ class _Cache:
             self._changed.add(file)
         self._records[outcome.scan] = {
             name: "" if (value := outcome.record.get(name)) is None else str(value) for name in RECORD_COLUMNS
-        }
+        } | {_STATE: self._states[outcome.scan]}
         if time.monotonic() - self._saved > _SECONDS_BETWEEN_SAVES:
             self.save()
 
@@ -194,7 +214,8 @@ class _Cache:
             table = prediction_table(names, np.stack([known[name] for name in names]), self.infos[file].categories)
             save_predictions(table, self.files[file])
         if self._changed:
-            rows = pd.DataFrame([self._records[name] for name in sorted(self._records)], columns=list(RECORD_COLUMNS))
+            columns = [*RECORD_COLUMNS, _STATE]
+            rows = pd.DataFrame([self._records[name] for name in sorted(self._records)], columns=columns)
             write_text(self.folder / _MANIFEST, rows.to_csv(index=False, lineterminator="\n"))
         self._changed.clear()
         self._saved = time.monotonic()

@@ -13,10 +13,13 @@ from typing import Any
 from cov3d.errors import PredictionsError
 from cov3d.files import write_text
 from cov3d.training.checkpoint import read_info, seen_in_training
+from cov3d.values import Field, check_fields, integer, listed, optional, read_object, string
 
 FILE_NAME = "origin.json"
 VALIDATION, OUT_OF_FOLD = "validation-", "out-of-fold-"
 """How the names of a run's tables and of those that `cov3d crossval` put together begin; the task follows."""
+
+_FIELDS = {"networks": Field(listed(string)), "seen_in_training": Field(optional(integer(0)))}
 
 
 def write_origin(folder: Path, *, networks: Iterable[str], seen_in_training: int | None) -> None:
@@ -56,17 +59,15 @@ def networks_of(folder: Path) -> list[str]:
     Raises:
         PredictionsError: what is said there can't be read.
     """
-    return _said(folder)["networks"]
+    return list(_said(folder)["networks"])
 
 
 def _said(folder: Path) -> dict[str, Any]:
     """What `write_origin` wrote to a folder; nothing known where it did not."""
     file = folder / FILE_NAME
     try:
-        said = json.loads(file.read_text(encoding="utf-8"))
-        count = said["seen_in_training"]
-        return {"networks": list(map(str, said["networks"])), "seen_in_training": None if count is None else int(count)}
+        return check_fields(read_object(file), _FIELDS)
     except FileNotFoundError:
-        return {"networks": [], "seen_in_training": None}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return {"networks": (), "seen_in_training": None}
+    except (OSError, ValueError) as error:
         raise PredictionsError(f"{file} can't be read: {error}; predict again, or remove it") from error

@@ -13,8 +13,10 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from cov3d.children import end_with_parent
 from cov3d.errors import CheckpointError, ScanError
 from cov3d.inference.ensemble import average
+from cov3d.inference.kept import Kept, left_to_predict, state_of
 from cov3d.preprocess.pipeline import RECORD_COLUMNS, preprocess_scan, settings
 from cov3d.preprocess.sizes import Size
 from cov3d.preprocess.store import Store
@@ -26,10 +28,11 @@ from cov3d.training.loaders import ScanDataset, scan_loader
 
 @dataclass(frozen=True)
 class Member:
-    """A network of an ensemble and what its checkpoint says of it."""
+    """A network of an ensemble, what its checkpoint says of it, and where that is."""
 
     model: nn.Module
     info: CheckpointInfo
+    file: Path | None = None
 
 
 @dataclass
@@ -41,12 +44,14 @@ class Predictions:
         manifest: how each scan was cropped, with the columns of a store's manifest, and `doubtful`.
         failed: what is wrong with the scans that could not be read, by name.
         doubtful: why a prediction may not be worth much, by scan.
+        kept: how many scans an interrupted command had predicted before.
     """
 
     table: pd.DataFrame
     manifest: pd.DataFrame
     failed: dict[str, str] = field(default_factory=dict)
     doubtful: dict[str, str] = field(default_factory=dict)
+    kept: int = 0
 
 
 def load_members(files: Sequence[Path], device: torch.device, *, fitted_temperature: bool = True) -> list[Member]:
@@ -76,23 +81,45 @@ def load_members(files: Sequence[Path], device: torch.device, *, fitted_temperat
             )
         if not fitted_temperature:
             info = replace(info, temperature=None)
-        members.append(Member(model.to(device), info))
+        members.append(Member(model.to(device), info, file))
     return members
 
 
 def predict_store(
-    member: Member, scans: pd.DataFrame, store: Store, *, device: torch.device, workers: int = 0, batch_size: int = 2
+    member: Member,
+    scans: pd.DataFrame,
+    store: Store,
+    *,
+    device: torch.device,
+    workers: int = 0,
+    batch_size: int = 2,
+    kept: Kept | None = None,
 ) -> NDArray[np.float32]:
     """Probabilities (scans, categories) of preprocessed, labelled scans (a table `scan, label`), with reflection.
 
+    Args:
+        kept: what an earlier, interrupted command predicted is taken from here, and what is predicted goes here.
+
     Raises:
         StoreError: a scan is not in the store.
+        OutputError: `kept` can't be written.
     """
-    dataset = ScanDataset(scans, store, member.info.categories)
-    batches = scan_loader(dataset, batch_size=batch_size, workers=workers, device=device)
-    with torch.inference_mode():
-        found = [_probabilities(member, voxels, device) for voxels, _ in batches]
-    return np.concatenate(found)
+    found: dict[str, NDArray[np.float32]] = {}
+    if kept is not None:
+        states = {scan: state_of(store.volume_file(scan)) for scan in scans["scan"]}
+        known = kept.load(states, len(member.info.categories))
+        found = {scan: one.probabilities[0] for scan, one in known.items()}
+    left = scans[scans["scan"].isin(left_to_predict(list(scans["scan"]), found, batch_size))]
+    if len(left):
+        dataset = ScanDataset(left, store, member.info.categories)
+        names = iter(left["scan"])
+        with torch.inference_mode():
+            for voxels, _ in scan_loader(dataset, batch_size=batch_size, workers=workers, device=device):
+                for each, scan in zip(_probabilities(member, voxels, device), names, strict=False):
+                    found[scan] = each
+                    if kept is not None:
+                        kept.add(scan, each[None], {})
+    return np.stack([found[scan] for scan in scans["scan"]])
 
 
 @dataclass(frozen=True)
@@ -158,6 +185,7 @@ def predict_scans(
     batch_size: int = 2,
     skip_errors: bool = False,
     on_scan: Callable[[str], None] = lambda scan: None,
+    kept: Kept | None = None,
 ) -> Predictions:
     """Preprocess and predict raw scans by the mean of networks.
 
@@ -167,15 +195,28 @@ def predict_scans(
             severity for the severity.
         skip_errors: go on past scans that can't be read.
         on_scan: called with the name of each scan that is done.
+        kept: what an earlier, interrupted command predicted is taken from here, and what is predicted goes here.
 
     Raises:
         ScanError: a scan can't be read.
+        OutputError: `kept` can't be written.
     """
     found: list[Outcome] = []
+    if kept is not None:
+        before = kept.load({scan: state_of(path) for scan, path in scans.items()}, len(members[0].info.categories))
+        left = set(left_to_predict(list(scans), before, batch_size))
+        found += [Outcome(scan, one.probabilities, one.record) for scan, one in before.items() if scan not in left]
+        for outcome in found:
+            on_scan(outcome.scan)
+        scans = {scan: path for scan, path in scans.items() if scan in left}
+    known = len(found)
     failed: dict[str, str] = {}
-    for outcome in predict_each(scans, members, device=device, jobs=jobs, threads=threads, batch_size=batch_size):
+    how: dict[str, Any] = {"device": device, "jobs": min(jobs, len(scans)), "threads": threads}
+    for outcome in predict_each(scans, members, batch_size=batch_size, **how) if scans else ():
         if outcome.error is None:
             found.append(outcome)
+            if kept is not None and outcome.probabilities is not None:
+                kept.add(outcome.scan, outcome.probabilities, outcome.record)
         elif skip_errors:
             failed[outcome.scan] = outcome.error
         else:
@@ -192,6 +233,7 @@ def predict_scans(
         manifest=manifest(records, infos),
         failed=dict(sorted(failed.items())),
         doubtful=doubtful(records, infos),
+        kept=known,
     )
 
 
@@ -262,7 +304,7 @@ def _batches(scans: _RawScans, *, jobs: int, batch_size: int) -> Iterator[list[_
         batch_size=batch_size,
         num_workers=jobs,
         collate_fn=list,
-        worker_init_fn=_single_thread,
+        worker_init_fn=_start_worker,
     )
     try:
         yield from batches
@@ -275,5 +317,6 @@ def _batches(scans: _RawScans, *, jobs: int, batch_size: int) -> Iterator[list[_
         ) from error
 
 
-def _single_thread(worker: int) -> None:
+def _start_worker(worker: int) -> None:
+    end_with_parent()
     threadpool_limits(1)

@@ -1,6 +1,5 @@
 """The folder of runs → the run of an experiment and a fold, or the command that makes it."""
 
-import json
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,8 +9,7 @@ from typing import Any
 
 from cov3d.errors import PredictionsError
 from cov3d.experiments import find
-
-CONFIG, SUMMARY = "config.json", "summary.json"
+from cov3d.training.run_files import CONFIG, SUMMARY, read_config
 
 
 @dataclass(frozen=True)
@@ -112,7 +110,6 @@ def run_options(run: Path) -> dict[str, Any]:
         PredictionsError: its `config.json` can't be read.
     """
     try:
-        options = json.loads((run / CONFIG).read_text(encoding="utf-8"))["options"]
-        return {"experiment": None, **options, "fold": int(options["fold"])}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return {"experiment": None, **read_config(run)["options"]}
+    except (OSError, ValueError) as error:
         raise PredictionsError(f"{run / CONFIG} can't be read as a run's options: {error}") from error

@@ -14,6 +14,7 @@ from cov3d.files import write_text
 from cov3d.inference.runs import Missing, Runs, is_run
 from cov3d.inference.task import Task
 from cov3d.training.metrics import THRESHOLD
+from cov3d.values import brief, parse
 
 PAPER = "paper"
 _MEMBERS = "a member is an experiment's number, an ensemble's name, a run's folder or a checkpoint"
@@ -73,7 +74,7 @@ def load_sets(file: Path) -> list[SubmissionSet]:
     for where, row in rows:
         try:
             made = _parse(row, file.parent)
-        except (ValueError, TypeError, KeyError, Cov3dError) as error:
+        except (ValueError, TypeError, KeyError, OverflowError, Cov3dError) as error:
             reason = f"{error} is missing" if isinstance(error, KeyError) else error
             raise SubmissionError(f"{file} {where}: {reason}") from None
         if any(other.place == made.place for other in sets):
@@ -112,7 +113,7 @@ def _csv_rows(file: Path) -> list[tuple[str, dict[str, Any]]]:
 
 def _json_rows(file: Path) -> list[tuple[str, dict[str, Any]]]:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = parse(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise SubmissionError(f"there is no file {file}: --set is {PAPER}, or a CSV or JSON file") from None
     except (OSError, ValueError) as error:
@@ -131,15 +132,18 @@ def _parse(row: dict[str, Any], beside: Path) -> SubmissionSet:
     if unknown := sorted(row.keys() - {*COLUMNS, TEMPERATURE}):
         raise ValueError(f"{', '.join(unknown)} is none of {', '.join((*COLUMNS, TEMPERATURE))}")
     if row["task"] not in (Task.PRESENCE, Task.SEVERITY):
-        raise ValueError(f"task is presence or severity, not {row['task']!r}")
-    task, number, members = Task(row["task"]), row["number"], [str(member) for member in row["members"]]
+        raise ValueError(f"task is presence or severity, not {brief(row['task'])}")
+    task, number, given = Task(row["task"]), row["number"], row["members"]
     folds, threshold = row.get("folds") or [0], float(row.get("threshold", THRESHOLD))
-    if not isinstance(number, int) or number < 1:
-        raise ValueError(f"number is 1 or more, not {number!r}")
-    if not members or isinstance(row["members"], str):
+    if not _is_whole(number) or not 1 <= number < 10**6:
+        raise ValueError(f"number is 1 or more, not {brief(number)}")
+    if not isinstance(given, list) or not given or not all(_is_whole(one) or _is_name(one) for one in given):
         raise ValueError("members is a list of experiments, ensembles, runs or checkpoints")
-    if not all(isinstance(fold, int) and 0 <= fold < FOLDS for fold in folds) or len(set(folds)) < len(folds):
-        raise ValueError(f"folds are of 0 to {FOLDS - 1}, each once, not {folds!r}")
+    members = [str(member) for member in given]
+    if not isinstance(folds, list) or not all(_is_whole(fold) and 0 <= fold < FOLDS for fold in folds):
+        raise ValueError(f"folds are of 0 to {FOLDS - 1}, each once, not {brief(folds)}")
+    if len(set(folds)) < len(folds):
+        raise ValueError(f"folds are of 0 to {FOLDS - 1}, each once, not {brief(folds)}")
     if not 0 < threshold < 1 or (task == Task.SEVERITY and threshold != THRESHOLD):
         raise ValueError(f"threshold is of presence, and between 0 and 1, not {threshold!r} of {task}")
     if not isinstance(fitted := row.get(TEMPERATURE, True), bool):
@@ -147,6 +151,14 @@ def _parse(row: dict[str, Any], beside: Path) -> SubmissionSet:
     members = [member if _is_named(member) else str(beside / member) for member in members]
     _numbers(members, task)
     return SubmissionSet(task, number, tuple(members), tuple(folds), threshold, fitted)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and value.isprintable() and bool(value)
 
 
 def _is_named(member: str) -> bool:

@@ -7,10 +7,11 @@ from pathlib import Path
 import pandas as pd
 
 from cov3d.errors import CheckpointError, SubmissionError
-from cov3d.files import write_text
+from cov3d.files import in_place, write_text
 from cov3d.inference.check import check_submission
 from cov3d.inference.ensemble import average_tables
 from cov3d.inference.line_format import LineFormat
+from cov3d.inference.member_cache import Predicted
 from cov3d.inference.member_tables import MemberTable, at_temperature
 from cov3d.inference.sets import SubmissionSet
 from cov3d.inference.submission import check_categories, write_submission
@@ -52,6 +53,32 @@ def check_networks(checkpoints: Sequence[Path], task: Task) -> None:
             )
 
 
+def write_all(
+    sets: Sequence[SubmissionSet],
+    checkpoints: Mapping[SubmissionSet, Sequence[Path]],
+    predicted: Mapping[Task, Predicted],
+    manifests: Mapping[Task, str],
+    folder: Path,
+    line_format: LineFormat,
+) -> list[Written]:
+    """Write the files of every set, the manifest of each task (by the names `manifests`) and the overview.
+
+    Raises:
+        PredictionsError: the members of a set don't go together.
+        SubmissionError: what was written is not as it should be.
+        OutputError: a file can't be written.
+    """
+    written = []
+    for task, found in predicted.items():
+        write_text(folder / manifests[task], found.manifest.to_csv(index=False, lineterminator="\n"))
+        for one in (one for one in sets if one.task == task):
+            networks = {file: found.tables[file] for file in checkpoints[one]}
+            written.append(write_set(one, networks, folder, line_format))
+    names = {one: [f"{file.parent.name}/{file.name}" for file in files] for one, files in checkpoints.items()}
+    write_overview(written, names, folder)
+    return written
+
+
 def write_set(
     of: SubmissionSet, networks: Mapping[Path, MemberTable], folder: Path, line_format: LineFormat
 ) -> Written:
@@ -76,7 +103,7 @@ def write_set(
     counts = write_submission(table, members[0].categories, folder / of.place, of.task, line_format)
     found = check_submission(folder / of.place, table["scan"], task=of.task, line_format=line_format, allow_empty=True)
     if found.problems:
-        raise SubmissionError(f"{folder / of.place} is not to be submitted: {found.problems[0]}")
+        raise SubmissionError(f"{in_place(folder / of.place)} is not to be submitted: {found.problems[0]}")
     return Written(of, len(members), counts)
 
 

@@ -3,12 +3,13 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from cov3d.errors import CheckpointError
 from cov3d.files import write_text
+from cov3d.inference.kept import Kept
 from cov3d.inference.origin import FILE_NAME as ORIGIN
 from cov3d.inference.task import Task
 from cov3d.labels import UNKNOWN_SEVERITY, categories_of
@@ -46,17 +47,23 @@ def validate(
     device: "torch.device",
     workers: int = 0,
     batch_size: int = 2,
+    kept: Kept | None = None,
 ) -> Validated:
     """Predict labelled scans (a table `scan, label`) from the store and score the calls.
 
+    Args:
+        kept: what an earlier, interrupted command predicted is taken from here, and what is predicted goes here.
+
     Raises:
         StoreError: a scan is not in the store.
+        OutputError: `kept` can't be written.
     """
     from cov3d.inference.predict import predict_store
     from cov3d.training.loaders import check_preprocessed
 
     check_preprocessed(list(scans["scan"]), store)
-    probabilities = predict_store(member, scans, store, device=device, workers=workers, batch_size=batch_size)
+    how: dict[str, Any] = {"device": device, "workers": workers, "batch_size": batch_size}
+    probabilities = predict_store(member, scans, store, kept=kept, **how)
     table = prediction_table(list(scans["scan"]), probabilities, member.info.categories, labels=list(scans["label"]))
     presence, severity = score_table(table, member.info.categories)
     return Validated(table, presence, severity)

@@ -28,11 +28,17 @@ from cov3d.files import replacing, write_text, write_text_once
 from cov3d.preprocess.encoding import FORMAT, FORMAT_BEFORE, IN_WORDS, SUFFIX, decode, encode
 from cov3d.preprocess.pipeline import RECORD_COLUMNS, Preprocessed, settings
 from cov3d.preprocess.sizes import Size
+from cov3d.values import Field, brief, check_fields, number, plain, read_object, string, text
 
 if TYPE_CHECKING:
     import pandas as pd  # only the manifest needs it: a worker is a third smaller without
 
 MANIFEST = "manifest.csv"
+_RECORD = dict.fromkeys(RECORD_COLUMNS, Field(plain)) | {
+    "scan": Field(string),
+    "crop": Field(string),
+    "lung_share": Field(number(0, 1)),
+}
 _DAY = 24 * 60 * 60
 _TRIES = 5
 
@@ -81,15 +87,15 @@ class Store:
     def check_settings(self, wanted: dict[str, Any]) -> None:
         """Refuse the store if it was not made with the settings `wanted`, or if its files are of another format."""
         try:
-            found = json.loads(self.settings_file.read_text(encoding="utf-8"))
+            found = check_fields(read_object(self.settings_file), {"hash": Field(text(64))})
             digest = found["hash"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError) as error:
             raise StoreError(f"{self.settings_file} can't be read: {error}") from error
         found.setdefault("format", FORMAT_BEFORE)
         wanted = {"format": FORMAT, **wanted}
         if digest != wanted["hash"] or found["format"] != FORMAT:
             differing = [key for key in wanted if key != "hash" and wanted[key] != found.get(key)]
-            what = ", ".join(f"{key} is {found.get(key)!r}, not {wanted[key]!r}" for key in differing)
+            what = ", ".join(f"{key} is {brief(found.get(key))}, not {wanted[key]!r}" for key in differing)
             raise StoreError(
                 f"the store {self.folder} was made with other settings ({what or 'another version'}): give another "
                 f"--store, or delete this one and make it again with cov3d preprocess --size {self.size}"
@@ -103,7 +109,8 @@ class Store:
         """The folder in which the files of a scan are written."""
         return self._writing / hashlib.sha256(scan.encode()).hexdigest()[:16]
 
-    def _volume_file(self, scan: str) -> Path:
+    def volume_file(self, scan: str) -> Path:
+        """Where the scan's volume is."""
         return self.folder / "volumes" / f"{scan}{SUFFIX}"
 
     def _record_file(self, scan: str) -> Path:
@@ -115,9 +122,9 @@ class Store:
     def has(self, scan: str) -> bool:
         """Whether the scan is in the store, whole: its record is, and its volume's file is as long as it says."""
         try:
-            record = json.loads(self._record_file(scan).read_text(encoding="utf-8"))
-            return bool(record["bytes"] == self._volume_file(scan).stat().st_size)
-        except (OSError, ValueError, LookupError, TypeError):
+            record = read_object(self._record_file(scan))
+            return bool(record.get("bytes") == self.volume_file(scan).stat().st_size)
+        except (OSError, ValueError):
             return False
 
     def write(self, scan: str, preprocessed: Preprocessed) -> None:
@@ -145,7 +152,7 @@ class Store:
         encoded = encode(preprocessed.voxels[self.size])
         text = json.dumps({"scan": scan, **preprocessed.record, "bytes": len(encoded)}, ensure_ascii=False) + "\n"
         self._drop_record(scan, unless=text)
-        with replacing(self._volume_file(scan), aside) as file:
+        with replacing(self.volume_file(scan), aside) as file:
             file.write_bytes(encoded)
         if preprocessed.preview is not None:
             with replacing(self._preview_file(scan), aside) as file:
@@ -189,7 +196,7 @@ class Store:
         Raises:
             StoreError: the scan is not in the store, or its file is damaged.
         """
-        file = self._volume_file(scan)
+        file = self.volume_file(scan)
         try:
             return decode(file.read_bytes(), self.size.shape)
         except FileNotFoundError:
@@ -283,7 +290,7 @@ def _read_records(files: Iterable[Path], known: dict[Path, dict[str, Any]]) -> d
 
 def _read_record(file: Path) -> dict[str, Any]:
     try:
-        record = json.loads(file.read_text(encoding="utf-8"))
+        record = check_fields(read_object(file), _RECORD)
         return {column: record[column] for column in RECORD_COLUMNS}
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except (OSError, ValueError) as error:
         raise StoreError(f"{file} can't be read ({error}): delete it and preprocess again") from error

@@ -34,7 +34,7 @@ def write_sheets(
     missing: Sequence[Missing],
     pictures: Mapping[str, bytes],
 ) -> list[Path]:
-    """Write `crops-1.png`, `crops-2.png`, … into `folder`, and remove the further pages of an earlier report.
+    """Write `crops-1.png`, `crops-2.png`, … into `folder`.
 
     Args:
         title: at the head of each page.
@@ -55,10 +55,12 @@ def write_sheets(
         with replacing(file) as aside:
             page.save(aside, format="PNG")
         written.append(file)
-    for file in folder.glob("crops-*.png"):
-        if _NAME.fullmatch(file.name) and file not in written:
-            file.unlink()
     return written
+
+
+def sheets_in(folder: Path) -> list[Path]:
+    """The contact sheets of an earlier report in a folder."""
+    return [file for file in folder.glob("crops-*.png") if _NAME.fullmatch(file.name)]
 
 
 def _page(title: str, shown: Sequence[Case | Missing], pictures: Mapping[str, bytes]) -> Image.Image:

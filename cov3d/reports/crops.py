@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from cov3d.files import held, in_place
 from cov3d.preprocess.store import Store
-from cov3d.reports.contact_sheet import write_sheets
+from cov3d.reports.contact_sheet import sheets_in, write_sheets
 from cov3d.reports.crop_cases import Missing, find_cases
 from cov3d.reports.crop_page import write_page
+from cov3d.results import staged
 
 FOLDER = "report"
 PAGE = "crops.html"
@@ -48,9 +50,15 @@ def write_report(store: Store, missing: Mapping[str, str]) -> CropReport:
     pictures = {case.scan: picture for case in cases if (picture := store.preview(case.scan)) is not None}
     folder = store.folder / FOLDER
     title = f"Crops at size {store.size}"
+    with (
+        held(folder, "cov3d preprocess", "wait for it, then make the pictures with --only-report", removes=True),
+        staged(folder, [PAGE, *(file.name for file in sheets_in(folder))]) as to,
+    ):
+        page = write_page(to / PAGE, title, cases, absent, pictures)
+        sheets = write_sheets(to, title, cases, absent, pictures)
     return CropReport(
-        page=write_page(folder / PAGE, title, cases, absent, pictures),
-        sheets=write_sheets(folder, title, cases, absent, pictures),
+        page=in_place(page),
+        sheets=[in_place(sheet) for sheet in sheets],
         scans=len(cases),
         doubtful=sum(case.score > 0 for case in cases),
     )

@@ -1,6 +1,5 @@
 """The runs of one configuration on each of its folds → out-of-fold tables, scores as in Table 5, and a temperature."""
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,17 +13,24 @@ from rich import box
 from rich.table import Table
 
 from cov3d.errors import DatasetError, OutputError
-from cov3d.inference.origin import trained_on
+from cov3d.inference.origin import FILE_NAME as ORIGIN
+from cov3d.inference.origin import OUT_OF_FOLD, trained_on
 from cov3d.labels import TASKS
 from cov3d.reports import scores
 from cov3d.reports.measures import CALIBRATION_ERROR, MACRO_F1
 from cov3d.reports.scores import TaskEvaluation, evaluate_task
 from cov3d.reports.tables import number
 from cov3d.training.predictions import load_predictions, prediction_table, probability_columns, save_predictions
-from cov3d.training.summary import SELECTED, SUMMARY
+from cov3d.training.run_files import CONFIG, SUMMARY, read_config, read_summary
+from cov3d.training.summary import SELECTED
 from cov3d.training.temperature import Temperature, fit_temperature, scale
 
 FOLD_SCORES = "folds.csv"
+RESULT_FILES = (
+    *(f"{OUT_OF_FOLD}{task}.csv" for task in TASKS),
+    *(FOLD_SCORES, "scores.json", "scores.csv", "centres.csv", ORIGIN),
+    *("confusion.png", "curves.png", "reliability.png"),
+)
 
 
 @dataclass(frozen=True)
@@ -231,7 +237,8 @@ def _check_complete(rows: Sequence[Mapping[str, Any]], runs: Mapping[int, Path])
 def _rows(fold: int, folder: Path) -> list[dict[str, Any]]:
     """What the summary of a fold's run says, a row a task."""
     rows = []
-    with _read_json(folder / SUMMARY) as summary:
+    with _explained(folder / SUMMARY):
+        summary = read_summary(folder)
         for task, found in summary["tasks"].items():
             best, last = found["best"] or {}, found["last"] or {}
             rows.append(
@@ -249,16 +256,19 @@ def _rows(fold: int, folder: Path) -> list[dict[str, Any]]:
 
 
 def _categories(run: Path) -> tuple[str, ...]:
-    with _read_json(run / "config.json") as config:
-        return tuple(config["categories"])
+    with _explained(run / CONFIG):
+        config = read_config(run)
+        if "categories" not in config:
+            raise ValueError("categories is missing")
+    return config["categories"]
 
 
 @contextmanager
-def _read_json(file: Path) -> Iterator[dict[str, Any]]:
-    """A file's content; that it is not as we write it, within the block too, is an error that names it."""
+def _explained(file: Path) -> Iterator[None]:
+    """Turn what is wrong with a file of a run into a sentence that names it."""
     try:
-        yield json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        yield
+    except (OSError, ValueError) as error:
         raise DatasetError(
             f"{file} can't be read as that of a run ({error}): train the fold again, with --overwrite"
         ) from error

@@ -1,6 +1,5 @@
 """A run, a cross-validation or a folder of predictions → what its part of the report's page shows."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from cov3d.reports.scores import TaskEvaluation, evaluate_task
 from cov3d.reports.sources import PREDICTIONS, Kind, Source
 from cov3d.training.names import HISTORY
 from cov3d.training.predictions import load_predictions
+from cov3d.training.run_files import read_config
 from cov3d.training.summary import SELECTED, selection_of_run
 
 MISTAKES = 8
@@ -136,16 +136,16 @@ def _runs_of(source: Source) -> dict[int, Path]:
 
 def _fold(run: Path) -> int:
     try:
-        return int(json.loads((run / CONFIG).read_text(encoding="utf-8"))["options"]["fold"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return read_config(run)["options"]["fold"]
+    except (OSError, ValueError):
         return 0
 
 
 def _config(run: Path, notes: list[str]) -> dict[str, Any]:
     try:
-        config = json.loads((run / CONFIG).read_text(encoding="utf-8"))
+        config = read_config(run)
         return {**config.pop("options"), **config}
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+    except (OSError, ValueError) as error:
         notes.append(f"{run / CONFIG} can't be read: {error}")
         return {}
 

@@ -17,6 +17,7 @@ import pandas as pd
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from cov3d.files import in_place
 from cov3d.labels import TASKS
 from cov3d.preprocess.preview import SIZE
 from cov3d.reports import figures, pages, score_figures
@@ -64,7 +65,7 @@ def write_page(
     """
     shown = []
     for number, entry in enumerate(entries, start=1):
-        shown.append(_shown(entry, number, file.parent, preview))
+        shown.append(_shown(entry, number, in_place(file.parent), preview))
         on_entry(number)
     return pages.write(
         file,

@@ -2,8 +2,7 @@
 
 import hashlib
 import json
-import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +13,12 @@ from cov3d.errors import CheckpointError
 from cov3d.files import replacing
 from cov3d.models.names import Architecture
 from cov3d.preprocess.sizes import Size
+from cov3d.training.checkpoint_schema import GREATEST_TEMPERATURE, LEAST_TEMPERATURE, check_metadata
+from cov3d.training.checkpoint_schema import temperature as check_temperature
+from cov3d.values import WrongValueError, brief, parse_object
 
 if TYPE_CHECKING:  # loaded with weights only: what a checkpoint says of itself is read by commands that compute nothing
-    from torch import nn
+    from torch import Tensor, nn
 
 FORMAT = 1
 _KEY = "cov3d"
@@ -91,8 +93,13 @@ def write_temperature(file: Path, temperature: float) -> None:
         CheckpointError: the file is missing or not a checkpoint of ours, or the temperature is none.
         OutputError: the file can't be written.
     """
-    if not (math.isfinite(temperature) and temperature > 0):
-        raise CheckpointError(f"a temperature is a positive number, not {temperature!r}: {file} stays as it is")
+    try:
+        check_temperature(temperature)
+    except WrongValueError:
+        raise CheckpointError(
+            f"a temperature is a positive number, from {LEAST_TEMPERATURE:g} to {GREATEST_TEMPERATURE:g}, not "
+            f"{temperature!r}: {file} stays as it is"
+        ) from None
     if read_info(file).temperature == temperature:
         return
     model, info = load(file)
@@ -110,7 +117,7 @@ def read_info(file: Path) -> CheckpointInfo:
     try:
         with safe_open(file, framework="numpy") as opened:
             metadata = opened.metadata() or {}
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{file} is not a checkpoint: it is no whole safetensors file ({error})") from error
     if _KEY not in metadata:
         raise CheckpointError(f"{file} is a safetensors file, but not a checkpoint that cov3d train wrote")
@@ -119,24 +126,22 @@ def read_info(file: Path) -> CheckpointInfo:
 
 def _parse(text: str, file: Path) -> CheckpointInfo:
     try:
-        values = json.loads(text)
-        if (version := values.pop("format")) != FORMAT:
+        values = parse_object(text)
+        if (version := values.pop("format", None)) != FORMAT:
+            if not isinstance(version, int) or isinstance(version, bool):
+                raise WrongValueError(f"format is {brief(version)}, but must be a whole number")
             raise CheckpointError(f"{file} has checkpoint format {version}; this version of cov3d reads {FORMAT}")
         if unknown := values.keys() - {item.name for item in fields(CheckpointInfo)}:
-            made_by = values.get("versions", {}).get("cov3d", "unknown")
+            versions = values.get("versions")
+            made_by = versions.get("cov3d", "unknown") if isinstance(versions, dict) else "unknown"
+            names = ", ".join(name if name.isprintable() else brief(name) for name in sorted(unknown)[:5])
             raise CheckpointError(
-                f"{file} was written by another version of cov3d ({made_by}), which says more of it than this one "
-                f"understands ({', '.join(sorted(unknown))}): use that version"
+                f"{file} was written by another version of cov3d ({made_by if str(made_by).isprintable() else '?'}), "
+                f"which says more of it than this one understands ({names}): use that version"
             )
-        values["architecture"] = Architecture(values["architecture"])
-        values["size"] = Size(values["size"])
-        values["categories"] = tuple(values["categories"])
-        for name in ("trained_on", "lung_share"):  # JSON has no tuples; an older file may lack what has a default
-            if values.get(name) is not None:
-                values[name] = tuple(values[name])
-        return CheckpointInfo(**values)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{file} is damaged: its description can't be read ({error})") from error
+        return CheckpointInfo(**check_metadata(values))
+    except ValueError as error:
+        raise CheckpointError(f"{file} is damaged: in its metadata, {error}") from error
 
 
 def load(file: Path) -> tuple["nn.Module", CheckpointInfo]:
@@ -148,14 +153,42 @@ def load(file: Path) -> tuple["nn.Module", CheckpointInfo]:
     from cov3d.models.registry import build
 
     info = read_info(file)
+    model = build(info.architecture, outputs=len(info.categories), **info.model)
     try:
-        model = build(info.architecture, outputs=len(info.categories), **info.model)
         with safe_open(file, framework="pt", device="cpu") as opened:
             weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  no mapping
+        _check_weights(weights, model.state_dict())
         model.load_state_dict(weights)
-    except (SafetensorError, RuntimeError, TypeError, OSError) as error:
-        raise CheckpointError(f"{file} is damaged: its weights do not fit {info.architecture} ({error})") from error
+    except (SafetensorError, RuntimeError, TypeError, ValueError, LookupError, AttributeError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(f"{file} is damaged: its weights do not fit {info.architecture} ({reason})") from error
     return model.eval(), info
+
+
+def _check_weights(weights: Mapping[str, "Tensor"], wanted: Mapping[str, "Tensor"]) -> None:
+    """Make sure that the weights are those of a network: names, shapes, kinds of numbers, and no NaN.
+
+    Raises:
+        ValueError: they are not; the sentence names the first that is wrong.
+    """
+    import torch
+
+    if missing := sorted(wanted.keys() - weights.keys()):
+        raise ValueError(f"{missing[0]} is missing")
+    if unknown := sorted(weights.keys() - wanted.keys()):
+        raise ValueError(f"it has no {brief(unknown[0])}")
+    for name, tensor in weights.items():
+        if tensor.shape != wanted[name].shape:
+            raise ValueError(f"{name} has the shape {tuple(tensor.shape)}, not {tuple(wanted[name].shape)}")
+        if tensor.is_floating_point() != wanted[name].is_floating_point() or tensor.is_complex():
+            raise ValueError(f"{name} holds numbers of type {tensor.dtype}, not {wanted[name].dtype}")
+        if tensor.dtype == torch.bool:
+            raise ValueError(f"{name} holds truth values, not numbers")
+        as_used = tensor.to(wanted[name].dtype)
+        if not torch.isfinite(as_used).all():
+            raise ValueError(f"{name} holds values that are not numbers")
+        if name.endswith("running_var") and (as_used < 0).any():
+            raise ValueError(f"{name} holds variances below 0")
 
 
 def fingerprint(scan: str) -> str:

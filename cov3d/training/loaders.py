@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from cov3d.children import end_with_parent
 from cov3d.errors import DatasetError, DeviceMemoryError, StoreError
 from cov3d.labels import CATEGORIES, label_index
 from cov3d.preprocess.store import Store
@@ -136,7 +137,7 @@ def scan_loader(
         persistent_workers=workers > 0,
         prefetch_factor=_prefetch(dataset, batch_size, workers) if workers else None,
         pin_memory=device.type == "cuda",
-        worker_init_fn=_leave_signals_to_the_parent,
+        worker_init_fn=_start_worker,
     )
 
 
@@ -174,7 +175,8 @@ def shared_memory_explained() -> Iterator[None]:
         ) from error
 
 
-def _leave_signals_to_the_parent(worker: int) -> None:
+def _start_worker(worker: int) -> None:
+    end_with_parent()
     # A terminal and a batch system send them to every process; the parent says why it ends, once.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # The parent ends its workers so, too. Without an error, of which torch's watch over them would make one.

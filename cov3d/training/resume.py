@@ -16,6 +16,7 @@ import torch
 
 from cov3d.errors import CheckpointError, OutputError
 from cov3d.files import replacing
+from cov3d.values import Field, WrongValueError, check_fields, integer, listed, mapping, text
 
 FILE_NAME = "last.pt"
 FORMAT = 1
@@ -53,6 +54,29 @@ class ResumeState:
     last: torch.Tensor
 
 
+def _probabilities(value: Any) -> torch.Tensor:
+    if not isinstance(value, torch.Tensor) or value.ndim != 2 or not value.is_floating_point():
+        raise WrongValueError("must be a table of probabilities")
+    if not bool(((value >= 0) & (value <= 1 + 1e-6)).all()):
+        raise WrongValueError("holds values that are not probabilities")
+    return value
+
+
+_BEST = {"epoch": Field(integer(1)), "probabilities": Field(_probabilities)}
+_ROW = {"epoch": Field(integer(1))}
+_FIELDS = {
+    "identity": Field(mapping()),
+    "versions": Field(mapping(text(200))),
+    "epoch": Field(integer(1)),
+    "model": Field(mapping()),
+    "optimiser": Field(mapping()),
+    "scaler": Field(mapping()),
+    "history": Field(lambda value: list(listed(lambda row: check_fields(row, _ROW))(value))),
+    "best": Field(mapping(lambda value: check_fields(value, _BEST))),
+    "last": Field(_probabilities),
+}
+
+
 def save(folder: Path, state: ResumeState) -> None:
     """Write the resume state of a run, whole or not at all.
 
@@ -86,7 +110,10 @@ def load(folder: Path) -> ResumeState | None:
         content = torch.load(file, map_location="cpu", weights_only=True)
         if content.pop("format") != FORMAT:
             raise ValueError("another version of cov3d wrote it")
-        return ResumeState(**content)
+        state = ResumeState(**check_fields(content, _FIELDS))
+        if len(state.history) != state.epoch:
+            raise ValueError("it has not a row an epoch")
+        return state
     except _UNREADABLE as error:
         raise CheckpointError(
             f"{file} is damaged, or of another version of cov3d: begin anew with --overwrite"
@@ -101,7 +128,7 @@ def fit_into(receiver: Any, state: dict[str, Any], folder: Path) -> None:
     """
     try:
         receiver.load_state_dict(state)
-    except (RuntimeError, ValueError, LookupError) as error:
+    except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise CheckpointError(
             f"{folder / FILE_NAME} does not fit this version of cov3d or of torch: go on with the one that began the "
             "run, or begin anew with --overwrite"

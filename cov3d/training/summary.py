@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from cov3d.files import write_text
 from cov3d.training.metrics import TaskScore
+from cov3d.training.run_files import SUMMARY, read_summary
 
 if TYPE_CHECKING:  # it loads torch
     from cov3d.training.checkpoint import CheckpointInfo
 
-SUMMARY = "summary.json"
 SELECTED = "selected on this fold"
 
 
@@ -93,12 +93,12 @@ def selection_of(checkpoint: Path, info: "CheckpointInfo", fold: int) -> Selecti
 def selection_of_run(folder: Path, task: str) -> Selection | None:
     """How a finished run chose its epoch for a task, by its summary; None where there is none or no choice."""
     try:
-        summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+        summary = read_summary(folder)
         epoch = summary["tasks"][task]["best_epoch"]
         last = {name: said["last"]["macro_f1"] for name, said in summary["tasks"].items() if said["last"]}
         if epoch is None:
             return None
         known = {name: float(score) for name, score in last.items() if score is not None}
-        return Selection(task, int(epoch), int(summary["epochs"]), known)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return Selection(task, epoch, summary["epochs"], known)
+    except (OSError, ValueError, KeyError):
         return None  # not a run's folder, one that goes on, or a summary that others wrote

@@ -1,5 +1,6 @@
 """`cov3d crossval`: every fold once, done ones skipped, interrupted ones gone on with, and the whole put together."""
 
+import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -187,3 +188,30 @@ def test_a_temperature_that_would_spoil_the_calls_is_not_written(
     assert ended.code == 0, ended.err
     assert "presence: the temperature is not written: it would lower macro F1 from 1.000 to" in ended.err
     assert [read_info(file).temperature for file in checkpoints] == [None] * 5
+
+
+@pytest.mark.usefixtures("quick_network")
+def test_a_full_disk_while_collecting_leaves_what_was_collected_and_no_fold_is_trained_again(
+    crossval: Command, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert crossval().code == 0
+    folder = data / "runs" / "crossval_resnet_tiny_epochs-2_pretrained-False_seed-0"
+    forbid_training(monkeypatch)
+    replace = Path.replace
+
+    def full(path: Path, target: Path) -> Path:
+        if Path(target).name == "origin.json":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return replace(path, target)
+
+    for name in ("folds.csv", "scores.json"):
+        (folder / name).write_text("as collected before")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", full)
+        ended = crossval()
+    assert ended.code == 2
+    assert f"{folder / 'origin.json'} can't be written: No space left on device" in ended.err
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert crossval().code == 0
+    assert json.loads((folder / "scores.json").read_text())["presence"]

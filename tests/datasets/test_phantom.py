@@ -229,3 +229,26 @@ def test_a_plan_follows_its_seed_and_keeps_its_scans() -> None:
     assert all(kept[one.partition, one.number] == one.grade for one in small)
     numbers = [int(one.path.rsplit("_", 1)[-1]) for one in large if one.partition == "task1"]
     assert all(a < b for a, b in pairwise(numbers))
+
+
+def test_an_interrupted_phantom_is_continued_to_the_same_bytes(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+
+    def stopped(*arguments: object, **how: object) -> object:
+        if len(made) == stop_at:
+            raise KeyboardInterrupt
+        made.append(stop_at)
+        return make_scan(*arguments, **how)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("cov3d.datasets.phantom.write.make_scan", stopped)
+    stop_at = 5
+    with pytest.raises(KeyboardInterrupt):
+        write_phantom(tmp_path, scans=SCANS, seed=SEED, resolution=RESOLUTION, masks=True)
+    with pytest.raises(OutputError, match="not an empty folder"):
+        write_phantom(tmp_path, scans=SCANS, seed=SEED + 1, resolution=RESOLUTION, masks=True)
+    stop_at = 100
+    write_phantom(tmp_path, scans=SCANS, seed=SEED, resolution=RESOLUTION, masks=True)
+    assert len(made) == SCANS
+    assert _digests(tmp_path) == _digests(dataset)

@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
@@ -25,7 +26,7 @@ from cov3d.datasets.phantom.layouts import as_image, placed, to_hounsfield, writ
 from cov3d.datasets.phantom.plan import Planned, plan
 from cov3d.datasets.phantom.scan import make_scan
 from cov3d.errors import DatasetError, OutputError
-from cov3d.files import replacing, write_text
+from cov3d.files import remove, replacing, write_text
 from cov3d.labels import NON_COVID, SEVERITIES
 from cov3d.processes import Leash, Pool
 
@@ -39,6 +40,8 @@ NOTICE = (
 QUALITY = 90
 COMMENT = b"synthetic: made by cov3d phantom, not CT of any person"
 ASIDE = ".writing"
+_FACTS, _TRUTH = "phantom.json", "phantom_truth.csv"
+"""The files that are written first and last: what the dataset is made of, and what each scan shows."""
 _LAYOUTS = {
     PhantomLayout.COV19CTDB: "COV19-CT-DB of 2023",
     PhantomLayout.STOIC: "STOIC2021",
@@ -90,40 +93,47 @@ def write_phantom(
     planned = [placed(one, layout) for one in plan(scans, seed)]
     if not 32 <= resolution <= 1024:
         raise DatasetError(f"a phantom's resolution is from 32 to 1024 pixels, not {resolution}.")
-    _claim(root)
-    _write_notice(root, layout, {"seed": seed, "scans": scans, "resolution": resolution, "masks": masks})
+    _claim(root, layout, {"seed": seed, "scans": scans, "resolution": resolution, "masks": masks})
     tasks = [_Task(root, one, seed, resolution, masks, layout) for one in planned]
     rows = []
     for task, row in zip(tasks, _run(tasks, jobs), strict=True):
         rows.append(row)
         if on_scan is not None:
             on_scan(task.planned.path)
-    shutil.rmtree(root / ASIDE, ignore_errors=True)
     _write_labels(root, layout, planned)
     table = pd.DataFrame(rows, columns=["scan", "partition", "label", "severity", "slices", "involvement"])
-    write_text(root / "phantom_truth.csv", table.to_csv(index=False, lineterminator="\n"))
+    write_text(root / _TRUTH, table.to_csv(index=False, lineterminator="\n"))
+    shutil.rmtree(root / ASIDE, ignore_errors=True)
     return table
 
 
-def _claim(root: Path) -> None:
+def _claim(root: Path, layout: PhantomLayout, settings: dict[str, int | bool]) -> None:
+    """Begin a dataset in an empty folder, or continue one of the same settings; hidden files may be there."""
+    facts: dict[str, object] = {"notice": NOTICE, "version": VERSION, **settings}
+    if layout != PhantomLayout.COV19CTDB:  # which had no name before there were others
+        facts["layout"] = layout
     try:
-        if root.exists() and (not root.is_dir() or any(root.iterdir())):
-            raise OutputError(f"{root} is not an empty folder: give another one, or delete it first.")
+        if not _is_unfinished(root, facts):
+            if root.exists() and (not root.is_dir() or any(path.name[:1] != "." for path in root.iterdir())):
+                raise OutputError(f"{root} is not an empty folder: give another one, or delete it first.")
+            remove(root / ASIDE)
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"the folder {root} can't be written ({error.strerror}): give another one.") from error
-
-
-def _write_notice(root: Path, layout: PhantomLayout, settings: dict[str, int | bool]) -> None:
-    facts = {"notice": NOTICE, "version": VERSION, **settings}
-    if layout != PhantomLayout.COV19CTDB:  # which had no name before there were others
-        facts["layout"] = layout
-    write_text(root / "phantom.json", json.dumps(facts, indent=2) + "\n")
+    write_text(root / _FACTS, json.dumps(facts, indent=2) + "\n")
     write_text(
         root / "README.txt",
         f"{NOTICE}\n\nThe folders follow the layout of {_LAYOUTS[layout]}. "
         "What each scan was made to show is in phantom_truth.csv; the settings are in phantom.json.\n",
     )
+
+
+def _is_unfinished(root: Path, facts: dict[str, object]) -> bool:
+    """Whether the folder holds a dataset of these settings whose making was interrupted."""
+    try:
+        return not (root / _TRUTH).exists() and json.loads((root / _FACTS).read_text(encoding="utf-8")) == facts
+    except (OSError, ValueError, RecursionError):
+        return False
 
 
 def _run(tasks: list[_Task], jobs: int) -> Iterator[dict[str, object]]:
@@ -148,7 +158,17 @@ def _no_set_up() -> None:
 
 
 def _write_scan(task: _Task) -> dict[str, object]:
-    """Make and write one scan, and describe it."""
+    """Make and write one scan, and describe it; one that an interrupted command wrote stays."""
+    described = task.root / ASIDE / "described" / f"{sha256(task.planned.path.encode()).hexdigest()}.json"
+    if (task.root / task.planned.path).exists():
+        with suppress(OSError, ValueError, RecursionError):
+            return dict(json.loads(described.read_text(encoding="utf-8")))
+    row = _make_scan(task)
+    write_text(described, json.dumps(row))
+    return row
+
+
+def _make_scan(task: _Task) -> dict[str, object]:
     planned = task.planned
     scan = make_scan(task.seed, planned.partition, planned.number, resolution=task.resolution)
     try:
@@ -179,10 +199,12 @@ def _write_scan(task: _Task) -> dict[str, object]:
 def _write_slices(root: Path, path: str, voxels: NDArray[np.uint8]) -> None:
     """The slices as JPEG; the folder is written aside and renamed, so it is there whole or not at all."""
     aside, final = root / ASIDE / path, root / path
+    remove(aside)
     aside.mkdir(parents=True)
     for index, pixels in enumerate(voxels, start=1):
         Image.fromarray(pixels).save(aside / f"{index}.jpg", quality=QUALITY, comment=COMMENT)
     final.parent.mkdir(parents=True, exist_ok=True)
+    remove(final)
     aside.rename(final)
 
 
