@@ -62,7 +62,7 @@ def test_the_commands_of_the_tutorial_run(
     assert "selected on this fold" in (data / "validation/scores.json").read_text()
     predicted = pd.read_csv(data / "submission/presence/predictions.csv")
     named = [(data / "submission/presence" / f"{name}.csv").read_text().split() for name in ("covid", "non-covid")]
-    assert sorted(sum(named, [])) == sorted(Path(scan).name for scan in predicted["scan"])
+    assert sorted(name for names in named for name in names) == sorted(Path(scan).name for scan in predicted["scan"])
     assert (data / "report/report.html").is_file()
 
 
