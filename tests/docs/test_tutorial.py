@@ -64,6 +64,24 @@ def test_the_commands_of_the_tutorial_run(
     named = [(data / "submission/presence" / f"{name}.csv").read_text().split() for name in ("covid", "non-covid")]
     assert sorted(name for names in named for name in names) == sorted(Path(scan).name for scan in predicted["scan"])
     assert (data / "report/report.html").is_file()
+    assert unnamed(data) == []
+
+
+def unnamed(data: Path) -> list[str]:
+    """Files below a folder, and columns of its tables, that docs/reference/files.md does not name."""
+    page = (DOCS / "reference" / "files.md").read_text(encoding="utf-8")
+    found = []
+    for file in sorted(data.rglob("*")):
+        name = re.sub(r"(test_)?ct_scan_?\d+", "SCAN", file.name)
+        if file.is_dir() or file.suffix in (".jpg", ".xlsx") or name == ".lock":
+            continue
+        if name not in page and file.stem not in page:
+            found.append(str(file))
+        header = file.read_text(encoding="utf-8").splitlines()[0] if file.suffix == ".csv" else ""
+        if "," in header and not re.match(r"table-\d|confusion-", name):
+            columns = [column for column in header.split(",") if not re.search(rf"\b{column}\b", page)]
+            found += [f"{file}: {column}" for column in columns]
+    return found
 
 
 @pytest.mark.slow
