@@ -16,7 +16,7 @@ from cov3d.reports.scores import TaskEvaluation
 from cov3d.training.metrics import TaskScore
 from cov3d.training.summary import Selection
 
-POSTERIOR_NOTE = "* the bootstrap (BCa) has no answer here: a posterior interval, see docs/explanation/scores.md"
+POSTERIOR_NOTE = '* the bootstrap (BCa) has no answer here: a posterior interval; see "How to read the scores"'
 
 
 def number(value: float | None) -> str:

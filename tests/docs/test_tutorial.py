@@ -77,7 +77,7 @@ def unnamed(data: Path) -> list[str]:
             continue
         if name not in page and file.stem not in page:
             found.append(str(file))
-        header = file.read_text(encoding="utf-8").splitlines()[0] if file.suffix == ".csv" else ""
+        header = file.read_text(encoding="utf-8").partition("\n")[0] if file.suffix == ".csv" else ""
         if "," in header and not re.match(r"table-\d|confusion-", name):
             columns = [column for column in header.split(",") if not re.search(rf"\b{column}\b", page)]
             found += [f"{file}: {column}" for column in columns]
