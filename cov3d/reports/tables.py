@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # it loads scikit-learn
     from cov3d.reports.comparison import Comparison
     from cov3d.reports.scores import TaskEvaluation
 
-POSTERIOR_NOTE = "* the bootstrap (BCa) has no answer here: from the posterior of the calls, see the README"
+POSTERIOR_NOTE = '* the bootstrap (BCa) has no answer here: a posterior interval; see "How to read the scores"'
 
 
 def number(value: float | None) -> str:
