@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from cov3d.reports.calls import Calls
-from cov3d.reports.intervals import Interval, Method, intervals
-from cov3d.reports.measures import f1, f1_scores
+from cov3d.evaluation.calls import Calls
+from cov3d.evaluation.intervals import Interval, Method, intervals
+from cov3d.evaluation.measures import f1, f1_scores
 
 SIZES = ((31, 20, 45, 5), (150, 150))
 ACCURACY = 0.7

@@ -33,9 +33,9 @@ from rich.table import Table
 from scipy.stats import bootstrap
 
 from cov3d.app.options import cpus, default_workers
-from cov3d.datasets.phantom.plan import grade_of, label_of
-from cov3d.datasets.phantom.scan import make_scan
 from cov3d.labels import NON_COVID, SEVERITIES, UNKNOWN_SEVERITY
+from cov3d.phantom.plan import grade_of, label_of
+from cov3d.phantom.scan import make_scan
 from cov3d.preprocess.crop import Box
 from cov3d.preprocess.pipeline import preprocess
 from cov3d.preprocess.sizes import Size

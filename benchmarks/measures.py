@@ -12,8 +12,8 @@ from contenders import DTYPES, Contender, Job, timed
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from cov3d.datasets.phantom.scan import make_scan
 from cov3d.labels import LABELS
+from cov3d.phantom.scan import make_scan
 from cov3d.preprocess.pipeline import preprocess
 from cov3d.preprocess.sizes import Size
 from cov3d.preprocess.store import Store

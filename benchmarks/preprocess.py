@@ -22,7 +22,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from cov3d.datasets.phantom.scan import make_scan
+from cov3d.phantom.scan import make_scan
 from cov3d.preprocess.batch import preprocess_scans
 from cov3d.preprocess.executors import here
 from cov3d.preprocess.pipeline import Preprocessed, locate, preprocess_scan

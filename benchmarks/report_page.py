@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from threadpoolctl import threadpool_limits
 
-from cov3d.datasets.phantom import make_scan
+from cov3d.phantom import make_scan
 from cov3d.preprocess.pipeline import locate, preprocess
 from cov3d.preprocess.preview import preview
 from cov3d.preprocess.sizes import Size

@@ -25,7 +25,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from cov3d.datasets.phantom.scan import make_scan
+from cov3d.phantom.scan import make_scan
 
 console = Console(width=120)
 

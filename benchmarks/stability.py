@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 from threadpoolctl import threadpool_limits
 
-from cov3d.datasets.phantom.scan import make_scan
+from cov3d.phantom.scan import make_scan
 from cov3d.preprocess.crop import Box
 from cov3d.preprocess.pipeline import FEET_FIRST, locate
 from cov3d.volume import Volume

@@ -30,7 +30,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from cov3d.datasets.phantom.scan import make_scan
+from cov3d.phantom.scan import make_scan
 from cov3d.preprocess.encoding import decode, encode
 from cov3d.preprocess.pipeline import preprocess_scan
 from cov3d.preprocess.sizes import Size

@@ -1,5 +1,6 @@
 """Writing files whole or not at all, and claiming the folders that they go to."""
 
+import hashlib
 import os
 import secrets
 import shutil
@@ -131,3 +132,13 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def sha256(file: Path) -> str:
+    """The checksum of a file, in hexadecimal.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

@@ -17,10 +17,13 @@ PICTURE = Path(__file__).parent / "explanation" / "layers.svg"
 ROOMS = (
     ("readers", "path → volume"),
     ("datasets", "dataset folder → scan table"),
+    ("phantom", "synthetic datasets"),
     ("preprocess", "scan → crop in the store"),
     ("models", "networks"),
+    ("evaluation", "predictions, labels → numbers"),
     ("training", "loss, loaders, learner, run folder"),
-    ("inference", "predictions, submission files"),
+    ("inference", "networks on scans, ensembles"),
+    ("challenge", "submissions, the paper's results"),
     ("reports", "tables, figures, pages"),
     ("app", "the command line"),
 )

@@ -13,6 +13,7 @@ from cov3d.app import options
 from cov3d.app.console import out, say, say_error, say_warning
 from cov3d.app.scores import read_sources, score_centres, warn_of_small_classes
 from cov3d.app.training import draw_missing_curves, run_name, warn_of_one_class
+from cov3d.run_files import checkpoint_name
 from cov3d.training.options import TrainingOptions
 
 FOLDS = range(5)
@@ -49,7 +50,7 @@ def crossval(
     are skipped and interrupted ones resumed; a run of another scan table is refused.
     """
     from cov3d.errors import Cov3dError
-    from cov3d.reports import crossval as crossvalidation
+    from cov3d.evaluation import crossval as crossvalidation
     from cov3d.results import claimed
     from cov3d.training import distributed
     from cov3d.training.loaders import choose_fold
@@ -90,20 +91,20 @@ def crossval(
 
 def _collect(runs: dict[int, Path], folder: Path, origin: dict[str, str], *, temperature: bool) -> Any:
     """Put the runs together in `folder`; what was collected before stays until the new results are complete."""
-    from cov3d.inference.origin import write_origin
-    from cov3d.reports import crossval as crossvalidation
+    from cov3d.evaluation import crossval as crossvalidation
+    from cov3d.inference.origin import seen_by_runs, write_origin
     from cov3d.reports.score_figures import save_pictures
-    from cov3d.reports.tables import evaluation_table
+    from cov3d.reports.tables import evaluation_table, fold_scores_table
     from cov3d.results import staged
 
     found = crossvalidation.collect(runs)
     with staged(folder, crossvalidation.RESULT_FILES) as to:
         crossvalidation.save(found, to)
         save_pictures(found.pooled, to)
-        seen = crossvalidation.seen_in_training(runs)
+        seen = seen_by_runs(runs)
         networks = [Path(os.path.relpath(run.resolve(), folder.resolve())).as_posix() for run in runs.values()]
         write_origin(to, networks=networks, seen_in_training=seen)
-        out().print(crossvalidation.fold_scores_table(found))
+        out().print(fold_scores_table(found))
         for task, evaluation in found.pooled.items():
             out().print(evaluation_table(evaluation, f"{task}, out of fold, all folds pooled"))
         score_centres(found.tables, found.categories, origin, to)
@@ -128,7 +129,7 @@ def _use_temperature(task: str, calibration: Any, runs: dict[int, Path]) -> None
     if calibration.harm:
         say_warning(f"{task}: the temperature is not written: {calibration.harm}")
     for folder in runs.values():
-        file = folder / f"{task}.safetensors"
+        file = folder / checkpoint_name(task)
         try:
             if file.exists() and not calibration.harm:
                 write_temperature(file, calibration.temperature.value)
@@ -151,8 +152,8 @@ def _check_finished(
 ) -> None:
     """Refuse finished runs that are of other options or of another scan table, before anything is trained."""
     from cov3d.errors import CheckpointError
+    from cov3d.evaluation.crossval import is_finished
     from cov3d.preprocess.pipeline import settings
-    from cov3d.reports.crossval import is_finished
     from cov3d.training.fold_runs import check_alike, check_finished
     from cov3d.training.loaders import choose_fold
 

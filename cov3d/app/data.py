@@ -31,8 +31,8 @@ def phantom(
     jobs: int = options.jobs(),
 ) -> None:
     """Write a synthetic chest-CT dataset in the layout of a real one, for trying and testing only."""
-    from cov3d.datasets.phantom import write_phantom
     from cov3d.files import held
+    from cov3d.phantom import write_phantom
 
     with (
         held(directory, "cov3d phantom", "wait for it, or give another folder", removes=True),

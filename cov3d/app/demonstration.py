@@ -12,6 +12,7 @@ import cov3d
 from cov3d.app import options
 from cov3d.app.console import out, say
 from cov3d.preprocess.sizes import Size
+from cov3d.run_files import checkpoint_name
 
 _MARKER, _UNFINISHED = "demo.json", ".demo.json"
 """What says that a folder is a demo's: when it is finished, and before."""
@@ -57,7 +58,7 @@ def _steps(
         The validation, and the command of each step.
     """
     run = _run(directory)
-    checkpoints = {task: run / f"{task}.safetensors" for task in ("presence", "severity")}
+    checkpoints = {task: run / checkpoint_name(task) for task in ("presence", "severity")}
     steps: list[str] = []
 
     def step(command: str, done: Path | None = None) -> bool:
@@ -150,10 +151,10 @@ def _close(directory: Path, validated: Any, steps: list[str], seconds: float) ->
     from rich.table import Table
 
     from cov3d.datasets import scan_table
+    from cov3d.evaluation.summary import selection_of_run
     from cov3d.files import write_text
     from cov3d.reports import figures
     from cov3d.reports.tables import number
-    from cov3d.training.summary import selection_of_run
 
     run = _run(directory)
     selection = selection_of_run(run, "presence")

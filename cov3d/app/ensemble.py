@@ -82,12 +82,12 @@ def ensemble(
 
     Members may be of any network and size, but must predict the same scans. Where labels are known, the mean is scored.
     """
+    from cov3d.evaluation.predictions import save_predictions
     from cov3d.inference import ensemble as ensembles
     from cov3d.inference import selection as selections
     from cov3d.inference import validate as validation
     from cov3d.inference.origin import write_origin
     from cov3d.results import claimed, staged
-    from cov3d.training.predictions import save_predictions
 
     fitted = (name is None) if temperature is None else temperature
     names = (*validation.RESULT_FILES, SET_FILE, SELECTION_FILE)
@@ -137,10 +137,11 @@ def _members(
     fitted_temperature: bool,
 ) -> tuple[list[Any], Task, tuple[int, ...]]:
     """The members, the task that they are of and, of an ensemble by name, its folds."""
+    from cov3d.challenge.experiments import find_ensemble
+    from cov3d.challenge.members import gather_experiments
+    from cov3d.challenge.runs import Runs
     from cov3d.errors import Cov3dError
-    from cov3d.experiments import find_ensemble
-    from cov3d.inference.member_tables import MemberTable, gather, gather_experiments
-    from cov3d.inference.runs import Runs
+    from cov3d.inference.member_tables import MemberTable, gather
 
     if bool(predictions) == (name is not None):
         raise Cov3dError("give prediction tables, folders, runs or checkpoints to average, or --name, and not both")
@@ -203,8 +204,8 @@ def _write_scores(
     table: Any, categories: tuple[str, ...], folder: Path, task: Task, seed: int, *, selected: bool
 ) -> None:
     """Score the labelled scans for the tasks meant, as `cov3d validate` does."""
+    from cov3d.evaluation import scores
     from cov3d.inference.validate import save_confusion
-    from cov3d.reports import scores
     from cov3d.reports.score_figures import save_pictures
     from cov3d.reports.tables import evaluation_table
 
@@ -227,7 +228,7 @@ def _tasks(task: Task) -> list[Task]:
 
 def _say_folds(table: Any, members: Sequence[Any], task: Task, name: str | None) -> None:
     """Say how the scores differ from fold to fold, where the runs say which scan is of which."""
-    from cov3d.experiments import find_ensemble
+    from cov3d.challenge.experiments import find_ensemble
     from cov3d.inference.validate import fold_scores
 
     folds = {scan: fold for member in members for scan, fold in member.folds.items()}
@@ -249,8 +250,8 @@ def _say_folds(table: Any, members: Sequence[Any], task: Task, name: str | None)
 
 def _write_selection(selected: Any, categories: tuple[str, ...], task: Task, seed: int, folder: Path) -> None:
     """Say and write what was chosen, and what that gained over the mean of all members by the usual threshold."""
+    from cov3d.evaluation.comparison import compare
     from cov3d.files import write_text
-    from cov3d.reports.comparison import compare
     from cov3d.reports.tables import comparison_table
 
     for member, score in zip(selected.members, selected.scores, strict=False):
@@ -282,8 +283,8 @@ def _write_set(
     members: Sequence[Any], folds: tuple[int, ...], task: Task, threshold: float, fitted: bool, folder: Path
 ) -> None:
     """Write what `cov3d submit --set` takes to make this ensemble of its networks, where they are known."""
+    from cov3d.challenge.sets import SubmissionSet, save_sets
     from cov3d.files import in_place
-    from cov3d.inference.sets import SubmissionSet, save_sets
 
     if task == Task.BOTH:
         say(f"no {SET_FILE} for cov3d submit: a set is of one task, --task presence or --task severity")

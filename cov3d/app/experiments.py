@@ -29,7 +29,7 @@ def experiments(
     ),
 ) -> None:
     """List the paper's experiments, which train --experiment takes, with the paper's results."""
-    from cov3d import experiments as paper
+    from cov3d.challenge import experiments as paper
 
     if format == Format.CSV:
         sys.stdout.write(paper.table_as_csv())

@@ -8,7 +8,7 @@ from torchapp import Param
 from cov3d.app import options
 from cov3d.app.console import RESEARCH_ONLY, progress, say, say_some, stoppable
 from cov3d.app.left_out import end_with, say_left_out
-from cov3d.inference.line_format import LineFormat
+from cov3d.challenge.line_format import LineFormat
 from cov3d.inference.task import Task
 
 
@@ -36,7 +36,7 @@ def infer(
     batch_size: int = options.batch_size(),
 ) -> Any:
     """Predict presence and severity for raw scans, and write the challenge's submission files."""
-    from cov3d.inference import submission as submissions
+    from cov3d.challenge import submission as submissions
     from cov3d.inference.names import name_scans
     from cov3d.inference.predict import load_members
     from cov3d.readers import discover
@@ -116,12 +116,12 @@ def _write(
     line_format: LineFormat,
 ) -> None:
     """Write the results; an earlier one stays until they are complete."""
+    from cov3d.challenge import submission as submissions
+    from cov3d.evaluation.predictions import save_predictions
     from cov3d.files import write_text
-    from cov3d.inference import submission as submissions
     from cov3d.readers.left_out import FILE_NAME as LEFT_OUT
     from cov3d.readers.left_out import save_left_out
     from cov3d.results import staged
-    from cov3d.training.predictions import save_predictions
 
     with staged(folder, names) as to:
         save_predictions(found.table, to / "predictions.csv")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from torchapp import Param
 
+from cov3d.challenge.line_format import LineFormat
 from cov3d.errors import OutputError
-from cov3d.inference.line_format import LineFormat
 
 INPUT, OUTPUT, COMPUTE = "Input", "Output", "Compute"
 

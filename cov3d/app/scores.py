@@ -99,20 +99,20 @@ def _write_validated(
     specificity: float,
 ) -> None:
     """Score what was predicted, print it and write it; an earlier result stays until this one is complete."""
+    from cov3d.evaluation import scores
+    from cov3d.evaluation.summary import selection_of
     from cov3d.inference import validate as validation
     from cov3d.inference.origin import write_origin
-    from cov3d.reports import scores
     from cov3d.reports.score_figures import save_pictures
     from cov3d.reports.tables import confusion_table, evaluation_table
     from cov3d.results import staged
     from cov3d.training.checkpoint import seen_in_training
-    from cov3d.training.summary import selection_of
 
     if seen := seen_in_training(info, found.table["scan"]):
         count = len(found.table)
         say_warning(f"the checkpoint was trained on {seen} of the {count} scans of fold {fold}: scores flatter")
     evaluated = scores.evaluate(found.table, info.categories, seed=seed, specificity=specificity)
-    selection = selection_of(checkpoint, info, fold)
+    selection = selection_of(checkpoint.parent, info.task, info.epoch) if fold == info.fold else None
     said = selection and selection.as_dict()
     with staged(folder, validation.RESULT_FILES) as to:
         validation.save_validated(found, to)
@@ -145,7 +145,7 @@ def compare(
 
     Of a run's folder, the predictions of its best epoch on its fold; of a cross-validation's, those of all folds.
     """
-    from cov3d.reports import comparison
+    from cov3d.evaluation import comparison
     from cov3d.reports.tables import comparison_table
     from cov3d.results import claimed, staged
 
@@ -172,7 +172,7 @@ def compare(
 
 def read_sources(file: Path, scans: Iterable[str]) -> dict[str, str]:
     """Where these scans come from, by scan."""
-    from cov3d.reports import centres
+    from cov3d.evaluation import centres
 
     found = centres.load_sources(file)
     centres.check_sources(scans, found)
@@ -183,7 +183,7 @@ def score_centres(
     tables: Mapping[str, Any], categories: Sequence[str], sources: Mapping[str, str], folder: Path, seed: int = 0
 ) -> None:
     """Score each source's scans, if sources are known: to the folder's centres.csv."""
-    from cov3d.reports import centres
+    from cov3d.evaluation import centres
     from cov3d.reports.tables import centre_table
 
     if sources:

@@ -10,7 +10,7 @@ from torchapp import Param
 from cov3d.app import options
 from cov3d.app.console import RESEARCH_ONLY, out, progress, say, say_error, say_some, say_warning, stoppable
 from cov3d.app.left_out import end_with, say_left_out
-from cov3d.inference.line_format import LineFormat
+from cov3d.challenge.line_format import LineFormat
 from cov3d.inference.task import Task
 
 
@@ -59,8 +59,8 @@ def submit(
 
     Each scan is preprocessed once and each network predicts it once, however many sets it is in.
     """
-    from cov3d.inference import sets as submission_sets
-    from cov3d.inference import submit as submissions
+    from cov3d.challenge import sets as submission_sets
+    from cov3d.challenge import submit as submissions
     from cov3d.readers.left_out import FILE_NAME as LEFT_OUT
     from cov3d.readers.left_out import save_left_out
     from cov3d.results import claimed, staged
@@ -104,7 +104,7 @@ def _predict(
     task: Task, scans: dict[str, Path], networks: list[Path], kept: Path, processors: int, how: dict[str, Any]
 ) -> Any:
     """What each network says of each test scan of a task, but for what is in the folder `kept` already."""
-    from cov3d.inference.member_cache import predict_networks
+    from cov3d.challenge.member_cache import predict_networks
 
     by = f"{len(networks)} network{'s' * (len(networks) > 1)}"
     say(f"{task}: {len(scans)} scans by {by}, on {how['device']}")
@@ -130,9 +130,9 @@ def _predict(
 
 def _checkpoints(sets: list[Any], runs: Path, data: Path) -> dict[Any, list[Path]]:
     """The checkpoints of each set; every run that is missing is said, with the command that makes it."""
+    from cov3d.challenge.runs import Runs
+    from cov3d.challenge.sets import checkpoints_of
     from cov3d.errors import SubmissionError
-    from cov3d.inference.runs import Runs
-    from cov3d.inference.sets import checkpoints_of
 
     known = Runs(runs, data)
     found = {one: checkpoints_of(one, known) for one in sets}
@@ -153,9 +153,9 @@ def _distinct(lists: Any) -> list[Any]:
 
 def _test_scans(given: list[Path] | None, default: Path, task: Task, left_out: list[Any]) -> dict[str, Path]:
     """The test scans of a task, by name; what looks like one and is not taken is added to `left_out`."""
+    from cov3d.challenge.submission import check_names
     from cov3d.errors import SubmissionError
     from cov3d.inference.names import name_scans
-    from cov3d.inference.submission import check_names
     from cov3d.readers import discover
 
     if not given and not default.is_dir():
@@ -197,8 +197,8 @@ def check_submission(
     ),
 ) -> Any:
     """Check that each test scan stands in exactly one submission file, and nothing else does; print the counts."""
+    from cov3d.challenge import check
     from cov3d.errors import SubmissionError
-    from cov3d.inference import check
     from cov3d.inference.names import name_scans
     from cov3d.readers import discover
 

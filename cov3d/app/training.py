@@ -8,6 +8,7 @@ from torchapp import Param
 from cov3d.app import options
 from cov3d.app.console import out, say, say_warning, stoppable
 from cov3d.app.data import store_folder
+from cov3d.challenge.experiments import options_of
 from cov3d.labels import TASKS, categories_of
 from cov3d.training.hyper_parameters import hyper_parameters
 from cov3d.training.options import TrainingOptions
@@ -20,7 +21,7 @@ def training_options(self: Any, **given: Any) -> TrainingOptions:
     """
     names = hyper_parameters(TrainingOptions).keys()
     values = {name: value for name, value in given.items() if name in names and value is not None}
-    return TrainingOptions.of_experiment(values.pop("experiment", None), **values)
+    return options_of(values.pop("experiment", None), **values)
 
 
 def train(
@@ -44,7 +45,7 @@ def train(
 
     On several GPUs: torchrun --nproc-per-node N -m cov3d train …; a step then sees N batches.
     """
-    from cov3d.experiments import check_start
+    from cov3d.challenge.experiments import check_start
     from cov3d.preprocess.store import Store
     from cov3d.reports import figures
     from cov3d.training import learner
@@ -153,7 +154,7 @@ def _say_result(run: Any, fold: int) -> None:
 
 
 def _say_if_not_of_stoic(chosen: TrainingOptions, start: Any) -> None:
-    from cov3d.experiments import find
+    from cov3d.challenge.experiments import find
     from cov3d.labels import STOIC_CATEGORIES
 
     if chosen.experiment is None or not find(chosen.experiment).stoic or start.info is None:
@@ -174,17 +175,17 @@ def _refuse_both(resume: bool, overwrite: bool) -> None:
 def differing(chosen: TrainingOptions) -> dict[str, Any]:
     """The options that are not the experiment's, or not the defaults; fold and seed aside, and what `run_name` begins
     with."""
-    plain = TrainingOptions.of_experiment(chosen.experiment, architecture=chosen.architecture)
+    plain = options_of(chosen.experiment, architecture=chosen.architecture)
     apart = {"experiment", "architecture", "fold", "seed"} | ({"size"} if chosen.experiment is None else set())
     found = {name: value for name, value in vars(chosen).items() if name not in apart and value != getattr(plain, name)}
-    if chosen.architecture != TrainingOptions.of_experiment(chosen.experiment).architecture and chosen.experiment:
+    if chosen.architecture != options_of(chosen.experiment).architecture and chosen.experiment:
         return {"architecture": chosen.architecture, **found}
     return found
 
 
 def run_name(chosen: TrainingOptions, from_checkpoint: Path | None = None) -> str:
     """A folder's name: experiment, or network and size; what differs from it or from the defaults; fold and seed."""
-    from cov3d.experiments import find
+    from cov3d.challenge.experiments import find
 
     if chosen.experiment is None:
         needs_checkpoint, parts = False, [chosen.architecture.value, chosen.size.value]

@@ -60,7 +60,7 @@ def tune(
 
     Run it again to go on, after an interruption or with more --trials.
     """
-    from cov3d.experiments import check_start
+    from cov3d.challenge.experiments import check_start
     from cov3d.reports.tuning import trial_table
     from cov3d.training import tune as tuning
     from cov3d.training.device import amp_mode

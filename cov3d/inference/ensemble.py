@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from cov3d.evaluation.metrics import THRESHOLD, conditional_severity
+from cov3d.evaluation.predictions import conditional_of, prediction_table, probability_columns
 from cov3d.inference.member_tables import MemberTable, check_together
-from cov3d.training.metrics import THRESHOLD, conditional_severity
-from cov3d.training.predictions import conditional_of, prediction_table, probability_columns
 
 
 def mean_of_members(values: NDArray[Any]) -> NDArray[np.float64]:

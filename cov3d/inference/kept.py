@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 
 import cov3d
 from cov3d.errors import OutputError
-from cov3d.files import remove
-from cov3d.models.weights import sha256
+from cov3d.files import remove, sha256
 
 _FOLDER = ".predicted"
 

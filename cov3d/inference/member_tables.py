@@ -18,13 +18,12 @@ from typing import Any
 import pandas as pd
 
 from cov3d.errors import PredictionsError
-from cov3d.inference.origin import FILE_NAME as ORIGIN
-from cov3d.inference.origin import OUT_OF_FOLD, VALIDATION, networks_of, trained_on
-from cov3d.inference.runs import Missing, Runs, is_run, run_options
+from cov3d.evaluation.predictions import load_predictions, probability_columns
+from cov3d.evaluation.temperature import scale
+from cov3d.inference.origin import networks_of, trained_on
 from cov3d.inference.task import Task
+from cov3d.run_files import ORIGIN, OUT_OF_FOLD, VALIDATION, checkpoint_name, is_run, run_options
 from cov3d.training.checkpoint import read_info
-from cov3d.training.predictions import load_predictions, probability_columns
-from cov3d.training.temperature import scale
 
 PREDICTIONS = "predictions.csv"
 
@@ -79,7 +78,7 @@ class _Part:
         else:
             rows_of = {0: pd.Series(True, index=table.index)}
             runs = {} if self.run is None else {0: self.run}
-        files = {fold: runs[fold] / f"{task}.safetensors" for fold in rows_of if fold in runs}
+        files = {fold: runs[fold] / checkpoint_name(task) for fold in rows_of if fold in runs}
         if len(files) < len(rows_of) or not all(file.is_file() for file in files.values()):
             return []
         return [(files[fold], rows) for fold, rows in rows_of.items()]
@@ -116,33 +115,21 @@ def _named_apart(members: list[MemberTable]) -> list[MemberTable]:
     return [replace(one, name=str(one.files[0])) if names.count(one.name) > 1 else one for one in members]
 
 
-def gather_experiments(
-    numbers: Sequence[int], folds: Sequence[int], task: Task, runs: Runs, *, fitted_temperature: bool
-) -> list[MemberTable] | list[Missing]:
-    """The members that are experiments, each over `folds`; or all the runs that are missing.
+def member_of_runs(files: Sequence[Path], name: str, source: str, *, fitted_temperature: bool) -> MemberTable:
+    """The member that the tables of runs of one configuration are put together to.
 
     Args:
-        numbers: of the experiments.
-        folds: whose tables are put together.
-        task: presence or severity.
-        runs: where they are looked for.
+        files: the runs' tables, `validation-<task>.csv` in the runs' folders.
+        name: of the member.
+        source: what to call it in a list of submissions.
         fitted_temperature: as of `gather`.
 
     Raises:
         PredictionsError: a table can't be read.
     """
-    file = f"{VALIDATION}{task}.csv"
-    found = {number: [runs.find(number, fold, file) for fold in folds] for number in numbers}
-    if missing := [part for parts in found.values() for part in parts if isinstance(part, Missing)]:
-        return missing
-    return [
-        _member(
-            [_Part(part, part.parent, given_as_run=True) for part in parts if isinstance(part, Path)],
-            number,
-            fitted_temperature=fitted_temperature,
-        )
-        for number, parts in found.items()
-    ]
+    parts = [_Part(file, file.parent, given_as_run=True) for file in files]
+    member = _member(parts, fitted_temperature=fitted_temperature)
+    return replace(member, name=name, source=(source,))
 
 
 def _part(path: Path, task: Task) -> _Part:
@@ -181,7 +168,7 @@ def _key(part: _Part) -> str:
     return json.dumps([part.file.name, options], sort_keys=True)
 
 
-def _member(parts: Sequence[_Part], experiment: int | None = None, *, fitted_temperature: bool) -> MemberTable:
+def _member(parts: Sequence[_Part], *, fitted_temperature: bool) -> MemberTable:
     """Put the tables of one member's folds together."""
     files = tuple(part.file for part in parts)
     tables: list[pd.DataFrame] = []
@@ -218,13 +205,13 @@ def _member(parts: Sequence[_Part], experiment: int | None = None, *, fitted_tem
         tables.append(table)
     source = () if no_source else tuple(map(str, networks))
     return MemberTable(
-        name=_name(parts, experiment),
+        name=_name(parts),
         files=files,
         table=pd.concat(tables).sort_values("scan", ignore_index=True),
         categories=categories,
         folds=folds,
         seen=None if None in seen else sum(count for count in seen if count is not None),
-        source=source if experiment is None else (str(experiment),),
+        source=source,
         no_source=no_source,
         temperatures=temperatures,
     )
@@ -273,9 +260,7 @@ def _whole(folds: pd.Series, file: Path) -> list[int]:
         raise PredictionsError(f"{file}: a fold is a whole number ({error})") from None
 
 
-def _name(parts: Sequence[_Part], experiment: int | None) -> str:
-    if experiment is not None:
-        return f"experiment-{experiment}"
+def _name(parts: Sequence[_Part]) -> str:
     first = parts[0]
     if first.run is None:
         return str(first.file)

@@ -6,18 +6,17 @@ run's validation table lies beside its checkpoint, which says what was trained o
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from cov3d.errors import PredictionsError
+from cov3d.evaluation.predictions import load_predictions
 from cov3d.files import write_text
+from cov3d.labels import TASKS
+from cov3d.run_files import ORIGIN, OUT_OF_FOLD, VALIDATION, validation_table
 from cov3d.training.checkpoint import read_info, seen_in_training
 from cov3d.values import Field, check_fields, integer, listed, optional, read_object, string
-
-FILE_NAME = "origin.json"
-VALIDATION, OUT_OF_FOLD = "validation-", "out-of-fold-"
-"""How the names of a run's tables and of those that `cov3d crossval` put together begin; the task follows."""
 
 _FIELDS = {"networks": Field(listed(string)), "seen_in_training": Field(optional(integer(0)))}
 
@@ -34,7 +33,7 @@ def write_origin(folder: Path, *, networks: Iterable[str], seen_in_training: int
         OutputError: the file can't be written.
     """
     said = {"networks": list(networks), "seen_in_training": seen_in_training}
-    write_text(folder / FILE_NAME, json.dumps(said, indent=2) + "\n")
+    write_text(folder / ORIGIN, json.dumps(said, indent=2) + "\n")
 
 
 def trained_on(table: Path, scans: Iterable[str]) -> int | None:
@@ -64,10 +63,17 @@ def networks_of(folder: Path) -> list[str]:
 
 def _said(folder: Path) -> dict[str, Any]:
     """What `write_origin` wrote to a folder; nothing known where it did not."""
-    file = folder / FILE_NAME
+    file = folder / ORIGIN
     try:
         return check_fields(read_object(file), _FIELDS)
     except FileNotFoundError:
         return {"networks": (), "seen_in_training": None}
     except (OSError, ValueError) as error:
         raise PredictionsError(f"{file} can't be read: {error}; predict again, or remove it") from error
+
+
+def seen_by_runs(runs: Mapping[int, Path]) -> int | None:
+    """How many scans a run predicts that its own network was trained on, 0 as it should be; None where unknown."""
+    files = [file for folder in runs.values() for task in TASKS if (file := folder / validation_table(task)).exists()]
+    counts = [trained_on(file, load_predictions(file)[0]["scan"]) for file in files]
+    return None if None in counts else sum(count for count in counts if count is not None)

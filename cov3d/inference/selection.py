@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from cov3d.datasets.folds import FOLDS, deal
 from cov3d.errors import PredictionsError
+from cov3d.evaluation.metrics import PRESENCE, THRESHOLD, call_presence, call_severity
 from cov3d.inference.ensemble import (
     average,
     known_labels,
@@ -28,7 +29,6 @@ from cov3d.inference.ensemble import (
 from cov3d.inference.member_tables import MemberTable, check_together
 from cov3d.inference.task import Task
 from cov3d.labels import label_index
-from cov3d.training.metrics import PRESENCE, THRESHOLD, call_presence, call_severity
 
 _BETTER = 1e-9
 

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from cov3d.errors import CheckpointError
+from cov3d.evaluation.metrics import TaskScore
+from cov3d.evaluation.predictions import prediction_table, save_predictions, score_table
 from cov3d.files import write_text
 from cov3d.inference.kept import Kept
-from cov3d.inference.origin import FILE_NAME as ORIGIN
 from cov3d.inference.task import Task
 from cov3d.labels import UNKNOWN_SEVERITY, categories_of
 from cov3d.preprocess.store import Store
+from cov3d.run_files import ORIGIN
 from cov3d.training.checkpoint import CheckpointInfo
-from cov3d.training.metrics import TaskScore
-from cov3d.training.predictions import prediction_table, save_predictions, score_table
 
 if TYPE_CHECKING:  # they load torch, and scoring a table that is there already needs none
     import torch

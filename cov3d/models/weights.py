@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from cov3d.errors import WeightsError
-from cov3d.files import replacing
+from cov3d.files import replacing, sha256
 from cov3d.models.names import Architecture
 from cov3d.models.registry import REGISTRY, build
 
@@ -158,16 +158,6 @@ def _next_piece(answer: Any, url: str) -> bytes:
 def _is_published(architecture: Architecture, digest: str) -> bool:
     _, _, start = Path(file_name(architecture)).stem.rpartition("-")
     return digest.startswith(start)
-
-
-def sha256(file: Path) -> str:
-    """The checksum of a file.
-
-    Raises:
-        OSError: it can't be read.
-    """
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def load(architecture: Architecture, file: Path) -> Mapping[str, Tensor]:

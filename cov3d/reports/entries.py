@@ -8,17 +8,15 @@ from typing import Any
 import pandas as pd
 
 from cov3d.errors import Cov3dError
+from cov3d.evaluation.calls import Calls
+from cov3d.evaluation.crossval import FOLD_SCORES
+from cov3d.evaluation.predictions import load_predictions
+from cov3d.evaluation.scores import TaskEvaluation, evaluate_task
+from cov3d.evaluation.summary import SELECTED, selection_of_run
 from cov3d.inference.origin import networks_of
-from cov3d.inference.runs import CONFIG, SUMMARY, is_run
 from cov3d.labels import TASKS
-from cov3d.reports.calls import Calls
-from cov3d.reports.crossval import FOLD_SCORES
-from cov3d.reports.scores import TaskEvaluation, evaluate_task
 from cov3d.reports.sources import PREDICTIONS, Kind, Source
-from cov3d.training.names import HISTORY
-from cov3d.training.predictions import load_predictions
-from cov3d.training.run_files import read_config
-from cov3d.training.summary import SELECTED, selection_of_run
+from cov3d.run_files import CONFIG, HISTORY, SUMMARY, is_run, read_config, validation_table
 
 MISTAKES = 8
 """Mistakes shown of a task."""
@@ -176,7 +174,7 @@ def _brief(value: Any) -> str:
 
 def _read_task(source: Source, task: str) -> TaskEntry | None:
     """The scores of a task, None where there are no predictions to score."""
-    names = {Kind.RUN: f"validation-{task}.csv", Kind.CROSSVAL: f"out-of-fold-{task}.csv"}
+    names = {Kind.RUN: validation_table(task), Kind.CROSSVAL: f"out-of-fold-{task}.csv"}
     file = source.folder / names.get(source.kind, PREDICTIONS)
     if not file.is_file():
         return None

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from rich import box
 from rich.table import Table
 
-from cov3d.experiments import Ensemble, Experiment, PaperScore
+from cov3d.challenge.experiments import Ensemble, Experiment, PaperScore
 
 _SETTINGS = ("#", "net", "size", "STOIC", "drop.", "λ", "σ_b", "σ_c", "ep.")
 

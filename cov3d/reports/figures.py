@@ -17,12 +17,12 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
 from cov3d.errors import OutputError
+from cov3d.evaluation.metrics import TaskScore
 from cov3d.files import replacing
 from cov3d.labels import ALL_LABELS, LABELS, STOIC_SEVERITIES
 from cov3d.preprocess.crop import Box
 from cov3d.preprocess.lungs import Segmentation
-from cov3d.training.metrics import TaskScore
-from cov3d.training.names import CURVES, HISTORY
+from cov3d.run_files import CURVES, HISTORY
 
 # Okabe and Ito's palette, told apart by people with any colour vision.
 BLUE, ORANGE, GREEN, PINK, SKY, RED = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00"

@@ -8,16 +8,18 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from cov3d.challenge import paper_results, paper_tables
+from cov3d.challenge.experiments import experiments
+from cov3d.challenge.paper_tables import PaperTable
+from cov3d.challenge.runs import Runs
 from cov3d.errors import Cov3dError, DatasetError
-from cov3d.experiments import experiments
-from cov3d.inference.runs import Runs, run_options
 from cov3d.preprocess.sizes import Size
 from cov3d.preprocess.store import MANIFEST, Store
-from cov3d.reports import figures, paper_figures, paper_results, paper_tables
+from cov3d.reports import figures, paper_figures
 from cov3d.reports.entries import Entry, read_entry
-from cov3d.reports.paper_tables import PaperTable
 from cov3d.reports.run_page import Preview, write_page
 from cov3d.reports.sources import Kind, Source
+from cov3d.run_files import run_options
 
 _TABLES = ("table-1", "table-2", "table-5", "table-6", "table-7")
 _FIGURES = ("figure-1", "figure-2")

@@ -17,14 +17,14 @@ import pandas as pd
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from cov3d.challenge.paper_tables import DASH, PaperTable
+from cov3d.evaluation.measures import MACRO_F1
+from cov3d.evaluation.scores import Score
 from cov3d.files import in_place
 from cov3d.labels import TASKS
 from cov3d.preprocess.preview import SIZE
 from cov3d.reports import figures, pages, score_figures
 from cov3d.reports.entries import Entry, Mistake, TaskEntry
-from cov3d.reports.measures import MACRO_F1
-from cov3d.reports.paper_tables import DASH, PaperTable
-from cov3d.reports.scores import Score
 
 _OPEN = 3  # entries up to this number are unfolded
 

@@ -8,11 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from cov3d.evaluation.intervals import proportion
+from cov3d.evaluation.measures import BINS
+from cov3d.evaluation.scores import Curve, Score, TaskEvaluation
 from cov3d.labels import UNKNOWN_SEVERITY
 from cov3d.reports.figures import BLUE, GREEN, LABEL_COLOURS, Margins, axes_in, confusion, save
-from cov3d.reports.intervals import proportion
-from cov3d.reports.measures import BINS
-from cov3d.reports.scores import Curve, Score, TaskEvaluation
 
 _STYLES = ("--", "-", "-.", ":")  # of the classes in their order; covid is the second of its task
 _NOTHING = "no scan could be scored"

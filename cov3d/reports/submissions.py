@@ -6,7 +6,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from cov3d.inference.submit import Written
+from cov3d.challenge.submit import Written
 
 
 def submission_table(written: Iterable[Written]) -> Table:

@@ -9,15 +9,16 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+from cov3d.evaluation.intervals import Interval, Method
+from cov3d.evaluation.measures import MACRO_F1
+from cov3d.evaluation.metrics import TaskScore
+from cov3d.evaluation.summary import SELECTED, Selection
 from cov3d.labels import ALL_LABELS
-from cov3d.reports.intervals import Interval, Method
-from cov3d.reports.measures import MACRO_F1
-from cov3d.training.metrics import TaskScore
-from cov3d.training.summary import Selection
 
 if TYPE_CHECKING:  # it loads scikit-learn
-    from cov3d.reports.comparison import Comparison
-    from cov3d.reports.scores import TaskEvaluation
+    from cov3d.evaluation.comparison import Comparison
+    from cov3d.evaluation.crossval import CrossValidation
+    from cov3d.evaluation.scores import TaskEvaluation
 
 POSTERIOR_NOTE = '* the bootstrap (BCa) has no answer here: a posterior interval; see "How to read the scores"'
 
@@ -156,3 +157,26 @@ def fold_table(scans: pd.DataFrame) -> Table:
     if unlabelled := int((scans["label"] == "").sum()):
         table.add_row("no label", *("" for _ in folds), str(unlabelled))
     return table
+
+
+def fold_scores_table(found: "CrossValidation") -> Table:
+    """Macro F1 by fold and task, at the epoch chosen on that fold and at the last, with mean and deviation."""
+    table = Table(title="Macro F1 by fold", title_justify="left", box=box.SIMPLE_HEAD)
+    for column in ("task", "fold", "scans", SELECTED, "its epoch", "last epoch"):
+        table.add_column(column, justify="left" if column == "task" else "right")
+    for task, rows in found.folds.groupby("task", sort=False):
+        for row in rows.to_dict("records"):
+            best, last = (None if pd.isna(row[score]) else row[score] for score in ("macro_f1", "last_macro_f1"))
+            epoch = "–" if pd.isna(row["best_epoch"]) else f"{row['best_epoch']:.0f} of {row['epochs']}"
+            table.add_row(str(task), str(row["fold"]), str(row["scans"]), number(best), epoch, number(last))
+        in_words = [_mean_in_words(found, str(task), score) for score in ("macro_f1", "last_macro_f1")]
+        table.add_row("", "[bold]mean ± sd", "", f"[bold]{in_words[0]}", "", f"[bold]{in_words[1]}")
+        table.add_section()
+    return table
+
+
+def _mean_in_words(found: "CrossValidation", task: str, score: str) -> str:
+    mean, deviation = found.mean_and_deviation(task, score)
+    if pd.isna(mean):
+        return "–"
+    return f"{mean:.3f}" if pd.isna(deviation) else f"{mean:.3f} ± {deviation:.3f}"

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cov3d.errors import Cov3dError, TrainingDivergedError
+from cov3d.evaluation.metrics import TaskScore
+from cov3d.evaluation.predictions import prediction_table, score_table
 from cov3d.labels import TASKS
 from cov3d.training import augment, distributed
 from cov3d.training.distributed import World
-from cov3d.training.metrics import TaskScore
-from cov3d.training.predictions import prediction_table, score_table
 
 _ADVICE = "train again with a lower --learning-rate, or with --precision fp32"
 _SMOOTHING = 0.98

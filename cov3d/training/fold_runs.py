@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cov3d.errors import CheckpointError, Cov3dError
+from cov3d.files import sha256
+from cov3d.run_files import CONFIG
 from cov3d.training import run_scans
-from cov3d.training.names import CONFIG
 from cov3d.training.options import TrainingOptions
 
 if TYPE_CHECKING:  # it loads torch
@@ -144,7 +145,7 @@ def check_finished(run: Path, options: TrainingOptions, fold: "Fold", from_check
     """
     differing = differences(run, options, fold)
     before = read_config(run)["started_from"].get("sha256")
-    if from_checkpoint is not None and from_checkpoint.is_file() and before != _sha256(from_checkpoint):
+    if from_checkpoint is not None and from_checkpoint.is_file() and before != sha256(from_checkpoint):
         differing.append(f"it did not start from {from_checkpoint}")
     if differing:
         raise CheckpointError(
@@ -179,9 +180,3 @@ def check_alike(runs: Mapping[int, Path], preprocessing: str | None = None) -> N
                     f"{run} and {other} differ in their {what}: runs are put together only if they differ in nothing "
                     "but the fold"
                 )
-
-
-def _sha256(file: Path) -> str:
-    from cov3d.models.weights import sha256
-
-    return sha256(file)

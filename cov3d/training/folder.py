@@ -5,19 +5,19 @@ from pathlib import Path
 from typing import Any
 
 from cov3d.errors import CheckpointError, OutputError
+from cov3d.evaluation.summary import SUMMARY
 from cov3d.files import claim_folder, remove_aside, write_text
 from cov3d.labels import TASKS
+from cov3d.run_files import CONFIG, CURVES, HISTORY, SCANS, checkpoint_name, validation_table
 from cov3d.training import resume, run_scans
 from cov3d.training.loaders import Fold
-from cov3d.training.names import CONFIG, CURVES, HISTORY, SCANS
 from cov3d.training.resume import ResumeState
-from cov3d.training.summary import SUMMARY
 from cov3d.training.tracking.values import TENSORBOARD_FOLDER, WANDB_FOLDER
 
 RUN_FILES = (
     *(CONFIG, SCANS, HISTORY, SUMMARY, CURVES, resume.FILE_NAME),
-    *(f"{task}.safetensors" for task in TASKS),
-    *(f"validation-{task}.csv" for task in TASKS),
+    *(checkpoint_name(task) for task in TASKS),
+    *(validation_table(task) for task in TASKS),
     *(TENSORBOARD_FOLDER, WANDB_FOLDER),
 )
 
@@ -71,7 +71,7 @@ def check_best_files(folder: Path, state: ResumeState) -> None:
         CheckpointError: a file was deleted.
     """
     for task, best in state.best.items():
-        for name in (f"{task}.safetensors", f"validation-{task}.csv"):
+        for name in (checkpoint_name(task), validation_table(task)):
             if best["epoch"] < state.epoch and not (folder / name).exists():
                 raise CheckpointError(
                     f"{folder / name} of epoch {best['epoch']} is gone, and can't be made again from "

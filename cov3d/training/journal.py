@@ -9,12 +9,12 @@ import torch
 from fastai.callback.core import Callback, CancelFitException
 
 from cov3d.errors import Cov3dError
+from cov3d.evaluation.predictions import save_predictions
 from cov3d.files import write_text
 from cov3d.labels import TASKS
+from cov3d.run_files import HISTORY, checkpoint_name, validation_table
 from cov3d.training import resume
 from cov3d.training.callbacks import EpochResult, LossWatch, Validation
-from cov3d.training.names import HISTORY
-from cov3d.training.predictions import save_predictions
 from cov3d.training.resume import ResumeState
 
 
@@ -88,8 +88,8 @@ class Journal(Callback):
         write_text(self.folder / HISTORY, history)
         for task, result in self.best.items():
             if result.epoch == len(self.rows):
-                self.save_checkpoint(self.folder / f"{task}.safetensors", task, result)
-                save_predictions(result.table, self.folder / f"validation-{task}.csv")
+                self.save_checkpoint(self.folder / checkpoint_name(task), task, result)
+                save_predictions(result.table, self.folder / validation_table(task))
 
     def _state(self, result: EpochResult) -> ResumeState:
         scaler = getattr(self.learn, "scaler", None)

@@ -16,10 +16,13 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from cov3d.errors import OutputError
+from cov3d.evaluation.metrics import TaskScore
+from cov3d.evaluation.summary import write_summary
 from cov3d.files import held, remove_aside
 from cov3d.labels import CATEGORIES, TASKS
 from cov3d.models.memory import checkpoint_activations
 from cov3d.preprocess.store import Store
+from cov3d.run_files import SCANS
 from cov3d.training import checkpoint, distributed, memory, resume, run_scans
 from cov3d.training.callbacks import Chance, EpochResult, LossWatch, PrepareBatch, Validation, seed_everything
 from cov3d.training.description import checkpoint_info, describe, identity_of, model_arguments
@@ -37,13 +40,10 @@ from cov3d.training.loaders import (
     shared_memory_explained,
 )
 from cov3d.training.loss import FocalEMDLoss
-from cov3d.training.metrics import TaskScore
-from cov3d.training.names import SCANS
 from cov3d.training.options import Compute, TrainingOptions
 from cov3d.training.progress import EpochProgress
 from cov3d.training.resume import ResumeState
 from cov3d.training.start import RANDOM, Start
-from cov3d.training.summary import write_summary
 from cov3d.training.tracking.tracker import Tracker, closing
 
 DEFAULT_COMPUTE = Compute()

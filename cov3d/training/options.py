@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
 
-from cov3d import experiments
 from cov3d.datasets.folds import FOLDS
 from cov3d.errors import Cov3dError
 from cov3d.models.names import Architecture
@@ -151,20 +149,6 @@ class TrainingOptions:
         shown_default="",
         cli_type=int,
     )
-
-    @classmethod
-    def of_experiment(cls, number: int | None, **given: Any) -> "TrainingOptions":
-        """The options of one of the paper's experiments; what is `given` wins, and None stands for the defaults.
-
-        Raises:
-            Cov3dError: there is no such experiment, or a value can't be trained with.
-        """
-        if number is None:
-            return cls(**given)
-        row = experiments.find(number).hyper_parameters()
-        if not given.get("architecture", row["architecture"]).has_dropout:
-            row.pop("dropout", None)
-        return cls(**{**row, **given, "experiment": number})
 
     def for_categories(self, categories: Sequence[str]) -> "TrainingOptions":
         """The same options for a network of these outputs: distances of one fit any number of them.

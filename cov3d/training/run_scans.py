@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from cov3d.errors import CheckpointError
+from cov3d.evaluation.predictions import load_predictions
 from cov3d.files import write_text
 from cov3d.labels import TASKS
+from cov3d.run_files import SCANS, checkpoint_name, validation_table
 from cov3d.training.checkpoint import fingerprint, read_info
-from cov3d.training.names import SCANS
-from cov3d.training.predictions import load_predictions
 
 if TYPE_CHECKING:  # it loads torch
     from cov3d.training.loaders import Fold
@@ -102,7 +102,7 @@ def _said_elsewhere(folder: Path) -> tuple[Mapping[str, _Scan], bool]:
     trained: Iterable[str] = ()
     validated: dict[str, _Scan] = {}
     for task in TASKS:
-        checkpoint, table = folder / f"{task}.safetensors", folder / f"validation-{task}.csv"
+        checkpoint, table = folder / checkpoint_name(task), folder / validation_table(task)
         if checkpoint.is_file():
             trained = trained or read_info(checkpoint).trained_on
         if table.is_file():

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from cov3d.errors import CheckpointError
+from cov3d.files import sha256
 from cov3d.models import weights
 from cov3d.models.names import Architecture
 from cov3d.models.registry import build
@@ -100,7 +101,7 @@ def from_kinetics(architecture: Architecture, file: Path) -> Start:
     Raises:
         WeightsError: the file is missing, is no such file, or is of another network.
     """
-    return Start(Origin.KINETICS, weights.load(architecture, file), file.name, weights.sha256(file))
+    return Start(Origin.KINETICS, weights.load(architecture, file), file.name, sha256(file))
 
 
 def from_checkpoint(file: Path) -> Start:
@@ -110,7 +111,7 @@ def from_checkpoint(file: Path) -> Start:
         CheckpointError: the file is missing, not a checkpoint of ours, or damaged.
     """
     model, info = checkpoint.load(file)
-    return Start(Origin.CHECKPOINT, model.state_dict(), file.name, weights.sha256(file), info)
+    return Start(Origin.CHECKPOINT, model.state_dict(), file.name, sha256(file), info)
 
 
 def otherwise_preprocessed(info: CheckpointInfo) -> bool:

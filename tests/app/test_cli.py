@@ -15,7 +15,7 @@ import pytest
 import SimpleITK
 
 from cov3d.app.app import COMMANDS, Cov3d
-from cov3d.datasets.phantom import write_phantom
+from cov3d.phantom import write_phantom
 from cov3d.preprocess.sizes import Size
 from cov3d.preprocess.store import Store
 from tests.conftest import Ended, sphere_chest, write_slices

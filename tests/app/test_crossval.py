@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 from sklearn.metrics import f1_score
 
+from cov3d.evaluation import crossval as crossvalidation
+from cov3d.evaluation.temperature import Temperature
 from cov3d.labels import SEVERITIES
-from cov3d.reports import crossval as crossvalidation
 from cov3d.training import learner
 from cov3d.training.checkpoint import read_info, seen_in_training
-from cov3d.training.temperature import Temperature
 from tests.conftest import Ended
 from tests.training.conftest import fill
 

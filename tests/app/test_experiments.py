@@ -11,8 +11,8 @@ import pytest
 
 from cov3d.app.app import Cov3d
 from cov3d.app.training import run_name
+from cov3d.challenge.experiments import ENSEMBLES, SUBMISSIONS, check_start, options_of
 from cov3d.errors import Cov3dError
-from cov3d.experiments import ENSEMBLES, SUBMISSIONS, check_start
 from cov3d.models import weights
 from cov3d.models.names import Architecture
 from cov3d.preprocess.sizes import Size
@@ -114,7 +114,7 @@ def test_an_experiment_sets_every_hyper_parameter_of_its_row(
 
 @pytest.mark.parametrize(("one", "other"), [(1, 2), (13, 17)])
 def test_repeats_differ_in_the_seed_alone(one: int, other: int) -> None:
-    first, second = vars(TrainingOptions.of_experiment(one)), vars(TrainingOptions.of_experiment(other))
+    first, second = vars(options_of(one)), vars(options_of(other))
     assert {name for name in first if first[name] != second[name]} == {"seed", "experiment"}
 
 
@@ -143,7 +143,7 @@ def test_another_network_than_the_experiments_has_its_own_dropout(
 
 def test_python_calls_take_an_experiment_too() -> None:
     app = Cov3d()
-    assert app.training_options(experiment=8, epochs=3) == TrainingOptions.of_experiment(8, epochs=3)
+    assert app.training_options(experiment=8, epochs=3) == options_of(8, epochs=3)
     assert app.training_options() == TrainingOptions()
 
 
@@ -244,6 +244,6 @@ def test_the_submissions_are_those_of_section_6() -> None:
 
 
 def test_every_field_that_differs_stands_in_the_name() -> None:
-    chosen = TrainingOptions.of_experiment(1, size=Size.SMALL, contrast=0.1)
+    chosen = options_of(1, size=Size.SMALL, contrast=0.1)
     assert run_name(chosen) == "experiment-1_size-small_contrast-0.1_fold-0_seed-1"
     assert "experiment" in {field.name for field in fields(TrainingOptions)}

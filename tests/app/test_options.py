@@ -13,9 +13,11 @@ import torch
 from cov3d.app import options
 from cov3d.app.app import COMMANDS, Cov3d
 from cov3d.app.training import run_name
+from cov3d.challenge import submission
+from cov3d.challenge.experiments import options_of
 from cov3d.errors import Cov3dError
 from cov3d.files import in_place
-from cov3d.inference import predict, submission
+from cov3d.inference import predict
 from cov3d.inference import validate as validation
 from cov3d.inference.predict import Member
 from cov3d.models.names import Architecture
@@ -56,7 +58,7 @@ HYPER_PARAMETERS: dict[str, tuple[list[Any], Any]] = {
     "decoupled_decay": ([], True),
 }
 ELSEWHERE: dict[str, dict[str, str]] = {
-    # option: the test, here or in test_cli.py or tests/datasets/test_phantom.py, that changes it
+    # option: the test, here or in test_cli.py or tests/phantom/test_phantom.py, that changes it
     "phantom": {
         "directory": "test_phantom_writes_what_it_says",
         "scans": "test_phantom_writes_what_it_says",
@@ -138,7 +140,7 @@ ELSEWHERE: dict[str, dict[str, str]] = {
         ),
     },
     "compare": dict.fromkeys(
-        ("run_a", "run_b", "task", "seed", "output_dir", "overwrite"), "tests/reports/test_comparison.py"
+        ("run_a", "run_b", "task", "seed", "output_dir", "overwrite"), "tests/evaluation/test_comparison.py"
     ),
     "infer": dict.fromkeys(
         (
@@ -162,10 +164,10 @@ ELSEWHERE: dict[str, dict[str, str]] = {
             *("which", "data", "runs", "presence_scans", "severity_scans", "line_format", "output_dir", "overwrite"),
             *("skip_errors", "device", "jobs", "batch_size", "temperature"),
         ),
-        "tests/inference/test_submit.py",
+        "tests/challenge/test_submit.py",
     ),
     "check_submission": dict.fromkeys(
-        ("folder", "scans", "task", "line_format", "allow_empty"), "tests/inference/test_check.py"
+        ("folder", "scans", "task", "line_format", "allow_empty"), "tests/challenge/test_check.py"
     ),
     "report": dict.fromkeys(("runs", "data", "table", "store", "output_dir"), "tests/app/test_report.py"),
     "demo": dict.fromkeys(
@@ -352,7 +354,7 @@ def test_what_infer_declares_reaches_the_prediction(
 
 
 def test_jobs_reach_the_pool(reached: Callable[..., ReachedError], data: Path, tmp_path: Path) -> None:
-    import cov3d.datasets.phantom as phantoms
+    import cov3d.phantom as phantoms
 
     assert (
         reached(batch, "preprocess_scans", "preprocess", "--data", data, "--size", "tiny", "-j", 3).options["jobs"] == 3
@@ -395,7 +397,7 @@ def test_a_dask_address_reaches_the_batch(reached: Callable[..., ReachedError], 
 
 
 def test_a_phantoms_seed_and_layout_reach_it(reached: Callable[..., ReachedError], tmp_path: Path) -> None:
-    import cov3d.datasets.phantom as phantoms
+    import cov3d.phantom as phantoms
 
     call = reached(phantoms, "write_phantom", "phantom", tmp_path / "p", "--seed", 9, "--layout", "stoic")
     assert (call.options["seed"], call.options["layout"]) == (9, "stoic")
@@ -427,7 +429,7 @@ def test_a_runs_default_name_says_what_differs_from_the_paper() -> None:
     assert run_name(TrainingOptions(size=Size.SMALL, fold=3, seed=2, emd_weight=0.5, reflect=False)) == (
         "resnet_small_emd-weight-0.5_reflect-False_fold-3_seed-2"
     )
-    assert run_name(TrainingOptions.of_experiment(1), Path("stoic")) == "experiment-1_fold-0_seed-1"
-    assert run_name(TrainingOptions.of_experiment(8), Path("x")) == "experiment-8_from-checkpoint_fold-0_seed-8"
+    assert run_name(options_of(1), Path("stoic")) == "experiment-1_fold-0_seed-1"
+    assert run_name(options_of(8), Path("x")) == "experiment-8_from-checkpoint_fold-0_seed-8"
     assert run_name(TrainingOptions(Architecture.SWIN, Size.SMALL)) == "swin_small_fold-0_seed-0"
     assert run_name(TrainingOptions(Architecture.MC3, dropout=0.5)) == "mc3_medium_dropout-0.5_fold-0_seed-0"

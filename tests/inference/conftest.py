@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cov3d.evaluation.predictions import prediction_table, save_predictions
 from cov3d.labels import CATEGORIES
 from cov3d.preprocess.pipeline import settings
 from cov3d.preprocess.sizes import Size
 from cov3d.reports import score_figures
 from cov3d.training import checkpoint
-from cov3d.training.predictions import prediction_table, save_predictions
 from tests.training.conftest import SmallNetwork, quick_network  # noqa: F401
 from tests.training.test_checkpoint import INFO
 

@@ -12,15 +12,15 @@ import pytest
 from sklearn.metrics import f1_score
 
 from cov3d.app.training import run_name
+from cov3d.challenge.experiments import options_of
+from cov3d.challenge.runs import default_name
+from cov3d.evaluation.predictions import load_predictions, save_predictions
 from cov3d.inference.ensemble import average_tables
 from cov3d.inference.member_tables import gather
 from cov3d.inference.origin import write_origin
-from cov3d.inference.runs import default_name
 from cov3d.inference.task import Task
 from cov3d.labels import CATEGORIES
 from cov3d.training import checkpoint
-from cov3d.training.options import TrainingOptions
-from cov3d.training.predictions import load_predictions, save_predictions
 from tests.conftest import Ended
 from tests.inference.conftest import LABELS, make_run, some_table
 
@@ -251,7 +251,7 @@ def test_a_run_with_other_options_stands_for_its_experiment_where_it_is_the_only
 @pytest.mark.parametrize("experiment", [1, 13, 17, 22])
 def test_a_run_is_looked_for_under_the_name_that_train_gives_it(experiment: int) -> None:
     for fold in range(5):
-        chosen = TrainingOptions.of_experiment(experiment, fold=fold)
+        chosen = options_of(experiment, fold=fold)
         assert default_name(experiment, fold) == run_name(chosen, Path("stoic") if experiment != 22 else None)
 
 

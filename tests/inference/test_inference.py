@@ -10,17 +10,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from cov3d.challenge.submission import write_submission
 from cov3d.errors import CheckpointError, DatasetError, ScanError
+from cov3d.evaluation.temperature import scale
 from cov3d.inference import predict
 from cov3d.inference.names import name_scans
 from cov3d.inference.predict import Member, load_members, predict_scans
-from cov3d.inference.submission import write_submission
 from cov3d.inference.task import Task
 from cov3d.labels import CATEGORIES
 from cov3d.preprocess.pipeline import preprocess_scan, settings
 from cov3d.preprocess.sizes import Size
 from cov3d.training.checkpoint import CheckpointInfo
-from cov3d.training.temperature import scale
 from tests.conftest import sphere_chest, write_slices
 from tests.training.test_checkpoint import INFO
 

@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 from sklearn.metrics import f1_score
 
+from cov3d.evaluation.predictions import save_predictions
 from cov3d.inference.member_tables import MemberTable
 from cov3d.inference.selection import macro_f1, select
 from cov3d.inference.task import Task
 from cov3d.labels import CATEGORIES
-from cov3d.training.predictions import save_predictions
 from tests.conftest import Ended
 from tests.inference.conftest import LABELS, make_run, some_table
 

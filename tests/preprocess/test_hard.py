@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cov3d.datasets.phantom import make_scan
-from cov3d.datasets.phantom.scan import PhantomScan
-from cov3d.datasets.phantom.variants import SICK, VARIANTS
+from cov3d.phantom import make_scan
+from cov3d.phantom.scan import PhantomScan
+from cov3d.phantom.variants import SICK, VARIANTS
 from cov3d.preprocess.pipeline import FEET_FIRST, NO_LUNGS, Located, locate, preprocess
 from cov3d.preprocess.sizes import Size
 from cov3d.readers import read_volume

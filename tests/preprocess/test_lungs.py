@@ -7,7 +7,7 @@ import pytest
 import SimpleITK
 from numpy.typing import NDArray
 
-from cov3d.datasets.phantom import make_scan
+from cov3d.phantom import make_scan
 from cov3d.preprocess.crop import Box, find_crop
 from cov3d.preprocess.grid import block_mean
 from cov3d.preprocess.lungs import segment

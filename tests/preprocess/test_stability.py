@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cov3d.datasets.phantom.scan import make_scan
+from cov3d.phantom.scan import make_scan
 from cov3d.volume import Volume
 
 pytestmark = pytest.mark.usefixtures("benchmarks")

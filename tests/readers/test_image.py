@@ -369,7 +369,7 @@ def test_the_same_scan_as_jpegs_and_as_a_file_is_the_same_volume(tmp_path: Path)
 @pytest.fixture(scope="module")
 def chest_hu() -> NDArray[np.int16]:
     """A phantom in Hounsfield units, with dense bone, which the window of a phantom cuts off."""
-    from cov3d.datasets.phantom.scan import make_scan
+    from cov3d.phantom.scan import make_scan
 
     voxels = make_scan(3, number=1, resolution=128, slices=24).voxels.astype(np.float32)
     values = np.rint(voxels * 1500 / 255 - 1150).astype(np.int16)

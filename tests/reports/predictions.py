@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from scipy.special import softmax
 
+from cov3d.evaluation.calls import Calls
+from cov3d.evaluation.predictions import prediction_table
 from cov3d.labels import CATEGORIES, SEVERITIES
-from cov3d.reports.calls import Calls
-from cov3d.training.predictions import prediction_table
 
 VALIDATION = {"non-covid": 60, "mild": 31, "moderate": 20, "severe": 45, "critical": 5, "covid": 24}
 """Scans by label, the grades as in COV19-CT-DB's validation partition."""

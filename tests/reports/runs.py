@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cov3d.challenge.experiments import options_of
+from cov3d.evaluation.predictions import prediction_table, save_predictions, score_table
 from cov3d.labels import CATEGORIES, label_index
-from cov3d.training.options import TrainingOptions
-from cov3d.training.predictions import prediction_table, save_predictions, score_table
 
 
 def scan_table(counts: dict[tuple[str, str, int | None], int]) -> pd.DataFrame:
@@ -54,7 +54,7 @@ def write_run(
     rows = scans[scans["fold"] == fold]
     labels = list(rows["label"])
     given = {**options, "fold": fold} | ({} if epochs is None else {"epochs": epochs})
-    chosen = TrainingOptions.of_experiment(experiment, **given)
+    chosen = options_of(experiment, **given)
     config = {
         "options": json.loads(json.dumps(asdict(chosen), default=list)),
         "categories": list(CATEGORIES),

@@ -6,10 +6,10 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from cov3d.evaluation.predictions import prediction_table
+from cov3d.evaluation.scores import evaluate
 from cov3d.labels import CATEGORIES, LABELS, STOIC_CATEGORIES
 from cov3d.reports import figures, score_figures
-from cov3d.reports.scores import evaluate
-from cov3d.training.predictions import prediction_table
 
 
 def history(epochs: int, loss: float) -> pd.DataFrame:

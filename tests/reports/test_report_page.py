@@ -13,13 +13,13 @@ import pandas as pd
 import pytest
 from sklearn.metrics import confusion_matrix, f1_score
 
+from cov3d.evaluation.calls import Calls
+from cov3d.evaluation.predictions import save_predictions
 from cov3d.inference.origin import write_origin
 from cov3d.labels import CATEGORIES
-from cov3d.reports.calls import Calls
 from cov3d.reports.entries import Mistake, read_entry, worst_mistakes
 from cov3d.reports.report import PAGE, write_report
 from cov3d.reports.sources import Kind, Source, find_sources
-from cov3d.training.predictions import save_predictions
 from tests.reports.browser import watch
 from tests.reports.conftest import Fill
 from tests.reports.runs import scan_table, write_run

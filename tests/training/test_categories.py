@@ -9,19 +9,19 @@ import pandas as pd
 import pytest
 import torch
 
+from cov3d.challenge.submission import write_submission
 from cov3d.errors import CheckpointError, Cov3dError
+from cov3d.evaluation.metrics import score_severity
+from cov3d.evaluation.scores import evaluate, save_scores
 from cov3d.inference.predict import load_members
-from cov3d.inference.submission import write_submission
 from cov3d.inference.task import Task
 from cov3d.inference.validate import check_labels, save_validated, validate
 from cov3d.labels import CATEGORIES, STOIC_CATEGORIES
 from cov3d.reports import figures, score_figures
-from cov3d.reports.scores import evaluate, save_scores
 from cov3d.reports.tables import confusion_table, fold_table, score_table
 from cov3d.training import checkpoint
 from cov3d.training.learner import train
 from cov3d.training.loaders import choose_fold
-from cov3d.training.metrics import score_severity
 from tests.training.conftest import fill
 from tests.training.test_checkpoint import INFO
 from tests.training.test_training import CPU, QUICK

@@ -11,17 +11,18 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from cov3d.challenge.runs import Runs
+from cov3d.challenge.sets import load_sets
 from cov3d.errors import CheckpointError, Cov3dError
+from cov3d.evaluation import crossval
+from cov3d.evaluation.summary import selection_of_run
 from cov3d.inference.origin import networks_of, trained_on, write_origin
-from cov3d.inference.runs import Runs, run_options
-from cov3d.inference.sets import load_sets
 from cov3d.preprocess.sizes import Size
 from cov3d.preprocess.store import Store
-from cov3d.reports import crossval
 from cov3d.reports.entries import read_entry
 from cov3d.reports.sources import Kind, Source
+from cov3d.run_files import run_options
 from cov3d.training import checkpoint, resume
-from cov3d.training.summary import selection_of_run
 from tests.inference.conftest import make_run
 from tests.training.conftest import SmallNetwork, fill
 from tests.training.test_checkpoint import INFO

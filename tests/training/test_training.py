@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from cov3d.errors import Cov3dError, OutputError, StoreError, TrainingDivergedError
+from cov3d.evaluation.summary import Selection, selection_of
 from cov3d.inference.predict import load_members, predict_store
 from cov3d.models.names import Architecture
 from cov3d.preprocess.sizes import Size
@@ -24,7 +25,6 @@ from cov3d.training.folder import RUN_FILES
 from cov3d.training.learner import Run, train
 from cov3d.training.loaders import EpochShuffle, choose_fold
 from cov3d.training.options import Compute, Precision, TrainingOptions
-from cov3d.training.summary import Selection, selection_of
 from tests.training.conftest import fill
 
 CPU = torch.device("cpu")
@@ -75,11 +75,10 @@ def test_the_run_folder_is_as_designed(labelled: tuple[Store, pd.DataFrame], tmp
         assert said["best_is"] == "selected on this fold, among 3 epochs, by its own macro F1: it flatters"
         assert (said["epochs_to_choose_from"], said["last_epoch"]) == (3, 3)
         info = checkpoint.read_info(tmp_path / "run" / f"{task}.safetensors")
-        chosen = selection_of(tmp_path / "run" / f"{task}.safetensors", info, 0)
+        chosen = selection_of(tmp_path / "run", task, info.epoch)
         assert chosen == Selection(task, info.epoch, 3, {one: found.last[one].macro_f1 for one in found.last})
         assert found.last[task].macro_f1 == pytest.approx(history[f"{task}_f1"].iloc[-1])
-        assert selection_of(tmp_path / "run" / f"{task}.safetensors", info, 1) is None
-        elsewhere = selection_of(tmp_path / f"{task}.safetensors", info, 0)
+        elsewhere = selection_of(tmp_path, task, info.epoch)
         assert str(elsewhere) == f"epoch {info.epoch}, selected on this fold by {task} macro F1"
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["options"]["learning_rate"] == 1e-4

@@ -1,0 +1,91 @@
+"""The folder of runs → the run of an experiment and a fold, or the command that makes it."""
+
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from cov3d.challenge.experiments import find
+from cov3d.run_files import SUMMARY, run_options, runs_below
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A run that is not there: which, and what to do."""
+
+    what: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.remedy}"
+
+
+class Runs:
+    """The runs below a folder.
+
+    Attributes:
+        folder: holds the runs' folders, or folders of them.
+        data: root of the dataset, for the commands.
+        given: the folders of the runs that are looked at, where it is not all below `folder`.
+    """
+
+    def __init__(self, folder: Path, data: Path, given: Iterable[Path] | None = None) -> None:
+        self.folder, self.data = folder, data
+        self.given = None if given is None else list(given)
+
+    def find(self, experiment: int, fold: int, file: str) -> Path | Missing:
+        """A file of the finished run of an experiment and a fold.
+
+        The run is the one with `cov3d train`'s own name, else the only one that says of itself that it is of this
+        experiment and fold, such as one with another size.
+        """
+        what = f"experiment {experiment}, fold {fold}"
+        candidates = self._by_experiment.get((experiment, fold), [])
+        named = [run for run in candidates if run.name == default_name(experiment, fold)]
+        chosen = named or candidates
+        if not chosen:
+            return Missing(f"{what} is not in {self.folder}", self._command(experiment, fold))
+        if len(chosen) > 1:
+            fitting = " and ".join(str(run) for run in chosen[:2])
+            return Missing(f"{what} is in {self.folder} {len(chosen)} times ({fitting})", "move all but one elsewhere")
+        (run,) = chosen
+        if not (run / SUMMARY).is_file():
+            if not named:
+                return Missing(f"{what} is not finished", f"give the command that began {run} again, with --resume")
+            return Missing(f"{what} is not finished", f"{self._command(experiment, fold, run)} --resume")
+        if not (run / file).is_file():
+            remedy = "no scan of the fold could be scored for it, or the file was lost"
+            return Missing(f"{what}: {run} has no {file}", remedy)
+        return run / file
+
+    def folds_of(self, experiment: int) -> set[int]:
+        """The folds that there is a run of an experiment on, finished or not."""
+        return {fold for number, fold in self._by_experiment if number == experiment}
+
+    @cached_property
+    def _by_experiment(self) -> dict[tuple[int, int], list[Path]]:
+        found: dict[tuple[int, int], list[Path]] = {}
+        for run in runs_below(self.folder) if self.given is None else self.given:
+            options = run_options(run)
+            if options.get("experiment") is not None:
+                found.setdefault((options["experiment"], options["fold"]), []).append(run)
+        return found
+
+    def _command(self, experiment: int, fold: int, run: Path | None = None) -> str:
+        """The command that makes a run, or goes on with it."""
+        words = ["cov3d", "train"]
+        if self.data != Path():
+            words += ["--data", str(self.data)]
+        words += ["--experiment", str(experiment), "--fold", str(fold)]
+        if find(experiment).stoic:
+            words += ["--from-checkpoint", "STOIC.safetensors"]
+        folder = run or self.folder / default_name(experiment, fold)
+        if folder != self.data / "runs" / default_name(experiment, fold):
+            words += ["--output-dir", str(folder)]
+        return shlex.join(words)
+
+
+def default_name(experiment: int, fold: int) -> str:
+    """The name that `cov3d train` gives the run of an experiment and a fold."""
+    return f"experiment-{experiment}_fold-{fold}_seed-{find(experiment).hyper_parameters()['seed']}"

@@ -1,6 +1,0 @@
-"""A synthetic chest-CT dataset, for trying and testing without patients' data."""
-
-from cov3d.datasets.phantom.scan import PhantomScan, make_scan
-from cov3d.datasets.phantom.write import write_phantom
-
-__all__ = ["PhantomScan", "make_scan", "write_phantom"]

@@ -1,0 +1,272 @@
+"""A labelled prediction table → every score of the two tasks, with its interval, and the curves to draw.
+
+Scores are scikit-learn's where it has them; `Measures` computes the same of resamples. Severity is scored on exactly
+the scans with a severity label, over all of the dataset's grades, occurring or not.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn import metrics
+from sklearn.calibration import calibration_curve
+
+from cov3d.evaluation.calls import FEW, Calls, task_calls
+from cov3d.evaluation.intervals import RESAMPLES, Interval, intervals
+from cov3d.evaluation.measures import (
+    BINS,
+    CALIBRATION_ERROR,
+    CATEGORY_ERROR,
+    F1,
+    KAPPA,
+    MACRO_F1,
+    PR_AREA,
+    ROC_AREA,
+    SENSITIVITY,
+    Measures,
+    Name,
+    bins_of,
+    calibration_error,
+    confidence,
+)
+from cov3d.evaluation.metrics import TaskScore
+from cov3d.evaluation.predictions import score_table
+from cov3d.files import write_text
+from cov3d.labels import TASKS
+
+SPECIFICITY = 0.95
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score: what it is, of which class (empty: of the task), on how many scans, and its interval where it has one.
+
+    The scans of a class's score are those of the class.
+    """
+
+    name: str
+    of_class: str
+    value: float
+    interval: Interval | None
+    scans: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON and for a row of a table; the interval's are None where there is none."""
+        interval = self.interval.as_dict() if self.interval else dict.fromkeys(("low", "high", "method"))
+        return {"score": self.name, "class": self.of_class, "value": self.value, **interval, "scans": self.scans}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A curve of a class: points from the strictest threshold to the laxest, and the area under it."""
+
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    area: Score
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """The reliability diagram: of each bin with scans its mean probability, the share that came true, their number."""
+
+    probability: NDArray[np.float64]
+    came_true: NDArray[np.float64]
+    scans: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class TaskEvaluation:
+    """How well a task was done, in full.
+
+    Attributes:
+        calls: the scans.
+        result: macro F1, F1 of each class, confusion matrix.
+        scores: every score that is defined, macro F1 first; none where no scan could be scored.
+        notes: what a reader of the scores must know, a sentence each.
+        roc: false positive rate → sensitivity, by class.
+        pr: recall → precision, by class.
+        reliability: the reliability diagram; None where no scan could be scored.
+    """
+
+    calls: Calls
+    result: TaskScore
+    scores: tuple[Score, ...]
+    notes: tuple[str, ...]
+    roc: dict[str, Curve]
+    pr: dict[str, Curve]
+    reliability: Reliability | None
+
+    def score(self, name: str, of_class: str = "") -> Score | None:
+        """One of the scores, None where it is not defined."""
+        return next((score for score in self.scores if (score.name, score.of_class) == (name, of_class)), None)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            **self.result.as_dict(),
+            "scores": [score.as_dict() for score in self.scores],
+            "notes": list(self.notes),
+        }
+
+
+def evaluate(
+    table: pd.DataFrame,
+    categories: Sequence[str],
+    *,
+    seed: int = 0,
+    specificity: float = SPECIFICITY,
+    resamples: int = RESAMPLES,
+) -> dict[str, TaskEvaluation]:
+    """Score a labelled prediction table, by task: `presence` and `severity`; see `evaluate_task`."""
+    return {
+        task: evaluate_task(table, categories, task, seed=seed, specificity=specificity, resamples=resamples)
+        for task in TASKS
+    }
+
+
+def evaluate_task(
+    table: pd.DataFrame,
+    categories: Sequence[str],
+    task: str,
+    *,
+    seed: int = 0,
+    specificity: float = SPECIFICITY,
+    resamples: int = RESAMPLES,
+) -> TaskEvaluation:
+    """Score a labelled prediction table on one task.
+
+    Args:
+        table: with the column `label`; scans without one are left out.
+        categories: names of the outputs.
+        task: presence or severity.
+        seed: of the intervals' resamples.
+        specificity: at which the sensitivity to presence is given.
+        resamples: of each interval.
+    """
+    labelled = table[table["label"] != ""]
+    results = dict(zip(TASKS, score_table(labelled, categories), strict=True))
+    return _evaluate(task_calls(labelled, categories)[task], results[task], seed, specificity, resamples)
+
+
+def _evaluate(calls: Calls, result: TaskScore, seed: int, specificity: float, resamples: int) -> TaskEvaluation:
+    notes = tuple(_notes(calls))
+    if not len(calls):
+        return TaskEvaluation(calls, result, (), notes, {}, {}, None)
+
+    def called(name: Name) -> str:
+        return f"{SENSITIVITY} {specificity:g}" if name.score == SENSITIVITY else name.score
+
+    rows, prior = calls.with_pseudo_scans()
+    measures = Measures(calls, rows, specificity)
+    found = intervals(measures, rows.true, prior, seed=seed, resamples=resamples)
+    by_name = dict(zip(measures.names, found, strict=True))
+    of_class = dict(zip(calls.classes, calls.counts.tolist(), strict=True))
+    scores = {
+        name: Score(called(name), name.of_class, value, by_name.get(name), of_class.get(name.of_class, len(calls)))
+        for name, value in _values(calls, result, measures.names, specificity).items()
+    }
+    ranked = [name.of_class for name in measures.names if name.score == ROC_AREA]
+    return TaskEvaluation(
+        calls,
+        result,
+        tuple(scores.values()),
+        notes,
+        roc={one: _roc(calls, scores[Name(ROC_AREA, one)]) for one in ranked},
+        pr={one: _pr(calls, scores[Name(PR_AREA, one)]) for one in ranked},
+        reliability=_reliability(calls),
+    )
+
+
+def _values(calls: Calls, result: TaskScore, names: Sequence[Name], specificity: float) -> dict[Name, float]:
+    """The scores themselves, of the classes that do not occur their F1 too."""
+    values = {Name(MACRO_F1): float(result.macro_f1 or 0.0)}
+    values |= {Name(F1, name): value for name, value in zip(calls.classes, result.f1, strict=True)}
+    for name in names:
+        if name not in values:
+            values[name] = float(_value(calls, name, specificity))
+    return values
+
+
+def _value(calls: Calls, name: Name, specificity: float) -> float:
+    if name.score == CATEGORY_ERROR:
+        return metrics.mean_absolute_error(calls.true, calls.called)
+    if name.score == KAPPA:
+        labels = list(range(len(calls.classes)))
+        return metrics.cohen_kappa_score(calls.true, calls.called, labels=labels, weights="quadratic")
+    if name.score == CALIBRATION_ERROR:
+        return float(calibration_error(*confidence(calls), np.ones(len(calls))))
+    positive, probability = _ranked(calls, name.of_class)
+    if name.score == ROC_AREA:
+        return metrics.roc_auc_score(positive, probability)
+    if name.score == PR_AREA:
+        return metrics.average_precision_score(positive, probability)
+    if name.score == SENSITIVITY:
+        false, true, _ = metrics.roc_curve(positive, probability, drop_intermediate=False)
+        return true[false <= 1 - specificity + 1e-9].max()
+    raise ValueError(f"there is no score {name}")
+
+
+def _ranked(calls: Calls, of_class: str) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Which scans are of a class, and its probability for each."""
+    index = calls.classes.index(of_class)
+    return calls.true == index, calls.probabilities[:, index]
+
+
+def _roc(calls: Calls, area: Score) -> Curve:
+    false, true, _ = metrics.roc_curve(*_ranked(calls, area.of_class), drop_intermediate=False)
+    return Curve(false, true, area)
+
+
+def _pr(calls: Calls, area: Score) -> Curve:
+    precision, recall, _ = metrics.precision_recall_curve(*_ranked(calls, area.of_class))
+    return Curve(recall[::-1], precision[::-1], area)
+
+
+def _reliability(calls: Calls) -> Reliability:
+    probability, came_true = confidence(calls)
+    share, mean = calibration_curve(came_true, probability, n_bins=BINS, pos_label=True)
+    counts = np.bincount(bins_of(probability), minlength=BINS)
+    return Reliability(mean, share, counts[counts > 0])
+
+
+def _notes(calls: Calls) -> list[str]:
+    if not len(calls):
+        return ["no scan here has a label for this task: there is no score"]
+    notes = []
+    absent = [name for name, count in calls.small.items() if not count]
+    if absent:
+        classes = len(calls.classes)
+        notes.append(
+            f"no scan here is {' or '.join(absent)}: {'its' if len(absent) == 1 else 'their'} F1 counts as 0 in the "
+            f"mean over the {classes} classes, which can't pass {(classes - len(absent)) / classes:.3f}"
+        )
+    few = [f"{count} {name}" for name, count in calls.small.items() if count]
+    if few:
+        notes.append(
+            f"few scans ({', '.join(few)}): with fewer than {FEW} of a class, its score says little, and its "
+            "interval holds the true score less often than 95 times in 100"
+        )
+    return notes
+
+
+def save_scores(found: Mapping[str, TaskEvaluation], folder: Path, about: Mapping[str, Any]) -> None:
+    """Write `scores.json` and `scores.csv`.
+
+    Args:
+        found: the evaluation, by task.
+        folder: where to.
+        about: what else `scores.json` says, beside the tasks.
+
+    Raises:
+        OutputError: the folder can't be written.
+    """
+    as_dict = {**about, **{task: evaluation.as_dict() for task, evaluation in found.items()}}
+    write_text(folder / "scores.json", json.dumps(as_dict, indent=2) + "\n")
+    rows = [{"task": task, **score.as_dict()} for task, evaluation in found.items() for score in evaluation.scores]
+    columns = ("task", "score", "class", "value", "low", "high", "method", "scans")
+    write_text(folder / "scores.csv", pd.DataFrame(rows, columns=columns).to_csv(index=False, lineterminator="\n"))

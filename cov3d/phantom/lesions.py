@@ -1,0 +1,144 @@
+"""What is wrong with the lungs: COVID-19's ground glass and consolidation, and what else a scan may show.
+
+Involvement is the share of lung voxels that a lesion holds. A lesion is where a smooth score (chance, plus a
+liking for the edge, the back and the base of the lungs) passes a threshold, and the threshold is the score's
+own quantile: the share asked for is the share got. Drawing blobs until enough was covered would only have
+come near it.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+from cov3d.labels import NON_COVID
+from cov3d.phantom.geometry import STEP, Array
+
+INVOLVEMENT = {
+    "mild": (0.03, 0.25),
+    "moderate": (0.25, 0.50),
+    "severe": (0.50, 0.75),
+    "critical": (0.75, 0.95),
+}
+"""Each grade's range of involvement, as MosMedData's classes have it."""
+
+TARGETS = {"mild": (0.08, 0.23), "moderate": (0.27, 0.48), "severe": (0.52, 0.73), "critical": (0.77, 0.92)}
+"""What is drawn: within the ranges by a margin, since a mask has whole voxels."""
+
+DENSE_SHARE = {
+    "mild": (0.0, 0.10),
+    "moderate": (0.04, 0.20),
+    "severe": (0.08, 0.30),
+    "critical": (0.15, 0.42),
+}
+"""Share of a lesion that is consolidation and not ground glass."""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What the lungs of one scan show.
+
+    Attributes:
+        grade: a severity, or non-covid.
+        involvement: share of the lungs that lesions hold. dense: share of the lesions that is consolidation.
+        ground_glass: how much denser ground glass is than lung, HU; border: how soft its edge is.
+        patch: size of the lesions, mm. periphery, back, base: how much they keep to each.
+        band: thickness (mm) and density (HU above lung) of collapsed lung along the back; 0, 0 for none.
+        nodules: how many small round nodules.
+        effusion: depth of fluid behind the right and left lung, as a share of the chest's half-depth.
+        holes: how much emphysema darkens the upper lungs, HU.
+        white: the lung that holds no air at all, left or right; empty for none.
+    """
+
+    grade: str
+    involvement: float
+    dense: float
+    ground_glass: float
+    border: float
+    patch: float
+    periphery: float
+    back: float
+    base: float
+    band: tuple[float, float]
+    nodules: int
+    effusion: tuple[float, float]
+    holes: float
+    white: Literal["", "left", "right"] = ""
+
+
+def draw_findings(grade: str, rng: np.random.Generator) -> Findings:
+    """What a scan of this grade shows, at random."""
+    sick = grade != NON_COVID
+    # What distracts is drawn alike for sick and well, so that no distractor gives the answer away.
+    band = (float(rng.uniform(4, 14)), float(rng.uniform(80, 320))) if rng.random() < 0.45 else (0.0, 0.0)
+    wet = rng.random() < 0.10
+    sides = [float(rng.uniform(0.08, 0.35)) if wet and rng.random() < 0.7 else 0.0 for _ in range(2)]
+    return Findings(
+        grade=grade,
+        involvement=float(rng.uniform(*TARGETS[grade])) if sick else 0.0,
+        dense=float(rng.uniform(*DENSE_SHARE[grade])) if sick else 0.0,
+        ground_glass=float(rng.uniform(240, 400)),
+        border=float(rng.uniform(0.2, 0.8)),
+        patch=float(rng.uniform(10, 20)),
+        periphery=float(rng.uniform(0.8, 2.2)),
+        back=float(rng.uniform(0.2, 1.0)),
+        base=float(rng.uniform(0.1, 1.0)),
+        band=band,
+        nodules=int(rng.integers(1, 4)) if rng.random() < 0.3 else 0,
+        effusion=(sides[0], sides[1]),
+        holes=float(rng.uniform(30, 110)) if rng.random() < 0.18 else 0.0,
+    )
+
+
+def noise(shape: tuple[int, ...], rise: float, size: float, rng: np.random.Generator) -> Array:
+    """Smooth random field with mean 0 and deviation 1.
+
+    `shape` is (nz, ny, nx) of coarse nodes, `rise` the distance between planes, `size` the bumps' width (mm).
+    """
+    white = rng.standard_normal(shape, dtype=np.float32)
+    field = gaussian_filter(white, (size / rise, size / STEP, size / STEP), mode="wrap", truncate=2.5)
+    field -= field.mean()
+    return np.asarray(field / max(float(field.std()), 1e-6), np.float32)
+
+
+def lesion_levels(
+    findings: Findings,
+    depth: Array,
+    weight: Array,
+    along: Array,
+    down: Array,
+    rise: float,
+    rng: np.random.Generator,
+) -> tuple[Array, Array]:
+    """Level fields of all lesions, and of consolidation: positive inside, about 1 well inside.
+
+    Args:
+        depth: (nz, ny, nx), mm below the lung's surface.
+        weight: same shape, the share of each node's surroundings that is lung.
+        along, down: same shape, place from front (-1) to back (1) and from top (0) to base (1).
+        rise: distance between planes, mm.
+    """
+    shape, size = depth.shape, findings.patch
+    # Bumps under 6 mm would show the corners of the coarse grid.
+    bumps = 0.8 * noise(shape, rise, size, rng) + 0.4 * noise(shape, rise, max(0.4 * size, 6.0), rng)
+    place = findings.back * along + findings.base * 1.4 * (down - 0.5)
+    score: Array = bumps + place + np.float32(findings.periphery) * np.exp(-np.maximum(depth, 0) / 14)
+    score -= _threshold(score, weight, findings.involvement)
+    inside = np.where(score > 0, weight, np.float32(0))
+    core: Array = 0.6 * np.minimum(score, 1.2) + 0.5 * findings.back * along
+    core += 0.55 * noise(shape, rise, 0.7 * size, rng)
+    core -= _threshold(core, inside, findings.dense)
+    return score, np.minimum(core, score)
+
+
+def _threshold(score: Array, weight: Array, share: float) -> np.float32:
+    """The level that `share` of the weight lies above."""
+    chosen = np.flatnonzero(weight.ravel() > 0.02)
+    if len(chosen) == 0 or share <= 0:
+        return np.float32(score.max(initial=0) + 10)
+    values, weights = score.ravel()[chosen], weight.ravel()[chosen].astype(np.float64)
+    order = np.argsort(values)
+    gathered = np.cumsum(weights[order])
+    place = int(np.searchsorted(gathered, (1 - share) * gathered[-1]))
+    return np.float32(values[order[min(place, len(order) - 1)]])

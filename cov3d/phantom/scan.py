@@ -1,0 +1,107 @@
+"""One synthetic scan in memory. It depends on the seed, the partition and the scan's number, and no more."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cov3d.phantom.acquire import Acquisition, Scanner, draw_acquisition
+from cov3d.phantom.anatomy import Person, draw_person
+from cov3d.phantom.chest import build_chest
+from cov3d.phantom.finishes import FINISHES
+from cov3d.phantom.lesions import Findings, draw_findings
+from cov3d.phantom.organs import draw_organs, with_full_stomach
+from cov3d.phantom.plan import PARTITIONS, grade_of
+from cov3d.phantom.rig import lay_blankets
+from cov3d.phantom.slices import cut
+from cov3d.phantom.variants import VARIANTS, Drawn
+
+
+@dataclass(frozen=True)
+class PhantomScan:
+    """A synthetic scan and the truth about it.
+
+    Attributes:
+        voxels: `uint8` (depth, height, width), a canonical volume's voxels.
+        mask: `uint8`, same shape: 0 none, 1 left lung, 2 right lung, 3 lesion in the left, 4 in the right.
+        spacing: mm along (depth, height, width).
+        grade: non-covid or a severity.
+        involvement: share of lung voxels that are lesion.
+        person, findings, acquisition: what was drawn.
+    """
+
+    voxels: NDArray[np.uint8]
+    mask: NDArray[np.uint8]
+    spacing: tuple[float, float, float]
+    grade: str
+    involvement: float
+    person: Person
+    findings: Findings
+    acquisition: Acquisition
+
+
+def make_scan(
+    seed: int,
+    partition: str = "train",
+    number: int = 0,
+    *,
+    resolution: int = 512,
+    grade: str | None = None,
+    slices: int | None = None,
+    variant: str | None = None,
+) -> PhantomScan:
+    """Scan `number` (from 0) of a partition: `train`, `validation`, `task1` or `task2`.
+
+    `grade` (non-covid or a severity) and `slices` override what the number would give; `variant` makes it one of
+    the hard kinds of `variants.VARIANTS`.
+    """
+    shown = grade_of(partition, number) if grade is None else grade
+    streams = np.random.SeedSequence([seed, PARTITIONS.index(partition), number]).spawn(7)
+    for_person, for_organs, for_findings, for_acquisition, for_chest, for_noise, for_variant = map(
+        np.random.default_rng, streams
+    )
+    person = draw_person(for_person)
+    findings = draw_findings(shown, for_findings)
+    acquisition = draw_acquisition(person, resolution, for_acquisition, slices)
+    drawn = Drawn(person, findings, acquisition)
+    if variant is not None:
+        drawn = VARIANTS[variant](drawn, for_variant)
+        person, findings, acquisition = drawn.person, drawn.findings, drawn.acquisition
+    organs = draw_organs(person, for_organs)
+    if drawn.full_stomach:
+        organs = with_full_stomach(organs)
+    frame = acquisition.frame
+    chest = build_chest(person, organs, findings, frame, acquisition.softness, for_chest, drawn.arms)
+    scanner = Scanner(acquisition, _rearmost(person, acquisition), for_noise)
+    voxels = np.empty((len(frame.z), resolution, resolution), np.uint8)
+    mask = np.empty_like(voxels)
+    lung = lesion = 0
+    for index in range(len(frame.z)):
+        hu, mask[index] = cut(chest, index)
+        lung += int(np.count_nonzero(mask[index]))
+        lesion += int(np.count_nonzero(mask[index] > 2))
+        if acquisition.blankets is not None:
+            lay_blankets(hu, chest, index, acquisition.blankets)
+        voxels[index] = scanner.grey(hu)
+    if variant in FINISHES:
+        voxels, mask = FINISHES[variant](voxels, mask, for_variant)
+    return PhantomScan(
+        voxels=voxels,
+        mask=mask,
+        spacing=(frame.thickness, frame.fov / voxels.shape[1], frame.fov / voxels.shape[2]),
+        grade=shown,
+        involvement=lesion / lung if lung else 0.0,
+        person=person,
+        findings=findings,
+        acquisition=acquisition,
+    )
+
+
+def _rearmost(person: Person, acquisition: Acquisition) -> float:
+    """Image y (mm) of the rearmost point of the back over the scan: what the table bears."""
+    frame = acquisition.frame
+    backs = [
+        person.outlines(float(z))[5] + 0.7 * person.fat + frame.shift[1] + frame.pitch * (float(z) - frame.pivot)
+        for z in frame.z[:: max(1, len(frame.z) // 30)]
+    ]
+    return float(max(backs))

@@ -1,0 +1,281 @@
+"""A synthetic dataset on disk, in the layout of COV19-CT-DB of 2023 or of another dataset (`layouts`)."""
+
+import gzip
+import json
+import re
+import shutil
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import sha256
+from io import BytesIO
+from pathlib import Path
+from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
+
+import numpy as np
+import pandas as pd
+import SimpleITK
+from numpy.typing import NDArray
+from PIL import Image
+
+from cov3d.datasets.cov19ctdb import SEVERITY_FILES
+from cov3d.datasets.found import TEST, TRAIN, stem
+from cov3d.datasets.names import PhantomLayout
+from cov3d.errors import DatasetError, OutputError
+from cov3d.files import remove, replacing, write_text
+from cov3d.labels import NON_COVID, SEVERITIES
+from cov3d.phantom.layouts import as_image, placed, to_hounsfield, write_reference
+from cov3d.phantom.plan import Planned, plan
+from cov3d.phantom.scan import make_scan
+from cov3d.processes import Leash, Pool
+
+VERSION = 2
+"""Changes whenever the same seed no longer gives the same voxels."""
+
+NOTICE = (
+    "Synthetic, made by cov3d phantom, for trying and testing only: this is not CT of any person, "
+    "and nothing measured on it says anything about patients."
+)
+QUALITY = 90
+COMMENT = b"synthetic: made by cov3d phantom, not CT of any person"
+ASIDE = ".writing"
+_FACTS, _TRUTH = "phantom.json", "phantom_truth.csv"
+"""The files that are written first and last: what the dataset is made of, and what each scan shows."""
+_LAYOUTS = {
+    PhantomLayout.COV19CTDB: "COV19-CT-DB of 2023",
+    PhantomLayout.STOIC: "STOIC2021",
+    PhantomLayout.MOSMED: "MosMedData",
+}
+
+
+@dataclass(frozen=True)
+class _Task:
+    root: Path
+    planned: Planned
+    seed: int
+    resolution: int
+    masks: bool
+    layout: PhantomLayout
+
+
+def write_phantom(
+    root: Path,
+    *,
+    scans: int,
+    seed: int,
+    resolution: int = 512,
+    masks: bool = False,
+    layout: PhantomLayout = PhantomLayout.COV19CTDB,
+    jobs: int = 1,
+    on_scan: Callable[[str], None] | None = None,
+) -> pd.DataFrame:
+    """Write a synthetic dataset of `scans` scans to `root`, a folder that is missing or empty.
+
+    The same seed gives the same bytes, whatever `jobs`, and shows the same persons in every layout. With `masks`,
+    the label maps of lungs and lesions go to `masks/<scan>.nii.gz`, on the grid of the scans.
+
+    Args:
+        layout: COV19-CT-DB's has JPEG slices, the others one file a scan, in Hounsfield units and with spacing.
+        on_scan: called with each scan's path below the root, in order, when it is written.
+
+    Returns:
+        One row a scan: `scan`, `partition`, `label` (as the dataset has it; for test scans the truth),
+        `severity` (the true grade, empty for non-covid), `slices`, `involvement` (share of the lungs). It is
+        also at `phantom_truth.csv`, which is written last.
+
+    Raises:
+        DatasetError: too few scans, or a resolution or seed that can't be.
+        OutputError: `root` holds something already, or can't be written.
+    """
+    if seed < 0:
+        raise DatasetError(f"the seed of a phantom dataset is 0 or more, not {seed}.")
+    planned = [placed(one, layout) for one in plan(scans, seed)]
+    if not 32 <= resolution <= 1024:
+        raise DatasetError(f"a phantom's resolution is from 32 to 1024 pixels, not {resolution}.")
+    _claim(root, layout, {"seed": seed, "scans": scans, "resolution": resolution, "masks": masks})
+    tasks = [_Task(root, one, seed, resolution, masks, layout) for one in planned]
+    rows = []
+    for task, row in zip(tasks, _run(tasks, jobs), strict=True):
+        rows.append(row)
+        if on_scan is not None:
+            on_scan(task.planned.path)
+    _write_labels(root, layout, planned)
+    table = pd.DataFrame(rows, columns=["scan", "partition", "label", "severity", "slices", "involvement"])
+    write_text(root / _TRUTH, table.to_csv(index=False, lineterminator="\n"))
+    shutil.rmtree(root / ASIDE, ignore_errors=True)
+    return table
+
+
+def _claim(root: Path, layout: PhantomLayout, settings: dict[str, int | bool]) -> None:
+    """Begin a dataset in an empty folder, or continue one of the same settings; hidden files may be there."""
+    facts: dict[str, object] = {"notice": NOTICE, "version": VERSION, **settings}
+    if layout != PhantomLayout.COV19CTDB:  # which had no name before there were others
+        facts["layout"] = layout
+    try:
+        if not _is_unfinished(root, facts):
+            if root.exists() and (not root.is_dir() or any(path.name[:1] != "." for path in root.iterdir())):
+                raise OutputError(f"{root} is not an empty folder: give another one, or delete it first.")
+            remove(root / ASIDE)
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"the folder {root} can't be written ({error.strerror}): give another one.") from error
+    write_text(root / _FACTS, json.dumps(facts, indent=2) + "\n")
+    write_text(
+        root / "README.txt",
+        f"{NOTICE}\n\nThe folders follow the layout of {_LAYOUTS[layout]}. "
+        "What each scan was made to show is in phantom_truth.csv; the settings are in phantom.json.\n",
+    )
+
+
+def _is_unfinished(root: Path, facts: dict[str, object]) -> bool:
+    """Whether the folder holds a dataset of these settings whose making was interrupted."""
+    try:
+        return not (root / _TRUTH).exists() and json.loads((root / _FACTS).read_text(encoding="utf-8")) == facts
+    except (OSError, ValueError, RecursionError):
+        return False
+
+
+def _run(tasks: list[_Task], jobs: int) -> Iterator[dict[str, object]]:
+    if jobs <= 1:
+        yield from map(_write_scan, tasks)
+        return
+    with Leash() as leash, Pool(min(jobs, len(tasks)), leash, _no_set_up) as pool:
+        futures = [pool.submit(_write_scan, task) for task in tasks]
+        try:
+            for future in futures:
+                yield future.result()
+        except Exception:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+        except BaseException:
+            leash.cut()
+            raise
+
+
+def _no_set_up() -> None:
+    pass
+
+
+def _write_scan(task: _Task) -> dict[str, object]:
+    """Make and write one scan, and describe it; one that an interrupted command wrote stays."""
+    described = task.root / ASIDE / "described" / f"{sha256(task.planned.path.encode()).hexdigest()}.json"
+    if (task.root / task.planned.path).exists():
+        with suppress(OSError, ValueError, RecursionError):
+            return dict(json.loads(described.read_text(encoding="utf-8")))
+    row = _make_scan(task)
+    write_text(described, json.dumps(row))
+    return row
+
+
+def _make_scan(task: _Task) -> dict[str, object]:
+    planned = task.planned
+    scan = make_scan(task.seed, planned.partition, planned.number, resolution=task.resolution)
+    try:
+        if task.layout == PhantomLayout.COV19CTDB:
+            _write_slices(task.root, planned.path, scan.voxels)
+            mask = _mask_of_slices(scan.mask, scan.spacing)
+        else:
+            image = as_image(to_hounsfield(scan.voxels), scan.spacing)
+            image.SetMetaData("ITK_FileNotes", COMMENT.decode())
+            _write_image(task.root, planned.path, image)
+            mask = as_image(scan.mask, scan.spacing)
+        if task.masks:
+            folder, _, name = planned.path.rpartition("/")
+            _write_image(task.root, f"masks/{folder}/{stem(name)}.nii.gz", mask)
+    except OSError as error:
+        reason = error.strerror or error
+        raise OutputError(f"{planned.path} can't be written to {task.root}: {reason}.") from error
+    return {
+        "scan": planned.path,
+        "partition": _partition(task),
+        "label": planned.label,
+        "severity": "" if scan.grade == NON_COVID else scan.grade,
+        "slices": len(scan.voxels),
+        "involvement": round(scan.involvement, 4),
+    }
+
+
+def _write_slices(root: Path, path: str, voxels: NDArray[np.uint8]) -> None:
+    """The slices as JPEG; the folder is written aside and renamed, so it is there whole or not at all."""
+    aside, final = root / ASIDE / path, root / path
+    remove(aside)
+    aside.mkdir(parents=True)
+    for index, pixels in enumerate(voxels, start=1):
+        Image.fromarray(pixels).save(aside / f"{index}.jpg", quality=QUALITY, comment=COMMENT)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    remove(final)
+    aside.rename(final)
+
+
+def _partition(task: _Task) -> str:
+    """The partition that the dataset has the scan in; without partitions, all scans are for training."""
+    if task.layout != PhantomLayout.COV19CTDB:
+        return TRAIN
+    return task.planned.partition if task.planned.partition in SEVERITY_FILES else TEST
+
+
+def _mask_of_slices(mask: NDArray[np.uint8], spacing: tuple[float, float, float]) -> SimpleITK.Image:
+    image = SimpleITK.GetImageFromArray(mask)
+    image.SetSpacing((spacing[2], spacing[1], spacing[0]))
+    # Slice 0 is at the head, while the third axis of the file's world points there.
+    image.SetDirection((1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, -1.0))
+    return image
+
+
+def _write_image(root: Path, path: str, image: SimpleITK.Image) -> None:
+    """One file, compressed; written aside and renamed, so it is there whole or not at all."""
+    aside, final = root / ASIDE / path, root / path
+    aside.parent.mkdir(parents=True, exist_ok=True)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    written = False
+    with suppress(RuntimeError):  # names a line of its own code; for NIfTI there is none
+        SimpleITK.WriteImage(image, str(aside), useCompression=True)
+        written = not path.endswith(".gz") or _is_intact(aside)
+    if not written:
+        raise OutputError(f"{path} can't be written to {root}: most often the disk is full")
+    aside.rename(final)
+
+
+def _is_intact(file: Path) -> bool:
+    """Whether a gzip file has its end, of whose lack the NIfTI library says nothing."""
+    try:
+        with gzip.open(file) as stream:
+            while stream.read(2**24):
+                pass
+    except (OSError, EOFError, zlib.error):
+        return False
+    return True
+
+
+def _write_labels(root: Path, layout: PhantomLayout, planned: list[Planned]) -> None:
+    """The files that hold the labels, beside the folders that do."""
+    if layout == PhantomLayout.STOIC:
+        write_reference(root, planned)
+    if layout == PhantomLayout.COV19CTDB:
+        for partition, name in SEVERITY_FILES.items():
+            _write_severity(root / name, [one for one in planned if one.partition == partition])
+
+
+def _write_severity(path: Path, planned: list[Planned]) -> None:
+    """Name and category of the graded scans; one row is there twice, as in the real files."""
+    rows = [
+        {"Name": one.path.rsplit("/", 1)[-1], "Category": SEVERITIES.index(one.label) + 1}
+        for one in planned
+        if one.label in SEVERITIES
+    ]
+    rows += rows[:1]
+    workbook = BytesIO()
+    pd.DataFrame(rows, columns=["Name", "Category"]).to_excel(workbook, index=False)
+    _write_timeless(path, workbook)
+
+
+def _write_timeless(path: Path, workbook: BytesIO) -> None:
+    """The workbook without the times at which it was made, so that the same seed gives the same bytes."""
+    timeless = BytesIO()
+    with ZipFile(workbook) as source, ZipFile(timeless, "w", ZIP_DEFLATED) as target:
+        for name in source.namelist():
+            content = re.sub(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", b"2000-01-01T00:00:00Z", source.read(name))
+            target.writestr(ZipInfo(name), content, ZIP_DEFLATED)
+    with replacing(path) as aside:
+        aside.write_bytes(timeless.getvalue())

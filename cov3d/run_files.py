@@ -1,0 +1,91 @@
+"""A run's folder: the names of its files, and what `config.json` and `summary.json` say, read and checked."""
+
+from pathlib import Path
+from typing import Any
+
+from cov3d.errors import PredictionsError
+from cov3d.labels import CATEGORIES, STOIC_CATEGORIES
+from cov3d.values import Field, WrongValueError, check_fields, integer, mapping, number, one_of, optional, read_object
+
+CONFIG, SUMMARY, SCANS = "config.json", "summary.json", "fold.csv"
+HISTORY, CURVES = "history.csv", "curves.png"
+ORIGIN = "origin.json"
+"""What the networks behind a prediction table were trained on, beside it."""
+VALIDATION, OUT_OF_FOLD = "validation-", "out-of-fold-"
+"""How the names of a run's prediction tables begin, and of those that a cross-validation puts together; the task
+follows."""
+
+_OPTIONS = {"fold": Field(integer(0)), "experiment": Field(optional(integer(1)), required=False)}
+_CONFIG = {
+    "options": Field(lambda value: check_fields(value, _OPTIONS)),
+    "categories": Field(one_of((CATEGORIES, STOIC_CATEGORIES)), required=False),
+}
+_SCORE = {"macro_f1": Field(optional(number(0, 1))), "scans": Field(integer(0), required=False)}
+_score = optional(lambda value: check_fields(value, _SCORE))
+_TASK = {"best_epoch": Field(optional(integer(1))), "best": Field(_score), "last": Field(_score)}
+
+
+def _tasks(value: Any) -> dict[str, Any]:
+    if not value:
+        raise WrongValueError("has no task in it")
+    return mapping(lambda task: check_fields(task, _TASK))(value)
+
+
+_SUMMARY = {"epochs": Field(integer(1)), "tasks": Field(_tasks)}
+
+
+def read_config(run: Path) -> dict[str, Any]:
+    """What a run says of itself; its `options` have a `fold`.
+
+    Raises:
+        OSError: the file can't be read.
+        ValueError: it is not as `cov3d train` writes it; the sentence names the field.
+    """
+    return check_fields(read_object(run / CONFIG), _CONFIG)
+
+
+def read_summary(run: Path) -> dict[str, Any]:
+    """How a finished run chose its epochs: `epochs`, and `tasks` with `best_epoch`, `best` and `last` of each.
+
+    Raises:
+        OSError: the file can't be read.
+        ValueError: it is not as `cov3d train` writes it; the sentence names the field.
+    """
+    return check_fields(read_object(run / SUMMARY), _SUMMARY)
+
+
+def validation_table(task: str) -> str:
+    """The name of a run's prediction table of its fold at the best epoch of a task."""
+    return f"{VALIDATION}{task}.csv"
+
+
+def out_of_fold_table(task: str) -> str:
+    """The name of a cross-validation's prediction table of a task."""
+    return f"{OUT_OF_FOLD}{task}.csv"
+
+
+def checkpoint_name(task: str) -> str:
+    """The name of a run's checkpoint of a task."""
+    return f"{task}.safetensors"
+
+
+def runs_below(folder: Path) -> list[Path]:
+    """The folders of runs in a folder, and in folders in it, sorted."""
+    return sorted(config.parent for depth in ("*", "*/*") for config in folder.glob(f"{depth}/{CONFIG}"))
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder is a run's."""
+    return (folder / CONFIG).is_file()
+
+
+def run_options(run: Path) -> dict[str, Any]:
+    """The options that a run was made with.
+
+    Raises:
+        PredictionsError: its `config.json` can't be read.
+    """
+    try:
+        return {"experiment": None, **read_config(run)["options"]}
+    except (OSError, ValueError) as error:
+        raise PredictionsError(f"{run / CONFIG} can't be read as a run's options: {error}") from error
