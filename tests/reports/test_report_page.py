@@ -186,8 +186,8 @@ A_PERSON = """<script>
   dispatchEvent(new Event("beforeprint")); seen.foldedInPrint = folded();
   dispatchEvent(new Event("afterprint")); seen.foldedAfter = folded() > 0;
   seen.errors = errors;
-  document.title = JSON.stringify(seen);
-})().catch((error) => { document.title = JSON.stringify({ errors: [String(error)] }); });
+  top.document.title = JSON.stringify(seen);
+})().catch((error) => { top.document.title = JSON.stringify({ errors: [String(error)] }); });
 </script>"""
 
 
