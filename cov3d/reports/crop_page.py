@@ -82,13 +82,13 @@ def write_page(
 
 _WORDS = {
     "crop": "cropped to",
-    "lung_share": "lungs, share of the body",
+    "lung_share": "lungs, share of body",
     "lung_ml": "lungs, ml",
     "spacing_z": "spacing z, mm",
     "spacing_y": "spacing y, mm",
     "spacing_x": "spacing x, mm",
     "left_share": "left lung, share of both",
-    "opacity": "opaque, share of the lungs",
+    "opacity": "opaque, share of lungs",
 }
 """Columns of the manifest whose name does not say enough."""
 

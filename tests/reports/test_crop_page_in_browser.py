@@ -93,7 +93,7 @@ def test_a_person_finds_their_way_about_the_page(seen: dict[str, Any]) -> None:
     evil = 'a "b", c'
     assert seen["start"] == [evil, "scan_1", "scan_10", "scan_2", "scan_3"]
     assert seen["pictures"] == 5
-    assert seen["sorted"] == "lungs, share of the body: 0.01"
+    assert seen["sorted"] == "lungs, share of body: 0.01"
     assert seen["unknown"] == "lungs, ml: unknown"
     assert seen["unsorted"] == 0
     assert seen["ascending"] == [evil, "scan_2", "scan_3", "scan_1", "scan_10"]
@@ -107,7 +107,7 @@ def test_a_person_finds_their_way_about_the_page(seen: dict[str, Any]) -> None:
     assert seen["doubtful"] == [evil, "scan_1"]
 
     numbers = dict(seen["numbers"])
-    assert numbers["lungs, share of the body"] == "0.01"
+    assert numbers["lungs, share of body"] == "0.01"
     assert (numbers["slices used"], numbers["cropped to"], numbers["lungs, ml"]) == ("60", "fallback", "unknown")
     # The record's box is 6 48 100 400 60 460 in 60 × 512 × 512 voxels.
     quoted = '"a ""b"", c"'

@@ -88,7 +88,7 @@ def test_the_page_has_a_row_for_every_scan_the_doubtful_first(fill: Fill) -> Non
     assert numbers(page)[-1] == {
         **{"slices found": "60", "slices used": "60", "depth": "60", "height": "512", "width": "512"},
         **{"z0": "6", "z1": "48", "y0": "100", "y1": "400", "x0": "60", "x1": "460", "cropped to": "lungs"},
-        **{"lungs, share of the body": "0.2", "left lung, share of both": "0.46", "opaque, share of the lungs": "0.05"},
+        **{"lungs, share of body": "0.2", "left lung, share of both": "0.46", "opaque, share of lungs": "0.05"},
     }
     said = "2 of 4 crops to check, 1 with a box given by a person, 1 scan not preprocessed."
     assert said in " ".join(page.text.split())

@@ -39,8 +39,8 @@ function shape(name, attributes) {
   return element;
 }
 
-// The frames of a box in the three planes, each line within the box, over a darker one that sets it off.
-function frames(row, box, kind) {
+// The frames of a box in the three planes, each line within the box; `kinds` are of lines over each other.
+function frames(row, box, kinds) {
   const size = axisNumbers(row.dataset.shape);
   return planesOf(row).flatMap((plane) => {
     const [x, y, right, bottom] = [
@@ -50,14 +50,14 @@ function frames(row, box, kind) {
       plane.top + (box[2 * plane.rows + 1] * plane.height) / size[plane.rows],
     ];
     const place = { x: x + 1, y: y + 1, width: Math.max(right - x - 2, 0), height: Math.max(bottom - y - 2, 0) };
-    return ["under", kind].map((part) => shape("rect", { ...place, class: part }));
+    return kinds.map((kind) => shape("rect", { ...place, class: kind }));
   });
 }
 
 // The crop box and the letters of right and left over a picture: sharp at any size.
 function overlay(row) {
   const svg = shape("svg", { viewBox: VIEW, class: "over", "aria-hidden": "true" });
-  svg.append(...frames(row, axisNumbers(row.dataset.box), "box"), shape("use", { href: "#marks" }));
+  svg.append(...frames(row, axisNumbers(row.dataset.box), ["box"]), shape("use", { href: "#marks" }));
   return svg;
 }
 
@@ -218,7 +218,7 @@ function show() {
   find(".drop", dialog).hidden = !kept.has(current.dataset.scan);
   find(".reset", dialog).disabled = !changed;
   const drawn = overlay(current);
-  if (!problem && changed) drawn.append(...frames(current, box, "changed"));
+  if (!problem && changed) drawn.append(...frames(current, box, ["under", "changed"]));
   find("svg", canvas).replaceWith(drawn);
 }
 
