@@ -23,10 +23,11 @@ NARROWEST = 500
 ERRORS = "<script>var errors = []; addEventListener('error', (event) => errors.push(event.message));</script>"
 
 
-def opened(page: Path, width: int = 1440) -> str:
+def opened(page: Path, width: int = 1440, *, dark: bool = False) -> str:
     """The document of a page once its scripts have run, in a window so many pixels wide; empty if the browser fails."""
     words = [
         *(str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", f"--window-size={width},900", "--dump-dom"),
+        f"--blink-settings=preferredColorScheme={0 if dark else 1}",
         *("--virtual-time-budget=1000000", f"--user-data-dir={page.parent / 'browser'}", page.as_uri()),
     ]
     try:
@@ -35,10 +36,10 @@ def opened(page: Path, width: int = 1440) -> str:
         return ""
 
 
-def browse(page: Path, text: str, width: int = 1440) -> str:
+def browse(page: Path, text: str, width: int = 1440, *, dark: bool = False) -> str:
     """The title that a page ends with."""
     page.write_text(text, encoding="utf-8")
-    return html.unescape(opened(page, width).partition("<title>")[2].partition("</title>")[0])
+    return html.unescape(opened(page, width, dark=dark).partition("<title>")[2].partition("</title>")[0])
 
 
 @cache
@@ -49,7 +50,7 @@ def _works() -> bool:
         return browse(Path(folder) / "probe.html", "<title>it works</title>") == "it works"
 
 
-def watch(page: str, person: str, file: Path, width: int = 1440) -> dict[str, Any]:
+def watch(page: str, person: str, file: Path, width: int = 1440, *, dark: bool = False) -> dict[str, Any]:
     """What a person saw on a page, as their script says it; the test is skipped where there is no browser.
 
     Args:
@@ -57,10 +58,11 @@ def watch(page: str, person: str, file: Path, width: int = 1440) -> dict[str, An
         person: the script, which ends with `top.document.title = JSON.stringify(...)`.
         file: where to put the copy that is opened.
         width: of the window, in pixels.
+        dark: whether the person prefers dark pages.
     """
     if not _works():
         pytest.skip("no Chromium here, or none that opens files")
     text = page.replace("<head>", f"<head>{ERRORS}").replace("</body>", f"{person}</body>")
     if width < NARROWEST:
         text = f'<title></title><iframe style="width:{width}px;height:800px;border:0" srcdoc="{html.escape(text)}">'
-    return dict(json.loads(browse(file, text, width)))
+    return dict(json.loads(browse(file, text, width, dark=dark)))
