@@ -67,8 +67,10 @@ def _drawn(figure: Figure, words: str) -> Picture:
 
 
 def in_page(png: bytes, words: str) -> Picture:
+    """A PNG as an image that is in the page itself."""
     return Picture(as_source("image/png", png), words)
 
 
 def as_source(kind: str, content: bytes) -> str:
+    """The content of an image as the source of an `img`, safe in HTML; `kind` is such as image/png."""
     return Markup(f"data:{kind};base64,{base64.b64encode(content).decode()}")
