@@ -72,7 +72,8 @@ def crossval(
             warn_of_one_class(choose_fold(table, fold), fold)
         else:
             say(f"fold {fold}: {folders[fold]}")
-            self.train(**{**kwargs, "fold": fold, "store": store, "output_dir": folders[fold], "resume": True})
+            with options.elsewhere("--runs", runs):
+                self.train(**{**kwargs, "fold": fold, "store": store, "output_dir": folders[fold], "resume": True})
     if only is not None:
         left = crossvalidation.unfinished(folders)
         say(f"folds {', '.join(map(str, left))} are not finished" if left else "all folds are finished")
@@ -81,7 +82,8 @@ def crossval(
     found = crossvalidation.collect(folders)
     name = _without_fold(run_name(replace(chosen, fold=0), kwargs.get("from_checkpoint")))
     folder = output_dir or below / f"crossval_{name}"
-    crossvalidation.save(found, folder)
+    with options.elsewhere("--output-dir", output_dir):
+        crossvalidation.save(found, folder)
     save_pictures(found.pooled, folder)
     seen = crossvalidation.seen_in_training(folders)
     networks = [Path(os.path.relpath(run.resolve(), folder.resolve())).as_posix() for run in folders.values()]

@@ -59,7 +59,8 @@ def scan_table(self: Any, data: Path = options.data(), table: Path = options.tab
     from cov3d.datasets import scan_table as tables
 
     file = table or data / tables.FILE_NAME
-    found, problems = tables.load_or_build(data, file, seed=0)
+    with options.elsewhere("--table", table):
+        found, problems = tables.load_or_build(data, file, seed=0)
     if problems is not None:
         say_some(problems, most=None)
         say(f"made the scan table {file} ({len(found)} scans)")
@@ -94,7 +95,8 @@ def folds(
         raise OutputError(f"there is a scan table at {file} already: give --overwrite to make it again")
     built = tables.build(data, seed, splits)
     say_some(built.problems, most=None)
-    tables.save(built.table, file)
+    with options.elsewhere("--table", table):
+        tables.save(built.table, file)
     out().print(fold_table(built.table))
     say(f"{len(built.table)} scans, laid out as {built.layout or 'no dataset that is known'}: {file}")
 
@@ -148,7 +150,8 @@ def preprocess(
         return
     table = self.scan_table(**kwargs)
     boxes = load_overrides(data, overrides, set(table["scan"]))
-    opened = Store.create(folder, size)
+    with options.elsewhere("--store", store):
+        opened = Store.create(folder, size)
     scans = {scan: data / scan for scan in deal(table["scan"], number, of)}
     outcome = fill_store(
         opened, scans, overrides=boxes, jobs=options.default_jobs(jobs), dask=dask, skip_errors=skip_errors

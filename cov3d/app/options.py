@@ -1,9 +1,13 @@
 """Options that several commands share."""
 
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from torchapp import Param
 
+from cov3d.errors import OutputError
 from cov3d.inference.line_format import LineFormat
 
 INPUT, OUTPUT, COMPUTE = "Input", "Output", "Compute"
@@ -124,6 +128,26 @@ def workers() -> Param:
         show_default="0 on a CPU; on a GPU its share of the processors, up to 8",
         rich_help_panel=COMPUTE,
     )
+
+
+@contextmanager
+def elsewhere(option: str, given: object) -> Iterator[None]:
+    """Where a default place can only be read, as shared data often is, name the option that gives another one.
+
+    Args:
+        option: as on the command line.
+        given: its value; nothing is added where there is one.
+
+    Raises:
+        OutputError: as in the block, with the option.
+    """
+    try:
+        yield
+    except OutputError as error:
+        number = getattr(error.__cause__, "errno", None)
+        if given is not None or number not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        raise OutputError(f"{error}: give another place with {option}") from error
 
 
 def default_jobs(jobs: int | None) -> int:

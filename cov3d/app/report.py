@@ -54,7 +54,8 @@ def report(
     scans = tables.load(file) if table or file.exists() else None
     reports.check_something(sources, scans, root)
     folder = output_dir or root / "report"
-    claim_folder(folder, reports.RESULT_FILES, overwrite=True, what="a report")
+    with options.elsewhere("--output-dir", output_dir):
+        claim_folder(folder, reports.RESULT_FILES, overwrite=True, what="a report")
     with progress("report", reports.steps(sources)) as advance:
         made = reports.write_report(
             folder,

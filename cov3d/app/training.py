@@ -151,7 +151,11 @@ def train(
     target, world, compute = self.compute_options(**kwargs)
     amp_mode(chosen.precision, target)
     trackers = self.trackers(folder, chosen, **kwargs) if world.is_first else []
-    with stoppable(f"{folder} holds every epoch that was finished, and --resume goes on"), joined(world, target):
+    with (
+        options.elsewhere("--output-dir", output_dir),
+        stoppable(f"{folder} holds every epoch that was finished, and --resume goes on"),
+        joined(world, target),
+    ):
         with first_before_others(world):
             start = self.starting_point(chosen, **kwargs)  # before any data: what is missing is said at once
         with first_before_others(world):

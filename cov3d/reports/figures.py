@@ -145,7 +145,7 @@ def curves(history: pd.DataFrame) -> Figure:
     return figure
 
 
-CURVE_MARGINS = Margins(bottom=0.85)
+CURVE_MARGINS = Margins(left=0.85, bottom=0.85)
 
 
 def draw_losses(axes: Axes, history: pd.DataFrame) -> None:

@@ -70,6 +70,7 @@ class Run:
     last: dict[str, TaskScore] = field(default_factory=dict)
 
 
+@memory.freed_afterwards
 def train(
     options: TrainingOptions,
     fold: Fold,

@@ -102,6 +102,7 @@ ELSEWHERE: dict[str, dict[str, str]] = {
         (
             *("store", "output_dir", "data", "table", "experiment", "pretrained", "reflect", "weights", "weights_dir"),
             *(
+                "runs",
                 "sources",
                 "temperature",
                 "from_checkpoint",
@@ -313,6 +314,7 @@ def test_what_infer_declares_reaches_the_prediction(
         return [Member(torch.nn.Identity(), INFO) for _ in files]
 
     monkeypatch.setattr(predict, "load_members", load_members)
+    monkeypatch.setattr("cov3d.training.checkpoint.read_info", lambda file: INFO)
     base = ["infer", "--checkpoint", tmp_path / "one", "--scans", tmp_path / "scans", "--output-dir", tmp_path / "out"]
     call = reached(
         *(predict, "predict_scans", *base, "--checkpoint", tmp_path / "two", "--jobs", 2, "--batch-size", 5),

@@ -14,6 +14,7 @@ from sklearn.metrics import f1_score
 from cov3d.app.training import run_name
 from cov3d.inference.ensemble import average_tables
 from cov3d.inference.member_tables import gather
+from cov3d.inference.origin import write_origin
 from cov3d.inference.runs import default_name
 from cov3d.inference.task import Task
 from cov3d.labels import CATEGORIES
@@ -301,3 +302,57 @@ def test_labels_of_one_table_do_for_all_and_results_are_not_overwritten(
     assert cov3d(*words, "--overwrite").code == 0
     assert cov3d("ensemble", files[0], "--output-dir", tmp_path / "out", "--overwrite").code == 0
     assert not (tmp_path / "out" / "scores.json").exists()
+
+
+@pytest.fixture
+def crossval(tmp_path: Path, quick_network: None) -> Path:
+    """The folder of a cross-validation of two runs, whose presence checkpoints have a temperature."""
+    runs = [make_run(tmp_path / "runs", 1, fold) for fold in (0, 1)]
+    folder = tmp_path / "runs" / "crossval"
+    parts = [pd.read_csv(run / "validation-presence.csv").assign(fold=fold) for fold, run in enumerate(runs)]
+    save_predictions(pd.concat(parts), folder / "out-of-fold-presence.csv")
+    write_origin(folder, networks=[f"../{run.name}" for run in runs], seen_in_training=0)
+    for run, temperature in zip(runs, (2.0, 0.5), strict=True):
+        checkpoint.write_temperature(run / "presence.safetensors", temperature)
+    return folder
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_cross_validation_stands_for_its_runs(cov3d: Command, crossval: Path, tmp_path: Path) -> None:
+    runs = [crossval.with_name(default_name(1, fold)) for fold in (0, 1)]
+    for name, members in (("folder", [crossval]), ("runs", runs)):
+        ended = cov3d("ensemble", *members, "--task", "presence", "--output-dir", tmp_path / name)
+        assert ended.code == 0, ended.err
+        assert f"cov3d submit --set {tmp_path / name / 'set.json'}" in ended.out
+    found = [(tmp_path / name / "predictions.csv").read_bytes() for name in ("folder", "runs")]
+    assert found[0] == found[1]
+    (one,) = json.loads((tmp_path / "folder" / "set.json").read_text())
+    named = [(tmp_path / "folder" / member).resolve() for member in one["members"]]
+    assert named == [run / "presence.safetensors" for run in runs]
+    table = pd.read_csv(crossval / "out-of-fold-presence.csv").sort_values("scan")
+    powers = table[P].to_numpy() ** (1 / np.where(table["fold"] == 0, 2.0, 0.5))[:, None]
+    mean = pd.read_csv(tmp_path / "folder" / "predictions.csv")[P].to_numpy()
+    assert np.abs(mean - powers / powers.sum(axis=1, keepdims=True)).max() < 1e-6
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_where_no_set_can_be_written_it_is_said_why(cov3d: Command, crossval: Path, tmp_path: Path) -> None:
+    run = crossval.with_name(default_name(1, 0))
+    save_predictions(some_table(0, SCANS), tmp_path / "table.csv")
+    given = {
+        "nothing says which networks predicted": [tmp_path / "table.csv", "--task", "presence"],
+        "a set is of one task": [tmp_path / "table.csv"],
+        "before a temperature was fitted": [run / "validation-presence.csv", "--task", "presence"],
+    }
+    for said, words in given.items():
+        ended = cov3d("ensemble", *words, "--output-dir", tmp_path / "out", "--overwrite")
+        assert (ended.code, "no set.json for cov3d submit" in ended.out, said in ended.out) == (0, True, True), ended
+        assert not (tmp_path / "out" / "set.json").exists()
+    shutil.move(run, tmp_path / "elsewhere")
+    ended = cov3d("ensemble", crossval, "--task", "presence", "--output-dir", tmp_path / "out", "--overwrite")
+    assert ended.code == 0, ended.err
+    assert "are not all in the folders that origin.json beside it names" in ended.out
+    found, table = (
+        pd.read_csv(file) for file in (tmp_path / "out/predictions.csv", crossval / "out-of-fold-presence.csv")
+    )
+    assert np.abs(found[P].to_numpy() - table.sort_values("scan")[P].to_numpy()).max() < 1e-7

@@ -1,5 +1,7 @@
 """The learner against fastai's own, and what is said to change the computation but not its result."""
 
+import gc
+import weakref
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +23,7 @@ from cov3d.models.names import Architecture
 from cov3d.models.registry import build
 from cov3d.preprocess.sizes import Size
 from cov3d.preprocess.store import Store
-from cov3d.training import memory
+from cov3d.training import learner, memory
 from cov3d.training.fit import adam, compiler_explained, decayed_and_spared
 from cov3d.training.options import Compute, TrainingOptions
 from tests.training.test_training import CPU, QUICK, equal, run, weights
@@ -152,3 +154,24 @@ def test_a_batch_that_does_not_fit_is_one_sentence(error: Exception, batch_size:
 def test_another_error_is_not_taken_for_want_of_memory() -> None:
     with pytest.raises(RuntimeError, match="something else"), memory.explained(QUICK, CPU):
         raise RuntimeError("something else")
+
+
+@pytest.mark.usefixtures("quick_network")
+def test_nothing_of_a_run_is_kept_when_it_has_ended(
+    labelled: tuple[Store, pd.DataFrame], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[weakref.ref[object]] = []
+    make = learner.make_learner
+
+    def noting(*arguments: Any, **how: Any) -> Any:
+        made = make(*arguments, **how)
+        kept.append(weakref.ref(made))
+        return made
+
+    monkeypatch.setattr(learner, "make_learner", noting)
+    gc.disable()  # which would find it some time, or not
+    try:
+        run(labelled, tmp_path / "run")
+        assert [made() for made in kept] == [None]
+    finally:
+        gc.enable()

@@ -98,8 +98,29 @@ def test_a_finished_run_whose_state_was_deleted_is_not_begun_anew(
     before = contents(unbroken)
     with pytest.raises(OutputError, match=r"has no last\.pt to go on from"):
         run(labelled, unbroken, OPTIONS, continues=True)
-    ended = cov3d("train", "--data", tmp_path, "--output-dir", unbroken, "--resume")
-    assert (ended.code, f"the run in {unbroken} is finished" in ended.out) == (0, True)
+    table = labelled[1]
+    words = ["train", "--data", tmp_path, "--output-dir", unbroken, "--resume", "--size", "tiny", "--epochs", 4]
+    words += ["--learning-rate", 3e-3]
+    table.to_csv(tmp_path / "scans.csv", index=False)
+    (unbroken / "curves.png").write_bytes(b"a picture")
+    ended = cov3d(*words)
+    assert (ended.code, f"the run in {unbroken} is finished" in ended.out) == (0, True), ended.err
+    others = {
+        "1 scan is labelled otherwise since (train/x/scan_1: mild, now severe)": table["label"].mask(
+            table["scan"] == "train/x/scan_1", "severe"
+        ),
+        "1 scan is no longer in the scan table (train/x/scan_4)": table["label"].mask(
+            table["scan"] == "train/x/scan_4", ""
+        ),
+    }
+    for said, labels in others.items():
+        table.assign(label=labels).to_csv(tmp_path / "scans.csv", index=False)
+        ended = cov3d(*words)
+        assert (ended.code, said in ended.err) == (2, True), ended.err
+    table.to_csv(tmp_path / "scans.csv", index=False)
+    ended = cov3d(*words, "--gamma", 3)
+    assert (ended.code, "gamma was 2.0, now 3.0" in ended.err) == (2, True), ended.err
+    (unbroken / "curves.png").unlink()
     assert contents(unbroken) == before
 
 

@@ -10,6 +10,7 @@ from scipy.special import softmax
 
 from cov3d.errors import PredictionsError
 from cov3d.labels import CATEGORIES, LABELS, STOIC_CATEGORIES
+from cov3d.reports.crossval import Calibration
 from cov3d.training.augment import reflect, reflected_probabilities
 from cov3d.training.predictions import prediction_table
 from cov3d.training.temperature import HIGHEST, LOWEST, fit_temperature, negative_log_likelihood, scale
@@ -82,3 +83,41 @@ def test_without_labels_there_is_nothing_to_fit() -> None:
     table = prediction_table(["a"], np.full((1, 5), 0.2), CATEGORIES, labels=[""])
     with pytest.raises(PredictionsError, match="no scan has a label"):
         fit_temperature(table, CATEGORIES)
+
+
+def _table(right: int, wrong: int, sure: float) -> pd.DataFrame:
+    """So many scans called right and wrong, each with the probability `sure`."""
+    labels = ["non-covid", "mild"] * ((right + wrong) // 2)
+    probabilities = np.full((len(labels), len(CATEGORIES)), (1 - sure) / 4)
+    for number, label in enumerate(labels):
+        true = CATEGORIES.index(label)
+        probabilities[number, true if number < right else 1 - true] = sure
+    return prediction_table(
+        [f"scan_{number}" for number in range(len(labels))], probabilities, CATEGORIES, labels=labels
+    )
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "sure", "value", "said"),
+    [
+        (40, 0, 0.6, LOWEST, "0 of 40 predictions are wrong, too few to fit one"),
+        (0, 40, 0.6, HIGHEST, "40 of 40 predictions are wrong, and they fit the labels no better than equal"),
+    ],
+)
+def test_a_temperature_at_an_end_of_its_range_says_why(
+    right: int, wrong: int, sure: float, value: float, said: str
+) -> None:
+    found = fit_temperature(_table(right, wrong, sure), CATEGORIES)
+    assert (found.value, found.wrong, found.at_bound) == (pytest.approx(value), wrong, True)
+    assert said in found.why_at_bound
+    assert said in Calibration(found, {}, None, None, None, None).harm
+
+
+def test_a_temperature_inside_its_range_has_nothing_to_say() -> None:
+    found = fit_temperature(_table(30, 10, 0.95), CATEGORIES)
+    assert (found.at_bound, found.wrong, found.why_at_bound) == (False, 10, "")
+
+
+def test_any_severity_is_right_where_none_is_known() -> None:
+    table = _table(40, 0, 0.6).assign(label="covid")  # half of them were called non-COVID
+    assert fit_temperature(table, CATEGORIES).wrong == 20

@@ -58,7 +58,7 @@ def test_the_paper_s_network_trains_twice_to_the_same_weights(
 def test_the_run_folder_is_as_designed(labelled: tuple[Store, pd.DataFrame], tmp_path: Path) -> None:
     found = run(labelled, tmp_path / "run", replace(QUICK, epochs=3))
     assert {path.name for path in (tmp_path / "run").iterdir()} == {
-        *("config.json", "history.csv", "summary.json", "last.pt", ".lock"),
+        *("config.json", "fold.csv", "history.csv", "summary.json", "last.pt", ".lock"),
         *("presence.safetensors", "severity.safetensors", "validation-presence.csv", "validation-severity.csv"),
     }
     history = pd.read_csv(tmp_path / "run" / "history.csv")
