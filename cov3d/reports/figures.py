@@ -193,9 +193,11 @@ def _log_scale(axes: Axes) -> None:
 
 
 def _epoch_axis(axes: Axes, epochs: pd.Series) -> None:
-    """Whole epochs along the x axis, half an epoch of room at both ends; grid and legend."""
+    """Whole epochs along the x axis, half an epoch of room at both ends or more; grid and legend."""
     if len(epochs):
-        axes.set_xlim(epochs.min() - 0.5, epochs.max() + 0.5)
+        first, last = epochs.min(), epochs.max()
+        room = max(0.5, 0.04 * (last - first))
+        axes.set_xlim(first - room, last + room)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(alpha=0.3)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, frameon=False)

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from cov3d.reports import figures, score_figures
 from cov3d.reports.scores import TaskEvaluation
 
-_CURVE, _TASK_PLOT = (4.5, 3.6), (4.5, 5.6)
+CURVE_PLOT, TASK_PLOT = (4.5, 3.6), (4.5, 5.6)
 """Inches: about as many as a plot has on a screen, so that its text has the size of the page's."""
 
 
@@ -32,7 +32,7 @@ def training_plots(histories: Mapping[int, pd.DataFrame]) -> list[Picture]:
             continue
         of_fold = f", fold {fold}" if len(histories) > 1 else ""
         for draw, words in ((figures.draw_losses, "Losses"), (figures.draw_scores, "Macro F1 on the validation fold")):
-            figure = figures.alone(partial(draw, history=history), _CURVE, figures.CURVE_MARGINS)
+            figure = figures.alone(partial(draw, history=history), CURVE_PLOT, figures.CURVE_MARGINS)
             found.append(_drawn(figure, f"{words} by epoch{of_fold}."))
     return found
 
@@ -40,7 +40,7 @@ def training_plots(histories: Mapping[int, pd.DataFrame]) -> list[Picture]:
 def task_plots(task: str, evaluation: TaskEvaluation) -> list[Picture]:
     """Calibration, ROC, and precision over recall of a task."""
     roc, recall = (
-        figures.alone(partial(draw, task=task, evaluation=evaluation), _TASK_PLOT, score_figures.CURVE_MARGINS)
+        figures.alone(partial(draw, task=task, evaluation=evaluation), TASK_PLOT, score_figures.CURVE_MARGINS)
         for draw in (score_figures.draw_roc, score_figures.draw_recall)
     )
     return [
