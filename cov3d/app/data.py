@@ -298,8 +298,8 @@ def crop_report(store: Any, scans: Iterable[str], failed: Mapping[str, str] = Ma
 
     absent = {scan: "it is not in the store yet" for scan in scans if not store.has(scan)}
     made = write_report(store, {**absent, **failed})
-    doubtful = f"{made.doubtful} of {made.scans} crops {'is' if made.doubtful == 1 else 'are'} doubtful"
-    say(f"{doubtful if made.doubtful else 'no crop is doubtful'}: look at {made.page}")
+    crops = "crop" if made.scans == 1 else "crops"
+    say(f"{made.doubtful} of {made.scans} {crops} to check: look at {made.page}")
 
 
 def _say_crops(manifest: Any) -> None:

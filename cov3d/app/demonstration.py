@@ -189,7 +189,9 @@ def _close(directory: Path, validated: Any, steps: list[str], seconds: float) ->
 def _crop_figure(scan: Path) -> Any:
     from cov3d.preprocess.pipeline import locate
     from cov3d.readers import read_volume
-    from cov3d.reports import figures
+    from cov3d.reports import crop_figure
 
     found = locate(read_volume(scan))
-    return figures.crop(found.volume.voxels, found.crop.box, found.segmentation, "Crop to the lungs (synthetic scan)")
+    return crop_figure.crop(
+        found.volume.voxels, found.crop.box, found.segmentation, "Crop to the lungs (synthetic scan)"
+    )

@@ -238,6 +238,9 @@ def _notes(calls: Calls) -> list[str]:
     if not len(calls):
         return ["no scan here has a label for this task: there is no score"]
     notes = []
+    if len(calls) > 1 and len(set(calls.called.tolist())) == 1:
+        only = calls.classes[int(calls.called[0])]
+        notes.append(f"every scan was predicted {only.replace('covid', 'COVID-19')}")
     absent = [name for name, count in calls.small.items() if not count]
     if absent:
         classes = len(calls.classes)
@@ -248,8 +251,8 @@ def _notes(calls: Calls) -> list[str]:
     few = [f"{count} {name}" for name, count in calls.small.items() if count]
     if few:
         notes.append(
-            f"few scans ({', '.join(few)}): with fewer than {FEW} of a class, its score says little, and its "
-            "interval holds the true score less often than 95 times in 100"
+            f"few scans ({', '.join(few)}): with fewer than {FEW} of a class, its score is uncertain, and its "
+            "interval covers the true score less often than 95 % of the time"
         )
     return notes
 

@@ -23,11 +23,24 @@ GAP = 4
 SIZE = (3 * CELL + 2 * GAP, CELL)
 """Width and height of a picture, in pixels: the same for every scan."""
 
-MOST_BYTES = 10_000
+MOST_BYTES = 12_000
 """A picture larger than this is encoded again, coarser: thousands of them go into one page."""
 
-BOX_COLOUR, LUNG_COLOUR = (230, 159, 0), (86, 180, 233)
-"""Orange and sky blue of Okabe and Ito: told apart by people with any colour vision, and from every grey."""
+BOX_COLOUR, LUNG_COLOUR = (230, 159, 0), (0, 190, 255)
+"""Orange and sky blue: told apart by people with any colour vision, and from every grey."""
+
+LINE = 2
+"""Pixels that a line is wide. WebP stores colours at half the resolution: a line of one pixel fades."""
+
+MARKS = (
+    *(("R", 8, CELL // 2), ("L", CELL - 8, CELL // 2), ("A", CELL // 2, 8), ("P", CELL // 2, CELL - 8)),
+    *(("R", CELL + GAP + 8, CELL // 2), ("L", 2 * CELL + GAP - 8, CELL // 2)),
+    *(("H", CELL + GAP + CELL // 2, 8), ("F", CELL + GAP + CELL // 2, CELL - 8)),
+    *(("A", 2 * (CELL + GAP) + 8, CELL // 2), ("P", SIZE[0] - 8, CELL // 2)),
+    *(("H", 2 * (CELL + GAP) + CELL // 2, 8), ("F", 2 * (CELL + GAP) + CELL // 2, CELL - 8)),
+)
+"""Letters for the patient's right and left, front (anterior) and back (posterior), head and feet, and the pixel (x, y)
+of the picture that each is centred on. The canonical volume stands the same way in every picture."""
 
 _QUALITIES = (60, 35, 10, 0)
 
@@ -144,7 +157,7 @@ def _plane(voxels: NDArray[np.uint8], panel: Panel, place: int) -> NDArray[np.ui
 
 
 def _outline(segmentation: Segmentation, panel: Panel, place: int, shape: tuple[int, ...]) -> Image.Image:
-    """The lungs' outline in a plane, 255 on it and 0 elsewhere, at the size of its panel."""
+    """The lungs' outline in a plane, a pixel on each side of their edge, at the size of its panel: 255, elsewhere 0."""
     cells = segmentation.lungs.shape[panel.across]
     cell = min(max(int(_to_grid(segmentation, panel.across, place)), 0), cells - 1)
     mask = np.moveaxis(segmentation.lungs, panel.across, 0)[cell]
@@ -164,12 +177,12 @@ def _outline(segmentation: Segmentation, panel: Panel, place: int, shape: tuple[
         (panel.width, panel.height), Image.Resampling.BILINEAR, box=(left, top, right, bottom)
     )
     lungs = np.asarray(fitted) > 127
-    inner = lungs.copy()
-    inner[1:] &= lungs[:-1]
-    inner[:-1] &= lungs[1:]
-    inner[:, 1:] &= lungs[:, :-1]
-    inner[:, :-1] &= lungs[:, 1:]
-    return Image.fromarray((lungs & ~inner).view(np.uint8) * 255)
+    inner, outer = lungs.copy(), lungs.copy()
+    for here, there in ((np.s_[1:], np.s_[:-1]), (np.s_[:-1], np.s_[1:])):
+        for one, other in ((here, there), ((slice(None), here), (slice(None), there))):
+            inner[one] &= lungs[other]
+            outer[one] |= lungs[other]
+    return Image.fromarray((outer & ~inner).view(np.uint8) * 255)
 
 
 def _frame(picture: Image.Image, panel: Panel, box: Box, shape: tuple[int, ...]) -> None:
@@ -180,7 +193,7 @@ def _frame(picture: Image.Image, panel: Panel, box: Box, shape: tuple[int, ...])
         low, high = first * pixels // shape[axis], -(-last * pixels // shape[axis]) - 1
         corners.append((start + low, start + max(low, high)))
     (left, right), (top, bottom) = corners
-    ImageDraw.Draw(picture).rectangle((left, top, right, bottom), outline=BOX_COLOUR)
+    ImageDraw.Draw(picture).rectangle((left, top, right, bottom), outline=BOX_COLOUR, width=LINE)
 
 
 def _encode(picture: Image.Image) -> bytes:

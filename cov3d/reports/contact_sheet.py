@@ -11,7 +11,7 @@ import matplotlib
 from PIL import Image, ImageDraw, ImageFont
 
 from cov3d.files import replacing
-from cov3d.preprocess.preview import BOX_COLOUR, LUNG_COLOUR, SIZE
+from cov3d.preprocess.preview import BOX_COLOUR, LUNG_COLOUR, MARKS, SIZE
 from cov3d.reports.crop_cases import Case, Missing
 
 COLUMNS, ROWS = 4, 12
@@ -69,7 +69,7 @@ def _page(title: str, shown: Sequence[Case | Missing], pictures: Mapping[str, by
     page = Image.new("RGB", size, _PAPER)
     draw = ImageDraw.Draw(page)
     draw.text((_MARGIN, _MARGIN), title, _INK, _font(18, bold=True))
-    legend = "orange: crop box. blue: lungs. Axial, coronal and sagittal plane; the patient's right is on the left."
+    legend = "orange: crop box, blue: lungs; R, L: the patient's right and left, A, P: front, back, H, F: head, feet"
     draw.text((page.width - _MARGIN, _MARGIN + 3), legend, _INK, _font(13), anchor="ra")
     for index, item in enumerate(shown):
         corner = (_MARGIN + index % COLUMNS * _TILE[0], _MARGIN + _HEAD + index // COLUMNS * _TILE[1])
@@ -92,6 +92,8 @@ def _tile(
         draw.text((left + SIZE[0] // 2, top + SIZE[1] // 2), said, _INK, _font(13), anchor="mm")
     else:
         page.paste(picture, corner)
+        for letter, x, y in MARKS:
+            draw.text((left + x, top + y), letter, _PAPER, _font(11, bold=True), "mm", stroke_width=1, stroke_fill=_INK)
     draw.text((left, top + SIZE[1] + 2), _end(item.scan, _CHARACTERS), _INK, _font(13, bold=True))
     for line, text in enumerate(_lines(item.why, _CHARACTERS, _LINES - 1), start=1):
         draw.text((left, top + SIZE[1] + 2 + line * _LINE), text, _INK, _font(13))

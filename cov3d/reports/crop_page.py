@@ -1,9 +1,11 @@
 """Crops → one HTML page that holds all it needs, pictures too, and opens from disk without a network.
 
-The rows are plain HTML, so that a browser's search, print and reading aloud work; the script sorts, filters and
-enlarges. Two things keep thousands of rows quick: the style sheet has rows laid out only when they come into sight,
-and pictures stand as text at the end of the page, from where the script takes those that come into sight. As sources of
-their images they took twice as long to open, and were missing in print.
+A row shows the picture, the name and what to check. The numbers of the manifest are in the row's attributes: the dialog
+shows them beside the enlarged picture, and the rows can be sorted by each. The script sorts, filters and enlarges.
+
+Two things keep thousands of rows quick: the browser lays out only the rows in sight, and the pictures stand as text at
+the end of the page, from where the script takes those that come into sight. As sources of their images they took twice
+as long to open, and were missing in print.
 """
 
 import base64
@@ -20,19 +22,22 @@ from markupsafe import Markup, escape
 
 from cov3d.preprocess.overrides import COLUMNS as OVERRIDE_COLUMNS
 from cov3d.preprocess.pipeline import RECORD_COLUMNS, SIGNS
-from cov3d.preprocess.preview import SIZE, panels
+from cov3d.preprocess.preview import MARKS, SIZE, panels
 from cov3d.reports import pages
 from cov3d.reports.crop_cases import Case, Missing
 
 
 @dataclass(frozen=True)
 class _Row:
-    """A scan as the template shows it; `panels` says where in the picture its planes are, for drawing a box."""
+    """A scan as the template shows it; `panels` says where in the picture its planes are, for drawing a box.
+
+    `numbers` and `panels` are JSON: the values of the page's columns, and the planes.
+    """
 
     case: Case
     name: Markup
     pictured: bool
-    numbers: list[str]
+    numbers: str
     note: str
     panels: str
     shape: str
@@ -62,16 +67,30 @@ def write_page(
         file,
         "crops",
         title=title,
-        columns=columns,
+        columns={column: _WORDS.get(column, column.replace("_", " ")) for column in columns},
         rows=[_row(case, columns, pictured=case.scan in pictures) for case in cases],
         pictures=((scan, base64.b64encode(picture).decode()) for scan, picture in pictures.items()),
         missing=missing,
         scans=len(cases),
-        doubtful=sum(case.score > 0 for case in cases),
+        to_check=sum(case.score > 0 for case in cases),
         settled=sum(case.settled for case in cases),
         size=SIZE,
+        marks=MARKS,
         override_columns=",".join(OVERRIDE_COLUMNS),
     )
+
+
+_WORDS = {
+    "crop": "cropped to",
+    "lung_share": "lungs, share of body",
+    "lung_ml": "lungs, ml",
+    "spacing_z": "spacing z, mm",
+    "spacing_y": "spacing y, mm",
+    "spacing_x": "spacing x, mm",
+    "left_share": "left lung, share of both",
+    "opacity": "opaque, share of lungs",
+}
+"""Columns of the manifest whose name does not say enough."""
 
 
 def _columns(cases: Sequence[Case]) -> list[str]:
@@ -90,9 +109,9 @@ def _row(case: Case, columns: list[str], *, pictured: bool) -> _Row:
         case=case,
         name=_name(case.scan),
         pictured=pictured,
-        numbers=[_text(record[column]) for column in columns],
+        numbers=_json([_text(record[column]) for column in columns]),
         note=record["notes"] if case.settled else "",
-        panels=json.dumps([astuple(panel) for panel in laid], separators=(",", ":")),
+        panels=_json([astuple(panel) for panel in laid]),
         shape=" ".join(map(str, shape)),
         box=" ".join(str(record[column]) for column in OVERRIDE_COLUMNS[1:]),
     )
@@ -101,6 +120,10 @@ def _row(case: Case, columns: list[str], *, pictured: bool) -> _Row:
 def _name(scan: str) -> Markup:
     """A name that may be broken after its slashes and underscores; what is HTML in it is shown as it stands."""
     return Markup(re.sub("([/_])", r"\1<wbr>", str(escape(scan))))
+
+
+def _json(values: list[Any]) -> str:
+    return json.dumps(values, separators=(",", ":"), ensure_ascii=False)
 
 
 def _text(value: Any) -> str:

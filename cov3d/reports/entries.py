@@ -12,7 +12,7 @@ from cov3d.evaluation.calls import Calls
 from cov3d.evaluation.crossval import FOLD_SCORES
 from cov3d.evaluation.predictions import load_predictions
 from cov3d.evaluation.scores import TaskEvaluation, evaluate_task
-from cov3d.evaluation.summary import SELECTED, selection_of_run
+from cov3d.evaluation.summary import Selection, selection_of_run
 from cov3d.inference.origin import networks_of
 from cov3d.labels import TASKS
 from cov3d.reports.sources import PREDICTIONS, Kind, Source
@@ -39,18 +39,21 @@ class TaskEntry:
     Attributes:
         task: presence or severity.
         evaluation: every score.
-        chosen: how the epoch was chosen; empty where that is not known or was not on these scans.
-        last: macro F1 of the last epoch, where it is known.
+        selection: how the epoch was selected; None where that is not known or was not on these scans.
         mistakes: the worst, the worst first.
         wrong: number of all mistakes.
     """
 
     task: str
     evaluation: TaskEvaluation
-    chosen: str
-    last: float | None
+    selection: Selection | None
     mistakes: tuple[Mistake, ...]
     wrong: int
+
+    @property
+    def last(self) -> float | None:
+        """Macro F1 of the last epoch, where it is known."""
+        return None if self.selection is None else self.selection.last.get(self.task)
 
 
 @dataclass(frozen=True)
@@ -184,13 +187,9 @@ def _read_task(source: Source, task: str) -> TaskEntry | None:
     evaluation = evaluate_task(table, categories, task)
     if not len(evaluation.calls):
         return None
-    chosen, last = "", None
-    if source.kind == Kind.RUN and (selection := selection_of_run(source.folder, task)):
-        chosen, last = str(selection), selection.last.get(task)
-    elif source.kind == Kind.CROSSVAL:
-        chosen = f"the epoch of each fold's network, {SELECTED}"
+    selection = selection_of_run(source.folder, task) if source.kind == Kind.RUN else None
     wrong = worst_mistakes(evaluation.calls, dict(zip(table["scan"], table["label"], strict=True)))
-    return TaskEntry(task, evaluation, chosen, last, wrong[:MISTAKES], len(wrong))
+    return TaskEntry(task, evaluation, selection, wrong[:MISTAKES], len(wrong))
 
 
 def worst_mistakes(calls: Calls, labels: Mapping[str, str]) -> tuple[Mistake, ...]:

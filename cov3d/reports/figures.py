@@ -1,7 +1,7 @@
-"""Tables and volumes → pictures (PNG, SVG), drawn without a screen."""
+"""Tables → pictures (PNG, SVG), drawn without a screen."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,6 @@ import pandas as pd
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
@@ -20,8 +18,6 @@ from cov3d.errors import OutputError
 from cov3d.evaluation.metrics import TaskScore
 from cov3d.files import replacing
 from cov3d.labels import ALL_LABELS, LABELS, STOIC_SEVERITIES
-from cov3d.preprocess.crop import Box
-from cov3d.preprocess.lungs import Segmentation
 from cov3d.run_files import CURVES, HISTORY
 
 # Okabe and Ito's palette, told apart by people with any colour vision.
@@ -34,6 +30,9 @@ LABEL_COLOURS = {
 
 # How many times the least loss the greatest must be for a logarithmic axis, on which three numbers at least then stand.
 _WIDE = 10.0
+
+# What share of the greatest loss the range must be for an axis that does not start at 0.
+_NARROW = 0.2
 
 
 def save(figure: Figure, file: Path) -> None:
@@ -124,34 +123,84 @@ def axes_in(
     return figure.subplots(rows, columns, squeeze=False, **how)
 
 
+def alone(draw: Callable[[Axes], None], size: tuple[float, float], margins: Margins) -> Figure:
+    """A figure of one plot, for a page that places plots itself.
+
+    Args:
+        draw: draws the plot.
+        size: width and height in inches.
+        margins: around the axes.
+    """
+    figure = Figure(figsize=size)
+    draw(axes_in(figure, 1, 1, margins)[0, 0])
+    return figure
+
+
 def curves(history: pd.DataFrame) -> Figure:
     """Losses and macro F1s of a run by epoch, the best epoch of each task marked."""
     figure = Figure(figsize=(9, 3.6))
-    losses, scores = axes_in(figure, 1, 2, Margins(left=0.85, bottom=0.85))[0]
+    losses, scores = axes_in(figure, 1, 2, CURVE_MARGINS)[0]
+    draw_losses(losses, history)
+    draw_scores(scores, history)
+    return figure
+
+
+CURVE_MARGINS = Margins(left=0.85, bottom=0.85)
+
+
+def draw_losses(axes: Axes, history: pd.DataFrame) -> None:
+    """Training and validation loss of a run by epoch."""
     epochs = history["epoch"]
-    losses.plot(epochs, history["train_loss"], "o-", color=BLUE, markersize=4, label="training")
-    losses.plot(epochs, history["valid_loss"], "s--", color=ORANGE, markersize=4, label="validation")
-    losses.set(xlabel="epoch", ylabel="focal + earth mover's loss", title="Loss")
-    found = history[["train_loss", "valid_loss"]].astype(float).to_numpy()
-    # An early epoch's validation loss may be a hundred times a late one's.
-    if np.nanmax(found) > _WIDE * np.nanmin(found):
-        losses.set_yscale("log")
-        losses.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        losses.yaxis.set_minor_formatter(NullFormatter())
-    losses.yaxis.set_major_formatter("{x:g}")
+    axes.plot(epochs, history["train_loss"], "o-", color=BLUE, markersize=4, label="training")
+    axes.plot(epochs, history["valid_loss"], "s--", color=ORANGE, markersize=4, label="validation")
+    axes.set(xlabel="epoch", ylabel="focal + earth mover's loss", title="Loss")
+    _scale_losses(axes, history[["train_loss", "valid_loss"]].astype(float).to_numpy())
+    _epoch_axis(axes, epochs)
+
+
+def draw_scores(axes: Axes, history: pd.DataFrame) -> None:
+    """Macro F1 of each task on the validation fold by epoch, a ring round the best."""
+    epochs = history["epoch"]
     for task, colour, style in (("presence", BLUE, "o-"), ("severity", RED, "s--")):
         values = history[f"{task}_f1"].astype(float)
         if values.isna().all():
             continue
-        scores.plot(epochs, values, style, color=colour, markersize=4, label=task)
-        best = int(values.to_numpy().argmax())
-        scores.plot(epochs.iloc[best], values.iloc[best], "o", color=colour, markersize=11, fillstyle="none")
-    scores.set(xlabel="epoch", ylabel="macro F1", title="Validation (ring: best epoch)", ylim=(0, 1.03))
-    for axes in (losses, scores):
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(alpha=0.3)
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, frameon=False)
-    return figure
+        axes.plot(epochs, values, style, color=colour, markersize=4, label=task)
+        best = int(np.nanargmax(values.to_numpy()))
+        axes.plot(epochs.iloc[best], values.iloc[best], "o", color=colour, markersize=11, fillstyle="none")
+    axes.set(xlabel="epoch", ylabel="macro F1", title="Validation (ring: best epoch)", ylim=(0, 1.03))
+    _epoch_axis(axes, epochs)
+
+
+def _scale_losses(axes: Axes, losses: NDArray[np.float64]) -> None:
+    """A logarithmic axis where losses differ much; one from 0 where they hardly differ, or where there is only one."""
+    found = losses[np.isfinite(losses)]
+    least, most = (found.min(), found.max()) if len(found) else (0.0, 1.0)
+    # An early epoch's validation loss may be a hundred times a late one's.
+    if least > 0 and most > _WIDE * least:
+        _log_scale(axes)
+    elif most - least < _NARROW * most:
+        axes.set_ylim(0, 1.25 * most)
+    axes.yaxis.set_major_formatter("{x:g}")
+
+
+def _log_scale(axes: Axes) -> None:
+    """A logarithmic y axis with numbers at 1, 2 and 5 of each power of ten, as plain numbers."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_major_formatter("{x:g}")
+
+
+def _epoch_axis(axes: Axes, epochs: pd.Series) -> None:
+    """Whole epochs along the x axis, half an epoch of room at both ends or more; grid and legend."""
+    if len(epochs):
+        first, last = epochs.min(), epochs.max()
+        room = max(0.5, 0.04 * (last - first))
+        axes.set_xlim(first - room, last + room)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.grid(alpha=0.3)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, frameon=False)
 
 
 def folds(scans: pd.DataFrame) -> Figure:
@@ -167,8 +216,7 @@ def folds(scans: pd.DataFrame) -> Figure:
         places = np.arange(len(numbers)) + (index - (len(labels) - 1) / 2) * width
         bars = axes.bar(places, counts, width, color=LABEL_COLOURS[label], label=_in_words(label))
         axes.bar_label(bars, fontsize=8.5, padding=1)
-    axes.set_yscale("log")
-    axes.yaxis.set_major_formatter("{x:g}")
+    _log_scale(axes)
     axes.margins(y=0.15)
     axes.set_ylim(bottom=0.7)
     axes.set_xticks(range(len(numbers)), [f"fold {fold}" for fold in numbers])
@@ -181,79 +229,21 @@ def _in_words(label: str) -> str:
     return "COVID, severity unknown" if label == "covid" else label
 
 
-def crop(voxels: NDArray[np.uint8], box: Box, segmentation: Segmentation, title: str) -> Figure:
-    """A volume in three planes, each where it cuts the most lung, with the crop box and the outline of the lungs.
-
-    Args:
-        voxels: the canonical volume.
-        box: its crop box.
-        segmentation: its lungs.
-        title: over the picture.
-    """
-    figure = Figure(figsize=(10.5, 4.0), layout="constrained")
-    figure.suptitle(title)
-    for axes, plane in zip(figure.subplots(1, 3), _PLANES, strict=True):
-        _crop_plane(axes, plane, voxels, box, segmentation)
-    handles = [Line2D([], [], color=ORANGE, label="crop box"), Line2D([], [], color=SKY, label="lungs")]
-    figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
-    return figure
-
-
-@dataclass(frozen=True)
-class _Plane:
-    """A plane through a volume: its name, the axis it is cut across, and the axes that are its rows and columns."""
-
-    name: str
-    across: int
-    rows: int
-    columns: int
-
-
-_PLANES = (_Plane("axial", 0, 1, 2), _Plane("coronal", 1, 0, 2), _Plane("sagittal", 2, 0, 1))
-_AXES = ("slice, from the head", "row, from the front", "column, from the patient's right")
-
-
-def _crop_plane(
-    axes: Axes,
-    plane: _Plane,
-    voxels: NDArray[np.uint8],
-    box: Box,
-    segmentation: Segmentation,
-) -> None:
-    lungs, step, origin = segmentation.lungs, segmentation.grid.step, segmentation.grid.origin
-    bounds = ((box.z0, box.z1), (box.y0, box.y1), (box.x0, box.x1))
-    place = int(lungs.sum(axis=(plane.rows, plane.columns)).argmax()) if lungs.any() else lungs.shape[plane.across] // 2
-    image = voxels.take(int(origin[plane.across] + place * step[plane.across]), plane.across)
-    mask = lungs.take(place, plane.across)
-    rows, columns = voxels.shape[plane.rows], voxels.shape[plane.columns]
-    axes.imshow(image, cmap="gray", vmin=0, vmax=255, aspect="auto")
-    if mask.any() and not mask.all():
-        down = (np.arange(lungs.shape[plane.rows]) + 0.5) * step[plane.rows] + origin[plane.rows] - 0.5
-        along = (np.arange(lungs.shape[plane.columns]) + 0.5) * step[plane.columns] + origin[plane.columns] - 0.5
-        axes.contour(along, down, mask, levels=[0.5], colors=[SKY], linewidths=1.0)
-    (top, bottom), (left, right) = bounds[plane.rows], bounds[plane.columns]
-    corner = (left - 0.5, top - 0.5)
-    axes.add_patch(Rectangle(corner, right - left, bottom - top, fill=False, edgecolor=ORANGE, linewidth=2))
-    # A JPEG does not say how far apart its slices are, so planes across them are drawn square.
-    axes.set_box_aspect(1.0 if plane.across else rows / columns)
-    axes.set(title=plane.name, xlabel=_AXES[plane.columns], ylabel=_AXES[plane.rows])
-    axes.set_xlim(-0.5, columns - 0.5)
-    axes.set_ylim(rows - 0.5, -0.5)
-
-
 def confusion(scores: Mapping[str, TaskScore]) -> Figure:
-    """The confusion matrices of the tasks, counts written into the cells."""
+    """The confusion matrices of the tasks, counts in the cells: blue for right predictions, orange for wrong ones."""
     figure = Figure(figsize=(4.5 * len(scores), 4.2), layout="constrained")
     for axes, (task, score) in zip(figure.subplots(1, len(scores), squeeze=False)[0], scores.items(), strict=True):
         _matrix(axes, score)
         f1 = "no scan scored" if score.macro_f1 is None else f"macro F1 {score.macro_f1:.3f}, {score.scans} scans"
-        axes.set(title=f"{task}: {f1}", xlabel="called", ylabel="true")
+        axes.set(title=f"{task}: {f1}", xlabel="prediction", ylabel="label")
     return figure
 
 
 def _matrix(axes: Axes, score: TaskScore) -> None:
     most = max(int(score.confusion.max()), 1)
-    axes.imshow(score.confusion, cmap="Blues", vmin=0, vmax=most)
+    right = np.eye(len(score.classes), dtype=bool)
+    for cells, colours in ((right, "Blues"), (~right, "Oranges")):
+        axes.imshow(np.ma.masked_array(score.confusion, ~cells), cmap=colours, vmin=0, vmax=most)
     axes.set_xticks(range(len(score.classes)), score.classes)
     axes.set_yticks(range(len(score.classes)), score.classes)
     for row, counts in enumerate(score.confusion):

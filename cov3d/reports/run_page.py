@@ -1,43 +1,38 @@
 """Entries and the paper's tables → one HTML page to look at runs by, which opens from disk without a network.
 
-All is plain HTML, so that a browser's search, print and reading aloud work; the script only sorts tables and opens what
-is folded up for printing. Pictures are in the page; beside it lie, and are linked, the files that it was made from.
+All is plain HTML, so that a browser's search, print and reading aloud work. The script sorts tables, says which tables
+are wider than the page, and unfolds for printing. Pictures are in the page; the files that it was made from are linked.
+Every plot is a picture of its own, so that the page can place them and their text stays legible on a phone.
 """
 
-import base64
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
-from markupsafe import Markup
-from matplotlib.figure import Figure
 
 from cov3d.challenge.paper_tables import DASH, PaperTable
 from cov3d.evaluation.measures import MACRO_F1
 from cov3d.evaluation.scores import Score
+from cov3d.evaluation.summary import Selection
 from cov3d.files import in_place
 from cov3d.labels import TASKS
-from cov3d.preprocess.preview import SIZE
-from cov3d.reports import figures, pages, score_figures
+from cov3d.preprocess.preview import MARKS, SIZE
+from cov3d.reports import pages
 from cov3d.reports.entries import Entry, Mistake, TaskEntry
+from cov3d.reports.page_plots import as_source, in_page, task_plots, training_plots
+from cov3d.reports.sources import Kind
+from cov3d.reports.terms import INTERVAL, PAPER_TERMS, explained
+from cov3d.reports.titles import titles
 
 _OPEN = 3  # entries up to this number are unfolded
 
 Preview = Callable[[str, str], bytes | None]
 """The picture (WebP) of a scan's crop, given the scan and the size of the network that was wrong about it."""
-
-
-@dataclass(frozen=True)
-class _Picture:
-    """An image in the page."""
-
-    source: str
-    words: str
 
 
 def write_page(
@@ -64,39 +59,53 @@ def write_page(
         OutputError: the file can't be written.
     """
     shown = []
-    for number, entry in enumerate(entries, start=1):
-        shown.append(_shown(entry, number, in_place(file.parent), preview))
+    for number, (entry, title) in enumerate(zip(entries, titles(entries), strict=True), start=1):
+        shown.append(_shown(entry, title, number, in_place(file.parent), preview))
         on_entry(number)
     return pages.write(
         file,
         "report",
         entries=shown,
+        counts=_counts(entries),
         unfolded=len(shown) <= _OPEN,
-        tables=tables,
-        figures=[(name, _picture(picture, _FIGURES[name])) for name, picture in drawn.items()],
+        tables=[_shown_table(table) for table in tables],
+        figures=[(name, in_page(picture, _FIGURES[name])) for name, picture in drawn.items()],
         missing=missing,
         picture_size=SIZE,
-        dash=DASH,
+        marks=MARKS,
     )
+
+
+_KINDS = {
+    Kind.RUN: ("run", "runs"),
+    Kind.CROSSVAL: ("cross-validation", "cross-validations"),
+    Kind.PREDICTIONS: ("folder of predictions", "folders of predictions"),
+}
+
+
+def _counts(entries: Sequence[Entry]) -> str:
+    """How many entries of each kind there are, in words."""
+    found = Counter(entry.source.kind for entry in entries)
+    parts = [f"{found[kind]} {words[found[kind] > 1]}" for kind, words in _KINDS.items() if found[kind]]
+    return ", ".join(parts) or "No runs"
 
 
 _FIGURES = {"figure-1": "Figure 1: slices per scan", "figure-2": "Figure 2: labels by fold"}
 
 
-def _shown(entry: Entry, number: int, page_folder: Path, preview: Preview) -> dict[str, Any]:
+def _shown(entry: Entry, title: str, number: int, page_folder: Path, preview: Preview) -> dict[str, Any]:
     """What the template needs of an entry."""
     return {
         "anchor": f"entry-{number}",
-        "name": entry.name,
+        "title": title,
         "kind": entry.source.kind.value,
-        "fold": entry.settings.get("fold", DASH),
         "notes": entry.notes,
-        "tasks": [_shown_task(task, entry.size, preview) for task in entry.tasks.values()],
+        "tasks": [_shown_task(entry, task, preview) for task in entry.tasks.values()],
         "overview": [_overview(entry.tasks.get(task)) for task in TASKS],
-        "pictures": _pictures(entry),
+        "training": training_plots(entry.histories),
         "folds": _folds(entry.folds),
         "means": _means(entry.folds),
-        "settings": entry.settings,
+        "settings": {"folder": entry.name, **entry.settings},
         "files": [
             (
                 path.relative_to(entry.source.folder).as_posix(),
@@ -107,26 +116,50 @@ def _shown(entry: Entry, number: int, page_folder: Path, preview: Preview) -> di
     }
 
 
-def _shown_task(task: TaskEntry, size: str, preview: Preview) -> dict[str, Any]:
+def _shown_task(entry: Entry, task: TaskEntry, preview: Preview) -> dict[str, Any]:
     evaluation = task.evaluation
+    methods = [score.interval.method.value for score in evaluation.scores if score.interval]
     return {
         "name": task.task,
         "scans": len(evaluation.calls),
-        "chosen": task.chosen,
-        "last": None if task.last is None else f"{task.last:.3f}",
+        "selected": _selected(entry, task),
         "notes": evaluation.notes,
         "scores": [_score_cells(score) for score in evaluation.scores],
+        "terms": explained([*(score.name for score in evaluation.scores), *methods, *([INTERVAL] if methods else [])]),
         "classes": evaluation.calls.classes,
         "confusion": _confusion(evaluation.result.confusion),
+        "plots": task_plots(task.task, evaluation),
         "wrong": task.wrong,
-        "mistakes": [_shown_mistake(mistake, size, preview) for mistake in task.mistakes],
+        "mistakes": [_shown_mistake(mistake, entry.size, preview) for mistake in task.mistakes],
     }
+
+
+def _selected(entry: Entry, task: TaskEntry) -> str:
+    """Of which epoch the weights are, why, and what that means for the scores; empty where it is not known."""
+    if entry.source.kind == Kind.CROSSVAL:
+        return (
+            "Each scan is predicted by the network that was not trained on its fold, with the weights of the epoch "
+            "that was selected on that fold: expect lower scores on new scans."
+        )
+    return "" if task.selection is None else _selected_epoch(task.selection)
+
+
+def _selected_epoch(selection: Selection) -> str:
+    if selection.epochs == 1:
+        return "Weights of epoch 1, the only epoch: none was selected."
+    among = "" if selection.epochs is None else f" of {selection.epochs}"
+    text = (
+        f"Weights of epoch {selection.epoch}{among}, selected on this fold: the epoch with the highest "
+        f"{selection.task} macro F1. Expect lower scores on new scans."
+    )
+    last = selection.last.get(selection.task)
+    return text if last is None else f"{text} Macro F1 of the last epoch, which was not selected: {last:.3f}."
 
 
 def _score_cells(score: Score) -> tuple[str, ...]:
     interval = score.interval
-    ends = (DASH, DASH) if interval is None else (f"{interval.low:.3f}", f"{interval.high:.3f}")
-    return (score.name, score.of_class, f"{score.value:.3f}", *ends, interval.method.value if interval else DASH)
+    ends = DASH if interval is None else f"{interval.low:.3f}–{interval.high:.3f}"
+    return (score.name, score.of_class, f"{score.value:.3f}", ends, interval.method.value if interval else DASH)
 
 
 def _overview(task: TaskEntry | None) -> tuple[str, str, str]:
@@ -153,24 +186,28 @@ def _shown_mistake(mistake: Mistake, size: str, preview: Preview) -> dict[str, A
     return {
         "scan": mistake.scan,
         "label": "COVID, severity unknown" if mistake.label == "covid" else mistake.label,
-        "called": mistake.called,
+        "predicted": mistake.called,
         "probability": f"{mistake.probability:.2f}",
-        "picture": None if picture is None else _data("image/webp", picture),
+        "picture": None if picture is None else as_source("image/webp", picture),
     }
 
 
-def _pictures(entry: Entry) -> list[_Picture]:
-    """Curves of training, and of the scores: ROC, precision over recall, calibration."""
-    evaluations = {name: task.evaluation for name, task in entry.tasks.items()}
-    found = []
-    for fold, history in entry.histories.items():
-        if len(history):
-            words = "Losses and macro F1 by epoch" + (f", fold {fold}" if len(entry.histories) > 1 else "")
-            found.append(_drawn(figures.curves(history), words))
-    if evaluations:
-        found.append(_drawn(score_figures.reliability(evaluations), "Calibration: what came true of what was given"))
-        found.append(_drawn(score_figures.curves(evaluations), "ROC, and precision over recall"))
-    return found
+def _shown_table(table: PaperTable) -> dict[str, Any]:
+    """A table of the paper: rows with scores of ours, the others, and the row of totals.
+
+    In a table without columns of ours every row counts as ours.
+    """
+    total = len(table.rows) > 0 and table.rows[-1][0] == "all"
+    rows, foot = (table.rows[:-1], table.rows[-1:]) if total else (table.rows, ())
+    places = [place for place, name in enumerate(table.head) if name.endswith(("ours", "last epoch"))]
+    ours = [row for row in rows if not places or any(row[place] != DASH for place in places)]
+    return {
+        "table": table,
+        "ours": ours,
+        "others": [row for row in rows if row not in ours],
+        "foot": foot,
+        "terms": PAPER_TERMS.get(table.name, ""),
+    }
 
 
 def _folds(folds: pd.DataFrame | None) -> list[tuple[str, ...]]:
@@ -202,15 +239,3 @@ def _number(value: Any) -> str:
 def _mean(values: pd.Series) -> str:
     values = values.astype(float).dropna()
     return DASH if len(values) < 2 else f"{values.mean():.3f} ± {values.std():.3f}"
-
-
-def _drawn(figure: Figure, words: str) -> _Picture:
-    return _picture(figures.as_png(figure), words)
-
-
-def _picture(png: bytes, words: str) -> _Picture:
-    return _Picture(_data("image/png", png), words)
-
-
-def _data(kind: str, content: bytes) -> str:
-    return Markup(f"data:{kind};base64,{base64.b64encode(content).decode()}")

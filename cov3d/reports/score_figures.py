@@ -32,24 +32,36 @@ def save_pictures(found: Mapping[str, TaskEvaluation], folder: Path) -> None:
 def curves(found: Mapping[str, TaskEvaluation]) -> Figure:
     """Receiver operating characteristic (left) and precision over recall (right), a row a task, areas in the legend."""
     figure = Figure(figsize=(9, 5.2 * len(found)))
-    grid = axes_in(figure, len(found), 2, Margins(bottom=1.5))
-    for row, (task, evaluation) in zip(grid, found.items(), strict=True):
-        roc, pr = row
-        styles = dict(zip(evaluation.calls.classes, _STYLES, strict=False))
-        _draw(roc, evaluation.roc, styles)
-        _draw(pr, evaluation.pr, styles)
-        roc.plot([0, 1], [0, 1], color="0.6", linewidth=1, zorder=0)
-        roc.set(title=f"{task}: ROC (grey: by chance)", xlabel="1 − specificity", ylabel="sensitivity")
-        pr.set(title=f"{task}: precision over recall", xlabel="recall (sensitivity)", ylabel="precision")
+    grid = axes_in(figure, len(found), 2, CURVE_MARGINS)
+    for (roc, recall), (task, evaluation) in zip(grid, found.items(), strict=True):
+        draw_roc(roc, task, evaluation)
+        draw_recall(recall, task, evaluation)
     return figure
 
 
-def _draw(axes: Axes, found: Mapping[str, Curve], styles: Mapping[str, str]) -> None:
+CURVE_MARGINS = Margins(bottom=1.5)
+
+
+def draw_roc(axes: Axes, task: str, evaluation: TaskEvaluation) -> None:
+    """Receiver operating characteristic of each class of a task, areas in the legend."""
+    _draw(axes, evaluation, evaluation.roc)
+    axes.plot([0, 1], [0, 1], color="0.6", linewidth=1, zorder=0)
+    axes.set(title=f"{task}: ROC (grey: by chance)", xlabel="1 − specificity", ylabel="sensitivity")
+
+
+def draw_recall(axes: Axes, task: str, evaluation: TaskEvaluation) -> None:
+    """Precision over recall of each class of a task, areas in the legend."""
+    _draw(axes, evaluation, evaluation.pr)
+    axes.set(title=f"{task}: precision over recall", xlabel="recall (sensitivity)", ylabel="precision")
+
+
+def _draw(axes: Axes, evaluation: TaskEvaluation, found: Mapping[str, Curve]) -> None:
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     axes.grid(alpha=0.3)
     if not found:
         axes.text(0.5, 0.5, "fewer than two classes here", ha="center", va="center", bbox={"color": "white"})
         return
+    styles = dict(zip(evaluation.calls.classes, _STYLES, strict=False))
     for name, curve in found.items():
         colour = BLUE if name == UNKNOWN_SEVERITY else LABEL_COLOURS[name]
         label = f"{name}, area {_with_interval(curve.area)}"
@@ -64,17 +76,17 @@ def _with_interval(score: Score) -> str:
 
 
 def reliability(found: Mapping[str, TaskEvaluation]) -> Figure:
-    """Reliability diagrams: what came true over the probability given, and below it the scans in each bin.
+    """Reliability diagrams: share that came true over the predicted probability, and below it the scans in each bin.
 
     A bar is the 95 % interval (Wilson) of the share that came true.
     """
-    figure = Figure(figsize=(9, 5.6))
+    figure = Figure(figsize=(4.5 * len(found), 5.6))
     grid = axes_in(figure, 2, len(found), Margins(), between=0.2, sharex=True, height_ratios=(3, 1))
     for (upper, lower), (task, evaluation) in zip(grid.T, found.items(), strict=True):
         if task == "presence":
-            given, share = "probability of COVID-19 given, 1 − p₀", "share positive"
+            given, share = "predicted probability of COVID-19, 1 − p₀", "share positive"
         else:
-            given, share = "probability given to the grade called", "share called right"
+            given, share = "probability of the predicted severity", "share predicted right"
         upper.plot([0, 1], [0, 1], color="0.6", linewidth=1, zorder=0)
         upper.set(title=f"{task}: {_NOTHING}", ylabel=share, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
         lower.set(xlabel=given, ylabel="scans")

@@ -284,7 +284,7 @@ def test_preprocess_ends_with_a_report_unless_told_not_to(cov3d: Command, tmp_pa
     assert not folder.exists()
     ended = cov3d(*words)
     assert ended.code == 3
-    assert f"1 of 3 crops is doubtful: look at {folder / 'crops.html'}" in ended.out
+    assert f"1 of 3 crops to check: look at {folder / 'crops.html'}" in ended.out
     assert {file.name for file in folder.iterdir()} == {"crops.html", "crops-1.png"}
     page = (folder / "crops.html").read_text()
     assert page.index(">1 scan is not preprocessed<") < page.index("<tbody>")
@@ -304,7 +304,7 @@ def test_the_report_is_made_again_from_the_store_alone(cov3d: Command, tmp_path:
     shutil.rmtree(store / "report")
     ended = cov3d(*words, "--only-report")
     assert ended.code == 0, ended.err
-    assert f"no crop is doubtful: look at {store / 'report' / 'crops.html'}" in ended.out
+    assert f"0 of 3 crops to check: look at {store / 'report' / 'crops.html'}" in ended.out
     assert {file.name: file.read_bytes() for file in (store / "report").iterdir()} == before
     # The scan table is not needed, but where it is there the scans that are missing are named.
     (store / "records" / f"{names[1]}.json").unlink()

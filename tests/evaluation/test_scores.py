@@ -146,7 +146,8 @@ def test_a_fold_without_a_class_says_what_that_does_to_the_mean() -> None:
         "0.500",
     )
     one = evaluate(predictions({"mild": 12, "covid": 3}), CATEGORIES, resamples=50)
-    assert "which can't pass 0.500" in one["presence"].notes[0]
+    assert one["presence"].notes[0] == "every scan was predicted COVID-19"
+    assert "which can't pass 0.500" in one["presence"].notes[1]
     assert one["presence"].roc == one["severity"].roc == {}
     assert one["severity"].score(KAPPA) is None
     assert len(score_figures.curves(one).axes) == 4

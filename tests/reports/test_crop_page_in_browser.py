@@ -23,11 +23,12 @@ A_PERSON = """<script>
   seen.pictures = pictures();
 
   const head = (column) => find(`th[data-column=${column}] button`);
-  head("lung_share").click(); seen.ascending = names();
-  head("lung_share").click(); seen.descending = names();
+  const sortBy = (column) => { find("#sort").value = column; find("#sort").dispatchEvent(new Event("change")); };
+  sortBy("lung_share"); seen.ascending = names(); seen.sorted = find(".sorted", rows[0]).textContent;
+  find("#turn").click(); seen.descending = names();
   head("scan").click(); seen.byName = names();
-  head("lung_ml").click(); seen.unknownLast = names();
-  head("doubts").click(); seen.byDoubt = names();
+  sortBy("lung_ml"); seen.unknownLast = names(); seen.unknown = find(".sorted", rows[4]).textContent;
+  head("doubts").click(); seen.byDoubt = names(); seen.unsorted = document.querySelectorAll(".sorted").length;
   seen.said = find("th[data-column=doubts]").getAttribute("aria-sort");
 
   type(find("#name"), "SCAN_1"); seen.named = names(); seen.shown = find("#shown").textContent;
@@ -38,6 +39,8 @@ A_PERSON = """<script>
   const evil = rows.find((row) => row.dataset.scan.includes('"'));
   find(".picture", evil).click();
   seen.line = line.value;
+  seen.numbers = [...document.querySelectorAll(".numbers div")].map(
+    (pair) => [...pair.children].map((part) => part.textContent));
   type(find("[name=z0]", dialog), "99"); seen.wrong = [line.value, find(".copy").disabled];
   type(find("[name=z0]", dialog), "7"); seen.typed = [line.value, find(".copy").disabled];
   await until(() => find("img", canvas).naturalWidth === 488);
@@ -48,7 +51,7 @@ A_PERSON = """<script>
   Element.prototype.setPointerCapture = () => {};
   at("pointerdown", 0, 40); at("pointermove", 40, 60); at("pointermove", 80, 80); at("pointerup", 80, 80);
   seen.dragged = line.value;
-  seen.frames = canvas.querySelectorAll("rect:not(.under)").length;
+  seen.frames = canvas.querySelectorAll("rect.changed").length;
   find(".keep", dialog).click();
   let saved;
   URL.createObjectURL = (blob) => { saved = blob; return "#"; };
@@ -64,8 +67,8 @@ A_PERSON = """<script>
   find(".before", dialog).click();
   seen.walked = find("h2", dialog).textContent;
   seen.errors = errors;
-  document.title = JSON.stringify(seen);
-})().catch((error) => { document.title = JSON.stringify({ errors: [String(error)] }); });
+  top.document.title = JSON.stringify(seen);
+})().catch((error) => { top.document.title = JSON.stringify({ errors: [String(error)] }); });
 </script>"""
 
 
@@ -90,6 +93,9 @@ def test_a_person_finds_their_way_about_the_page(seen: dict[str, Any]) -> None:
     evil = 'a "b", c'
     assert seen["start"] == [evil, "scan_1", "scan_10", "scan_2", "scan_3"]
     assert seen["pictures"] == 5
+    assert seen["sorted"] == "lungs, share of body: 0.01"
+    assert seen["unknown"] == "lungs, ml: unknown"
+    assert seen["unsorted"] == 0
     assert seen["ascending"] == [evil, "scan_2", "scan_3", "scan_1", "scan_10"]
     assert seen["descending"] == list(reversed(seen["ascending"]))
     assert seen["byName"] == [evil, "scan_1", "scan_2", "scan_3", "scan_10"]
@@ -100,6 +106,9 @@ def test_a_person_finds_their_way_about_the_page(seen: dict[str, Any]) -> None:
     assert seen["shown"] == "2 of 5 shown"
     assert seen["doubtful"] == [evil, "scan_1"]
 
+    numbers = dict(seen["numbers"])
+    assert numbers["lungs, share of body"] == "0.01"
+    assert (numbers["slices used"], numbers["cropped to"], numbers["lungs, ml"]) == ("60", "fallback", "unknown")
     # The record's box is 6 48 100 400 60 460 in 60 × 512 × 512 voxels.
     quoted = '"a ""b"", c"'
     assert seen["line"] == f"{quoted},6,48,100,400,60,460"
@@ -114,3 +123,74 @@ def test_a_person_finds_their_way_about_the_page(seen: dict[str, Any]) -> None:
     assert seen["saved"] == f"{header}{mine}scan_3,6,48,100,400,60,460\n"
     assert seen["savedWithout"] == header + mine
     assert seen["walked"] == "scan_2"
+
+
+A_LOOK = """<script>
+(async () => {
+  const until = async (done) => {
+    for (let left = 2000; left > 0 && !done(); left--) await new Promise((resolve) => setTimeout(resolve, 10));
+  };
+  const image = document.querySelector(".picture img");
+  await until(() => image.naturalWidth === 488);
+  const box = (element) => element.getBoundingClientRect();
+  const seen = { inner: innerWidth, table: box(document.querySelector("table")).right };
+  seen.page = document.documentElement.scrollWidth;
+  seen.picture = box(image).width;
+  seen.numbersInTable = /0\\.1851|0\\.4709/.test(document.querySelector("table").textContent);
+  const letters = [...document.querySelectorAll("#marks text")].map((text) => [
+    text.textContent, Number(text.getAttribute("x")), Number(text.getAttribute("y"))]);
+  seen.letters = document.querySelector(".picture svg use") ? letters : [];
+  seen.frame = [...document.querySelectorAll(".picture svg")][0]?.querySelectorAll("rect.box").length;
+  seen.thick = getComputedStyle(document.querySelector("rect.box") ?? document.body).strokeWidth;
+  document.querySelector(".picture").click();
+  const values = [...document.querySelectorAll("#large dd")];
+  seen.values = values.map((value) => value.textContent);
+  const touching = (a, b) => box(a).right > box(b).left - 4 && box(b).right > box(a).left - 4
+    && box(a).bottom > box(b).top && box(b).bottom > box(a).top;
+  const texts = values.flatMap((value) => [value, value.previousElementSibling]);
+  const shown = texts.map((element) => {
+    const range = document.createRange();
+    range.selectNodeContents(element);
+    return range;
+  });
+  seen.touching = values.length === 0 || shown.some((a, i) => shown.some((b, j) => i < j && touching(a, b)));
+  seen.dialog = [box(document.querySelector("#large")).left, box(document.querySelector("#large")).right];
+  seen.dialogOver = document.querySelector("#large").scrollWidth > document.querySelector("#large").clientWidth;
+  seen.errors = errors;
+  top.document.title = JSON.stringify(seen);
+})().catch((error) => { top.document.title = JSON.stringify({ errors: [String(error)] }); });
+</script>"""
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("scans", [1, 30])
+def test_the_page_fits_its_window_and_shows_numbers_in_the_dialog_only(
+    fill: Fill, tmp_path: Path, width: int, scans: int
+) -> None:
+    known = {"lung_ml": 3512, "spacing_z": 5.0, "spacing_y": 0.703125, "spacing_x": 0.703125}
+    records = {
+        f"train/covid/a_rather_long_folder_name/ct_scan_{n}": {**known, "lung_share": 0.1851, "left_share": 0.4709}
+        for n in range(scans)
+    }
+    text = write_report(fill(records), {}).page.read_text(encoding="utf-8")
+    seen = watch(text, A_LOOK, tmp_path / "page.html", width)
+    assert seen["errors"] == []
+    assert seen["inner"] == width
+    assert seen["page"] <= width
+    assert seen["table"] <= width
+    assert seen["picture"] >= (480 if width == 1280 else 0.85 * width)
+    assert not seen["numbersInTable"]
+    assert {"0.1851", "0.4709", "3512", "0.7031"} <= set(seen["values"])
+    assert not seen["touching"]
+    assert 0 <= seen["dialog"][0] < seen["dialog"][1] <= width
+    assert not seen["dialogOver"]
+    assert (seen["frame"], seen["thick"]) == (3, "2px")
+    # Three squares of 160 pixels with gaps of 4: axial and coronal plane, then the sagittal one.
+    sides = [(letter, x) for letter, x, _ in seen["letters"] if letter in "RL"]
+    assert [letter for letter, _ in sides] == ["R", "L", "R", "L"]
+    assert all(
+        left < x < right
+        for (_, x), (left, right) in zip(sides, ((0, 40), (120, 160), (164, 204), (284, 324)), strict=True)
+    )
+    feet = [(x, y) for letter, x, y in seen["letters"] if letter == "F"]
+    assert [(x > 164, y > 80) for x, y in feet] == [(True, True)] * 2

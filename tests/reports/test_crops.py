@@ -2,6 +2,8 @@
 
 import base64
 import io
+import json
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -26,7 +28,8 @@ class Page(HTMLParser):
         self.text = ""
         self._inside: list[str] = []
         self._script: str | None = None
-        self.feed(file.read_text(encoding="utf-8"))
+        self.source = file.read_text(encoding="utf-8")
+        self.feed(self.source)
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attributes)))
@@ -56,6 +59,12 @@ class Page(HTMLParser):
         return [attributes[name] for _, attributes in self.tags if name in attributes]
 
 
+def numbers(page: Page) -> list[dict[str, str]]:
+    """The numbers of each row, by the words that the dialog has for them."""
+    words = re.findall(r"<dt>(.*?)</dt>", page.source)
+    return [dict(zip(words, json.loads(row), strict=True)) for row in page.with_attribute("data-numbers") if row]
+
+
 def test_the_page_has_a_row_for_every_scan_the_doubtful_first(fill: Fill) -> None:
     store = fill(
         {
@@ -70,22 +79,19 @@ def test_the_page_has_a_row_for_every_scan_the_doubtful_first(fill: Fill) -> Non
     assert report.page == store.folder / "report" / "crops.html"
     page = Page(report.page)
     head, *rows = page.rows
-    assert head[:3] == ["crop", "scan", "doubts"]
-    assert head[3:] == [
-        *("slices found", "slices used", "depth", "height", "width", "z0", "z1", "y0", "y1", "x0", "x1", "crop"),
-        *("lung share", "left share", "opacity"),
-    ]
+    assert head == ["crop", "scan", "to check"]
     assert [row[1] for row in rows] == [EVIL, "a/scan_9", "a/scan_1", "b/scan_2"]
     assert [row[2] for row in rows] == [
         *("no lungs found", "2 unreadable slices left out (4, 5)"),
         *("box given by a person, in place of z 1–2", ""),
     ]
-    assert rows[3][3:] == [
-        *("60", "60", "60", "512", "512", "6", "48", "100", "400", "60", "460", "lungs", "0.2", "0.46", "0.05")
-    ]
-    assert "4 scans, 2 of them doubtful, 1 with a box given by a person, 1 not preprocessed" in " ".join(
-        page.text.split()
-    )
+    assert numbers(page)[-1] == {
+        **{"slices found": "60", "slices used": "60", "depth": "60", "height": "512", "width": "512"},
+        **{"z0": "6", "z1": "48", "y0": "100", "y1": "400", "x0": "60", "x1": "460", "cropped to": "lungs"},
+        **{"lungs, share of body": "0.2", "left lung, share of both": "0.46", "opaque, share of lungs": "0.05"},
+    }
+    said = "2 of 4 crops to check, 1 with a box given by a person, 1 scan not preprocessed."
+    assert said in " ".join(page.text.split())
     assert "c/lost & gone: none of the 3 slices can be read" in page.text
     assert [attributes.get("data-box") for tag, attributes in page.tags if tag == "tr"][1:] == [
         "6 48 100 400 60 460"
@@ -95,16 +101,16 @@ def test_the_page_has_a_row_for_every_scan_the_doubtful_first(fill: Fill) -> Non
 def test_what_only_some_scans_have_is_shown_without_needless_digits(fill: Fill) -> None:
     known = {"lung_ml": 3512, "spacing_z": 5.0, "spacing_y": 0.703125, "spacing_x": 0.703125}
     page = Page(write_report(fill({"one": known, "two": {}}), {}).page)
-    columns = page.rows[0]
-    cells = {row[1]: dict(zip(columns, row, strict=True)) for row in page.rows[1:]}
-    assert [cells["one"][name] for name in ("lung ml", "spacing z", "spacing x")] == ["3512", "5", "0.7031"]
-    assert [cells["two"][name] for name in ("lung ml", "spacing z", "spacing x")] == ["", "", ""]
+    one, two = numbers(page)
+    names = ("lungs, ml", "spacing z, mm", "spacing x, mm")
+    assert [one[name] for name in names] == ["3512", "5", "0.7031"]
+    assert [two[name] for name in names] == ["", "", ""]
 
 
 def test_the_page_needs_nothing_but_itself(fill: Fill) -> None:
     store = fill({"a/scan_1": {}, EVIL: {}, "a/scan_2": {"preview": False}})
     page = Page(write_report(store, {}).page)
-    for name in ("src", "href", "srcset", "action", "data-src"):
+    for name in ("src", "srcset", "action", "data-src", "href"):
         assert page.with_attribute(name) == []
     assert "url(" not in page.styles
     assert "@import" not in page.styles
@@ -159,6 +165,18 @@ def test_a_sheet_shows_the_pictures_in_the_order_of_doubt(fill: Fill) -> None:
     assert min(greys[3]) > 245  # paper
 
 
+def test_a_sheet_marks_the_patients_right_and_left(fill: Fill) -> None:
+    store = fill({"a": {}})  # a picture of one grey, 40
+    sheet = np.asarray(Image.open(write_report(store, {}).sheets[0]).convert("L"))
+    picture = sheet[60 : 60 + 160, 16 : 16 + 488]
+    white = picture > 200
+    # The letters stand at the middle of the sides of the axial and the coronal plane, 160 pixels each, 4 between them.
+    for left in (0, 144, 164, 308):
+        assert white[72:88, left : left + 16].sum() > 10, left
+    # R has a closed bowl, which L has not: more ink.
+    assert white[72:88, :16].sum() > 1.2 * white[72:88, 144:160].sum()
+
+
 def test_a_damaged_picture_does_not_cost_the_report(fill: Fill) -> None:
     store = fill({"a": {}, "b": {}})
     (store.folder / "previews" / "a.webp").write_bytes(b"RIFF????WEBPVP8 broken")
@@ -181,5 +199,5 @@ def test_an_empty_store_gives_a_report_that_says_so(fill: Fill) -> None:
     assert (report.scans, report.doubtful, len(report.sheets)) == (0, 0, 1)
     page = Page(report.page)
     assert len(page.rows) == 1
-    assert "0 scans, 0 of them doubtful, 1 not preprocessed" in " ".join(page.text.split())
+    assert "0 of 0 crops to check, 1 scan not preprocessed." in " ".join(page.text.split())
     assert Image.open(io.BytesIO(report.sheets[0].read_bytes())).format == "PNG"

@@ -1,5 +1,7 @@
 """The fixed margins of the report's figures: nothing is cut off at the edge, and nothing covers something else."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +11,7 @@ from matplotlib.figure import Figure
 from cov3d.evaluation.predictions import prediction_table
 from cov3d.evaluation.scores import evaluate
 from cov3d.labels import CATEGORIES, LABELS, STOIC_CATEGORIES
-from cov3d.reports import figures, score_figures
+from cov3d.reports import figures, page_plots, score_figures
 
 
 def history(epochs: int, loss: float) -> pd.DataFrame:
@@ -21,6 +23,11 @@ def history(epochs: int, loss: float) -> pd.DataFrame:
 def drawn(case: str) -> Figure:
     if case.startswith("curves of"):
         return figures.curves(history(*{"curves of a few epochs": (3, 0.001), "curves of many": (1000, 50.0)}[case]))
+    if case in ("one plot, losses", "one plot, scores"):
+        draw_curve = figures.draw_losses if case.endswith("losses") else figures.draw_scores
+        return figures.alone(
+            partial(draw_curve, history=history(1000, 50.0)), page_plots.CURVE_PLOT, figures.CURVE_MARGINS
+        )
     categories = STOIC_CATEGORIES if "STOIC" in case else CATEGORIES
     labels = [*STOIC_CATEGORIES, "covid"] if "STOIC" in case else LABELS
     rng = np.random.default_rng(0)
@@ -28,6 +35,10 @@ def drawn(case: str) -> Figure:
     names = [f"scan_{number}" for number in range(60)]
     table = prediction_table(names, probabilities, categories, labels=list(labels) * (60 // len(labels)))
     found = evaluate(table, categories, resamples=50)
+    if case.startswith("one plot"):
+        draw = {"one plot, ROC": score_figures.draw_roc, "one plot, recall": score_figures.draw_recall}[case]
+        plot = partial(draw, task="severity", evaluation=found["severity"])
+        return figures.alone(plot, page_plots.TASK_PLOT, score_figures.CURVE_MARGINS)
     if "alone" in case:
         found.pop("presence")
     return (score_figures.reliability if case.startswith("reliability") else score_figures.curves)(found)
@@ -38,6 +49,7 @@ def drawn(case: str) -> Figure:
     [
         *("curves of a few epochs", "curves of many", "ROC of both tasks", "ROC of severity alone", "ROC of STOIC"),
         *("reliability of both tasks", "reliability of severity alone", "reliability of STOIC"),
+        *("one plot, losses", "one plot, scores", "one plot, ROC", "one plot, recall"),
     ],
 )
 def test_every_label_is_inside_the_figure_and_no_axes_cover_others(case: str) -> None:

@@ -5,7 +5,6 @@ import re
 from collections.abc import Sequence
 from html import unescape
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
@@ -14,14 +13,12 @@ import pytest
 from sklearn.metrics import confusion_matrix, f1_score
 
 from cov3d.evaluation.calls import Calls
-from cov3d.evaluation.predictions import save_predictions
+from cov3d.evaluation.predictions import prediction_table, save_predictions
 from cov3d.inference.origin import write_origin
 from cov3d.labels import CATEGORIES
 from cov3d.reports.entries import Mistake, read_entry, worst_mistakes
 from cov3d.reports.report import PAGE, write_report
 from cov3d.reports.sources import Kind, Source, find_sources
-from tests.reports.browser import watch
-from tests.reports.conftest import Fill
 from tests.reports.runs import scan_table, write_run
 
 GRADES = list(CATEGORIES[1:])
@@ -84,9 +81,11 @@ def test_the_page_says_what_the_tables_of_the_run_say(scans: pd.DataFrame, tmp_p
         rows = zip(classes, confusion_matrix(true, called, labels=classes), strict=True)
         assert " ".join(f"{name} {' '.join(map(str, row))}" for name, row in rows) in text
     last = json.loads((run / "summary.json").read_text())["tasks"]["presence"]["last"]["macro_f1"]
-    assert f"epoch 2 among 40, selected on this fold by presence macro F1; the last epoch: {last:.3f}" in text
+    selected = "Weights of epoch 2 of 40, selected on this fold: the epoch with the highest presence macro F1."
+    assert f"{selected} Expect lower scores on new scans." in text
+    assert f"Macro F1 of the last epoch, which was not selected: {last:.3f}." in text
     wrong = int((truth != presence["presence"]).sum())
-    assert f"{min(wrong, 8)} of {wrong} scans that were called wrong" in text
+    assert f"{min(wrong, 8)} of {wrong} scans that were predicted wrong" in text
     assert "emd weight 0.1" in text
     assert "few scans (3 mild, 2 moderate, 3 severe, 2 critical)" in text
     assert "experiment 12: no run on folds 1–4" in text
@@ -162,81 +161,83 @@ def test_a_history_that_is_none_is_noted_on_the_page(scans: pd.DataFrame, tmp_pa
 
 PROBABILITIES = {"p_" + name.replace("-", "_"): 0.2 for name in CATEGORIES}
 
-A_PERSON = """<script>
-(async () => {
-  const images = [...document.images];
-  const loaded = () => images.filter((image) => image.naturalWidth > 0).length;
-  for (let left = 20000; left > 0 && loaded() < images.length; left--) await new Promise((go) => setTimeout(go, 10));
-  const table = document.querySelector("#paper h3 ~ .wide table");
-  const paper = [...document.querySelectorAll("#paper table")].find((each) => each.rows[0].cells.length > 15);
-  const column = (table, place) => [...table.tBodies[0].rows].map((row) => row.cells[place].textContent);
-  const click = (table, place) => table.tHead.rows[0].cells[place].querySelector("button").click();
-  const seen = { images: images.length, crops: images.filter((image) => image.naturalWidth === 488).length };
-  seen.loaded = loaded();
-  seen.start = column(paper, 0);
-  click(paper, 9); seen.ascending = column(paper, 9);
-  seen.said = paper.tHead.rows[0].cells[9].getAttribute("aria-sort");
-  click(paper, 9); seen.descending = column(paper, 9);
-  click(paper, 12); seen.unknownLast = column(paper, 12);
-  click(paper, 12); seen.unknownLastToo = column(paper, 12);
-  click(table, 1); seen.counts = column(table, 0); seen.total = table.tFoot.rows[0].cells[0].textContent;
-  seen.wide = document.documentElement.scrollWidth <= innerWidth;
-  const folded = () => document.querySelectorAll("details:not([open])").length;
-  seen.folded = folded() > 0;
-  dispatchEvent(new Event("beforeprint")); seen.foldedInPrint = folded();
-  dispatchEvent(new Event("afterprint")); seen.foldedAfter = folded() > 0;
-  seen.errors = errors;
-  document.title = JSON.stringify(seen);
-})().catch((error) => { document.title = JSON.stringify({ errors: [String(error)] }); });
-</script>"""
+
+def predicted(scans: pd.DataFrame, folder: Path, probabilities: Sequence[float]) -> Path:
+    """A folder of predictions that are the same for every scan."""
+    names, labels = list(scans["scan"]), list(scans["label"])
+    table = prediction_table(names, np.tile(probabilities, (len(names), 1)), CATEGORIES, labels=labels)
+    folder.mkdir(parents=True)
+    save_predictions(table, folder / "predictions.csv")
+    return folder
 
 
-@pytest.fixture
-def seen(fill: Fill, scans: pd.DataFrame, tmp_path: Path) -> dict[str, Any]:
-    """What a person saw on the page of a run whose scans have pictures, all but one that was called wrong."""
-    run = tmp_path / "runs" / "mine"
-    tables = write_run(run, scans, experiment=12, skill=0.0)
-    presence = tables["presence"]
-    wrong = presence[(presence["label"] == "non-covid") != (presence["presence"] == "non-covid")]
-    store = fill({scan: {"preview": scan != wrong["scan"].iloc[0]} for scan in scans["scan"]})
-    store.write_manifest()
-    page = report(tmp_path / "report", [run], scans, [store.folder])
-    return {**watch(page, A_PERSON, tmp_path / "page.html"), "without": page.count("no picture:")}
-
-
-def test_a_browser_shows_every_picture_and_sorts_the_tables(seen: dict[str, Any]) -> None:
-    assert seen["errors"] == []
-    assert seen["loaded"] == seen["images"]
-    assert seen["crops"] >= 4
-    assert seen["without"] >= 1
-    assert seen["start"] == [str(number) for number in range(1, 23)]
-    papers = [
-        93.2,
-        93.1,
-        92.9,
-        92.8,
-        92.2,
-        92.1,
-        92.1,
-        92.0,
-        91.7,
-        91.6,
-        91.5,
-        91.3,
-        91.2,
-        91.2,
-        91.2,
-        91.0,
-        90.9,
-        90.9,
+@pytest.mark.parametrize(
+    ("probabilities", "presence", "severity"),
+    [((0.1, 0.2, 0.2, 0.4, 0.1), "COVID-19", "severe"), ((0.6, 0.1, 0.2, 0.05, 0.05), "non-COVID-19", "moderate")],
+)
+def test_the_page_says_where_every_scan_was_predicted_alike(
+    scans: pd.DataFrame, tmp_path: Path, probabilities: Sequence[float], presence: str, severity: str
+) -> None:
+    page = report(tmp_path / "report", [predicted(scans, tmp_path / "alike", probabilities)], scans)
+    notes = [as_text(note).strip() for note in re.findall(r'<p class="note">(.*?)</p>', page)]
+    assert [note for note in notes if note.startswith("every scan")] == [
+        f"every scan was predicted {presence}",
+        f"every scan was predicted {severity}",
     ]
-    papers += [90.7, 90.6, 90.6, 90.2]
-    assert [float(text) for text in seen["ascending"]] == sorted(papers)
-    assert [float(text) for text in seen["descending"]] == papers
-    assert seen["said"] == "ascending"
-    assert seen["unknownLast"][0] == "92.6 ± 0.6"
-    assert seen["unknownLastToo"][0] == "93.5 ± 0.5"
-    assert seen["unknownLast"][-9:] == seen["unknownLastToo"][-9:] == ["–"] * 9
-    assert (seen["counts"][-1], seen["total"]) == ("non-covid", "all")
-    assert seen["wide"]
-    assert (seen["folded"], seen["foldedInPrint"], seen["foldedAfter"]) == (True, 0, True)
+    run = tmp_path / "runs" / "mixed"
+    write_run(run, scans)
+    assert "every scan was predicted" not in as_text(report(tmp_path / "other", [run], scans))
+
+
+def test_a_run_of_one_epoch_selected_none(scans: pd.DataFrame, tmp_path: Path) -> None:
+    run = tmp_path / "runs" / "short"
+    write_run(run, scans, epochs=3)
+    summary = json.loads((run / "summary.json").read_text())
+    for task in summary["tasks"].values():
+        task["best_epoch"] = 1
+    (run / "summary.json").write_text(json.dumps({**summary, "epochs": 1}))
+    text = as_text(report(tmp_path / "report", [run], scans))
+    assert text.count("Weights of epoch 1, the only epoch: none was selected.") == 2
+    assert "among 1" not in text
+
+
+def test_every_score_and_interval_in_a_table_is_explained_beside_it(scans: pd.DataFrame, tmp_path: Path) -> None:
+    page = report(tmp_path / "report", [predicted(scans, tmp_path / "alike", (0.1, 0.2, 0.2, 0.4, 0.1))], scans)
+    sections = re.findall(r'<section class="task">(.*?)</section>', page, flags=re.DOTALL)
+    assert len(sections) == 2
+    seen = set()
+    for section in sections:
+        rows = re.findall(r"<tr>(<td>.*?)</tr>", section)
+        cells = [re.findall(r"<td>(.*?)</td>", row) for row in rows]
+        words = {row[0] for row in cells} | {row[-1] for row in cells if row[-1] != "–"} | {"95 % interval"}
+        terms = {unescape(term): text for term, text in re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", section)}
+        for word in words:
+            (term,) = [term for term in terms if word == term or word.startswith(f"{term} ")]
+            assert len(terms[term]) > 20
+            seen.add(term)
+        assert set(terms) <= seen  # none that the table has not
+    assert seen >= {"macro F1", "ROC area", "sensitivity at specificity", "weighted kappa", "BCa", "posterior"}
+
+
+def test_titles_are_short_and_unlike(scans: pd.DataFrame, tmp_path: Path) -> None:
+    long = "resnet_medium_fold-0_seed-0_epochs-3_dropout-0.3_emd-weight-0.15_weight-decay-0.001_brightness-0.02"
+    options = {"dropout": 0.3, "emd_weight": 0.15, "weight_decay": 0.001, "brightness": 0.02, "epochs": 3}
+    write_run(tmp_path / "runs" / long, scans, **options)
+    page = report(tmp_path / "one", [tmp_path / "runs"], scans)
+    assert titles(page) == ["resnet medium, fold 0, seed 0"]
+    assert f"folder {long}" in as_text(page)
+    write_run(tmp_path / "runs" / "other", scans, **{**options, "dropout": 0.5})
+    write_run(tmp_path / "runs" / "third", scans, experiment=12, fold=1)
+    write_run(tmp_path / "runs" / "zz", scans, **{**options, "dropout": 0.5})
+    (alone,) = [predicted(scans, tmp_path / "runs" / "ensemble", (0.1, 0.2, 0.2, 0.4, 0.1))]
+    assert titles(report(tmp_path / "many", [tmp_path / "runs", alone], scans)) == [
+        "resnet medium, fold 0, seed 0, dropout 0.5 (1)",
+        "resnet medium, fold 0, seed 0, dropout 0.3",
+        "Experiment 12: resnet small, fold 1, seed 12",
+        "resnet medium, fold 0, seed 0, dropout 0.5 (2)",
+        "ensemble",
+    ]
+
+
+def titles(page: str) -> list[str]:
+    return re.findall(r"<summary><h2>(.*?)</h2>", page)

@@ -5,6 +5,8 @@ const find = (selector, within = document) => within.querySelector(selector);
 const body = find("tbody");
 const rows = [...body.rows];
 const heads = [...document.querySelectorAll("th[data-column]")];
+const columns = [...document.querySelectorAll(".numbers dd")].map((cell) => cell.dataset.column);
+const numbersOf = (row) => JSON.parse(row.dataset.numbers); // as text, in the order of the columns
 
 // --- pictures --------------------------------------------------------------------------------------------------
 
@@ -16,7 +18,47 @@ const source = (row) =>
 
 function showPicture(row) {
   const picture = find("img", row);
-  if (picture && !picture.src) picture.src = source(row);
+  if (!picture || picture.src) return;
+  picture.src = source(row);
+  picture.after(overlay(row));
+}
+
+const SVG = "http://www.w3.org/2000/svg";
+const VIEW = find("#marks").getAttribute("viewBox");
+const axisNumbers = (text) => text.split(" ").map(Number);
+
+// A plane in the picture, as the report wrote it: the axis it is cut across, those of its rows and columns, its place.
+const planesOf = (row) =>
+  JSON.parse(row.dataset.panels).map(([across, rows, columns, left, top, width, height]) => ({
+    across, rows, columns, left, top, width, height,
+  }));
+
+function shape(name, attributes) {
+  const element = document.createElementNS(SVG, name);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  return element;
+}
+
+// The frames of a box in the three planes, each line within the box; `kinds` are of lines over each other.
+function frames(row, box, kinds) {
+  const size = axisNumbers(row.dataset.shape);
+  return planesOf(row).flatMap((plane) => {
+    const [x, y, right, bottom] = [
+      plane.left + (box[2 * plane.columns] * plane.width) / size[plane.columns],
+      plane.top + (box[2 * plane.rows] * plane.height) / size[plane.rows],
+      plane.left + (box[2 * plane.columns + 1] * plane.width) / size[plane.columns],
+      plane.top + (box[2 * plane.rows + 1] * plane.height) / size[plane.rows],
+    ];
+    const place = { x: x + 1, y: y + 1, width: Math.max(right - x - 2, 0), height: Math.max(bottom - y - 2, 0) };
+    return kinds.map((kind) => shape("rect", { ...place, class: kind }));
+  });
+}
+
+// The crop box and the letters of right and left over a picture: sharp at any size.
+function overlay(row) {
+  const svg = shape("svg", { viewBox: VIEW, class: "over", "aria-hidden": "true" });
+  svg.append(...frames(row, axisNumbers(row.dataset.box), ["box"]), shape("use", { href: "#marks" }));
+  return svg;
 }
 
 const inSight = new IntersectionObserver(
@@ -40,7 +82,7 @@ let order = { column: "doubts", ascending: false };
 function value(row, column) {
   if (column === "doubts") return Number(row.dataset.score);
   if (column === "scan") return row.dataset.scan;
-  const text = row.cells[1 + heads.findIndex((head) => head.dataset.column === column)].textContent;
+  const text = numbersOf(row)[columns.indexOf(column)];
   return text !== "" && !Number.isNaN(Number(text)) ? Number(text) : text;
 }
 
@@ -60,6 +102,18 @@ function sort(column, ascending) {
     else head.removeAttribute("aria-sort");
   }
   find("#sort").value = column;
+  rows.forEach((row) => showSorted(row, column));
+}
+
+// The number that the rows are sorted by, below the name.
+function showSorted(row, column) {
+  find(".sorted", row)?.remove();
+  const place = columns.indexOf(column);
+  if (place < 0) return;
+  const text = document.createElement("span");
+  text.className = "sorted";
+  text.textContent = `${find(`#sort option[value="${column}"]`).textContent}: ${numbersOf(row)[place] || "unknown"}`;
+  find("td.scan", row).append(text);
 }
 
 const firstWay = (column) => column !== "doubts"; // the most doubtful first, all else from the least
@@ -100,28 +154,25 @@ const inputs = AXES.flatMap((axis) => [find(`[name=${axis}0]`, dialog), find(`[n
 const line = find(".line input", dialog);
 let current = null; // the row that is shown large
 
-const numbers = (text) => text.split(" ").map(Number);
 const csv = (text) => (/[",\r\n]|^\s|\s$/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
 const lineOf = (row, box) => [csv(row.dataset.scan), ...box].join(",");
 const boxNow = () => inputs.map((input) => (/^\d+$/.test(input.value) ? Number(input.value) : NaN));
-// A plane in the picture, as the report wrote it: the axis it is cut across, those of its rows and columns, its place.
-const planes = () =>
-  JSON.parse(current.dataset.panels).map(([across, rows, columns, left, top, width, height]) => ({
-    across, rows, columns, left, top, width, height,
-  }));
+const planes = () => planesOf(current);
 
 function open(row) {
   current = row;
-  const shape = numbers(row.dataset.shape);
+  const size = axisNumbers(row.dataset.shape);
   find("h2", dialog).textContent = row.dataset.scan;
   find(".why", dialog).textContent = [...row.querySelectorAll(".doubts li, .note")].map((e) => e.textContent).join("; ");
   const large = find("img", canvas);
   if (previews.has(row.dataset.scan)) large.src = source(row);
   else large.removeAttribute("src");
   large.alt = `crop of ${row.dataset.scan}`;
-  inputs.forEach((input, index) => (input.max = shape[index >> 1]));
-  dialog.querySelectorAll(".pair small").forEach((note, axis) => (note.textContent = `of ${shape[axis]}`));
-  fill(kept.has(row.dataset.scan) ? kept.get(row.dataset.scan) : numbers(row.dataset.box));
+  inputs.forEach((input, index) => (input.max = size[index >> 1]));
+  dialog.querySelectorAll(".pair small").forEach((note, axis) => (note.textContent = `of ${size[axis]}`));
+  const values = numbersOf(row);
+  dialog.querySelectorAll(".numbers dd").forEach((cell, place) => (cell.textContent = values[place] || "unknown"));
+  fill(kept.has(row.dataset.scan) ? kept.get(row.dataset.scan) : axisNumbers(row.dataset.box));
   const [before, after] = neighbours();
   find(".before", dialog).disabled = !before;
   find(".after", dialog).disabled = !after;
@@ -146,12 +197,12 @@ function fill(box) {
 
 // What is wrong with a box, or nothing.
 function wrong(box) {
-  const shape = numbers(current.dataset.shape);
+  const size = axisNumbers(current.dataset.shape);
   for (const [axis, name] of AXES.entries()) {
     const [first, last] = box.slice(2 * axis, 2 * axis + 2);
     if (Number.isNaN(first) || Number.isNaN(last)) return `${name}0 and ${name}1 must be whole numbers`;
     if (first >= last) return `${name}0 must be less than ${name}1`;
-    if (last > shape[axis]) return `${name}1 must be at most ${shape[axis]}`;
+    if (last > size[axis]) return `${name}1 must be at most ${size[axis]}`;
   }
   return "";
 }
@@ -163,32 +214,16 @@ function show() {
   line.value = problem || lineOf(current, box);
   for (const name of ["copy", "keep"]) find(`.line .${name}`, dialog).disabled = problem !== "";
   find(".copy", dialog).textContent = "copy line";
-  find(".keep", dialog).textContent = "keep for overrides.csv";
+  find(".keep", dialog).textContent = "add to overrides.csv";
   find(".drop", dialog).hidden = !kept.has(current.dataset.scan);
   find(".reset", dialog).disabled = !changed;
-  const svg = find("svg", canvas);
-  svg.replaceChildren();
-  if (problem || !changed) return;
-  const shape = numbers(current.dataset.shape);
-  for (const plane of planes()) {
-    for (const under of [true, false]) {
-      const frame = document.createElementNS("http://www.w3.org/2000/svg", "rect");
-      const across = plane.width / shape[plane.columns];
-      const down = plane.height / shape[plane.rows];
-      const [top, bottom] = box.slice(2 * plane.rows, 2 * plane.rows + 2);
-      const [left, right] = box.slice(2 * plane.columns, 2 * plane.columns + 2);
-      frame.setAttribute("x", plane.left + left * across);
-      frame.setAttribute("y", plane.top + top * down);
-      frame.setAttribute("width", (right - left) * across);
-      frame.setAttribute("height", (bottom - top) * down);
-      if (under) frame.classList.add("under");
-      svg.append(frame);
-    }
-  }
+  const drawn = overlay(current);
+  if (!problem && changed) drawn.append(...frames(current, box, ["under", "changed"]));
+  find("svg", canvas).replaceWith(drawn);
 }
 
 inputs.forEach((input) => input.addEventListener("input", show));
-find(".reset", dialog).addEventListener("click", () => fill(numbers(current.dataset.box)));
+find(".reset", dialog).addEventListener("click", () => fill(axisNumbers(current.dataset.box)));
 find(".before", dialog).addEventListener("click", () => walk(-1));
 find(".after", dialog).addEventListener("click", () => walk(1));
 dialog.addEventListener("keydown", (event) => {
@@ -209,15 +244,15 @@ let drag = null;
 
 // The place under the pointer, in voxels along the rows and columns of a plane; not beyond it.
 function place(event, plane) {
-  const shape = numbers(current.dataset.shape);
+  const size = axisNumbers(current.dataset.shape);
   const frame = canvas.getBoundingClientRect();
-  const [width, height] = find("svg", canvas).getAttribute("viewBox").split(" ").slice(2).map(Number);
+  const [width, height] = VIEW.split(" ").slice(2).map(Number);
   const x = ((event.clientX - frame.left) / frame.width) * width;
   const y = ((event.clientY - frame.top) / frame.height) * height;
-  const along = (at, start, pixels, size) => Math.min(Math.max(((at - start) / pixels) * size, 0), size);
+  const along = (at, start, pixels, voxels) => Math.min(Math.max(((at - start) / pixels) * voxels, 0), voxels);
   return [
-    along(y, plane.top, plane.height, shape[plane.rows]),
-    along(x, plane.left, plane.width, shape[plane.columns]),
+    along(y, plane.top, plane.height, size[plane.rows]),
+    along(x, plane.left, plane.width, size[plane.columns]),
     x >= plane.left && x < plane.left + plane.width && y >= plane.top && y < plane.top + plane.height,
   ];
 }
@@ -235,8 +270,9 @@ canvas.addEventListener("pointermove", (event) => {
   for (const [index, axis] of [drag.plane.rows, drag.plane.columns].entries()) {
     const ends = [drag.from[index], to[index]].sort((a, b) => a - b);
     if (ends[1] - ends[0] < 1) return; // a click, not a box
-    box[2 * axis] = Math.floor(ends[0]);
-    box[2 * axis + 1] = Math.ceil(ends[1]);
+    // A place on an edge between voxels must not take in the next for the rounding of its pixel.
+    box[2 * axis] = Math.floor(ends[0] + 0.001);
+    box[2 * axis + 1] = Math.ceil(ends[1] - 0.001);
   }
   fill(box);
 });
@@ -244,8 +280,8 @@ for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, (
 
 // --- overrides.csv ---------------------------------------------------------------------------------------------
 
-// Boxes by scan: those in force when the report was made, and those kept here.
-const kept = new Map(rows.filter((row) => "settled" in row.dataset).map((row) => [row.dataset.scan, numbers(row.dataset.box)]));
+// Boxes by scan: those in force when the report was made, and those added here.
+const kept = new Map(rows.filter((row) => "settled" in row.dataset).map((row) => [row.dataset.scan, axisNumbers(row.dataset.box)]));
 let unsaved = false;
 
 function changeKept() {
@@ -268,12 +304,12 @@ find(".keep", dialog).addEventListener("click", (event) => {
   kept.set(current.dataset.scan, boxNow());
   changeKept();
   show();
-  event.target.textContent = "kept";
+  event.target.textContent = "added";
 });
 find(".drop", dialog).addEventListener("click", () => {
   kept.delete(current.dataset.scan);
   changeKept();
-  fill(numbers(current.dataset.box));
+  fill(axisNumbers(current.dataset.box));
 });
 find("#save").addEventListener("click", () => {
   const lines = [...kept].sort(([a], [b]) => (a < b ? -1 : 1)).map(([scan, box]) => [csv(scan), ...box].join(","));

@@ -1,5 +1,6 @@
 "use strict";
-// Sorting tables, opening what a link leads to, and unfolding all for print. Text only ever goes in as text.
+// Sorting tables, a hint where one is wider than the page, opening what a link leads to, and unfolding for print. Text
+// only ever goes in as text.
 
 // --- sorting ---------------------------------------------------------------------------------------------------
 
@@ -37,6 +38,22 @@ for (const table of document.querySelectorAll("table.sortable")) {
   });
 }
 
+// --- what is wider than the page --------------------------------------------------------------------------------
+
+const sized = new ResizeObserver((entries) => {
+  for (const { target } of entries) {
+    const cut = target.scrollWidth > target.clientWidth + 1;
+    const hint = target.previousElementSibling?.matches(".hint") ? target.previousElementSibling : null;
+    if (cut && !hint) {
+      const words = document.createElement("p");
+      words.className = "hint";
+      words.textContent = "Scroll sideways to see all columns →";
+      target.before(words);
+    } else if (!cut) hint?.remove();
+  }
+});
+for (const wide of document.querySelectorAll(".wide")) sized.observe(wide);
+
 // --- what is folded up -------------------------------------------------------------------------------------------
 
 function unfold() {
@@ -51,7 +68,7 @@ unfold();
 
 let folded = [];
 addEventListener("beforeprint", () => {
-  folded = [...document.querySelectorAll("details:not([open])")];
+  folded = [...document.querySelectorAll("details:not([open], .others)")];
   for (const details of folded) details.open = true;
 });
 addEventListener("afterprint", () => {
