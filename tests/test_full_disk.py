@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
+from cov3d.models import registry
 from cov3d.training import checkpoint, resume
 from tests.conftest import sphere_chest, write_slices
 from tests.training.test_checkpoint import INFO
@@ -45,7 +46,7 @@ def names(folder: Path) -> list[str]:
 
 @pytest.mark.parametrize("most", [0, 100, 5_000, 1_000_000, 4_000_500])
 def test_a_resume_state_names_its_file_and_keeps_the_one_before(small_files, most: int, tmp_path: Path) -> None:
-    state = resume.ResumeState({}, {}, 1, {"a": torch.zeros(1000, 1000)}, {}, {}, [], {}, torch.zeros(1))
+    state = resume.ResumeState({}, {}, 1, {"a": torch.zeros(1000, 1000)}, {}, {}, [{"epoch": 1}], {}, torch.zeros(1, 5))
     resume.save(tmp_path, state)
     small_files(most)
     with pytest.raises(resume.OutputError) as refused:
@@ -57,7 +58,7 @@ def test_a_resume_state_names_its_file_and_keeps_the_one_before(small_files, mos
 
 
 def test_a_checkpoint_names_its_file(small_files, tmp_path: Path) -> None:
-    network = checkpoint.build(INFO.architecture, outputs=len(INFO.categories), **INFO.model)
+    network = registry.build(INFO.architecture, outputs=len(INFO.categories), **INFO.model)
     small_files(100_000)
     with pytest.raises(checkpoint.CheckpointError.__mro__[1], match=f"a.safetensors {CAUSE}"):
         checkpoint.save(tmp_path / "a.safetensors", network, INFO)
@@ -84,7 +85,7 @@ def test_a_phantom_names_its_file(layout: str, most: int, file: str, tmp_path: P
 
 @pytest.mark.parametrize(
     ("most", "file"),
-    [(20, "scans.csv"), (100, "settings.json"), (2_000, "scan.diff.npy.zst")],
+    [(20, "scans.csv"), (100, "scans.origin.json"), (2_000, "scan.diff.npy.zst")],
 )
 def test_preprocessing_names_its_file(most: int, file: str, tmp_path: Path) -> None:
     write_slices(tmp_path / "scan", sphere_chest())
@@ -94,6 +95,14 @@ def test_preprocessing_names_its_file(most: int, file: str, tmp_path: Path) -> N
     assert f"{file} {CAUSE}" in ended.stderr.splitlines()[-1]
     assert "Traceback" not in ended.stderr
     assert not list(tmp_path.rglob("*.part"))
+
+
+def test_a_store_names_its_settings(tmp_path: Path) -> None:
+    write_slices(tmp_path / "scan", sphere_chest())
+    (tmp_path / "scans.csv").write_text("scan,partition,label,fold\nscan,test,,\n")
+    ended = limited(100, "preprocess", "--data", tmp_path, "--size", "tiny", "--jobs", 1)
+    assert ended.returncode == 2
+    assert f"settings.json {CAUSE}" in ended.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize(("most", "file"), [(100, ".md"), (20_000, ".png")])

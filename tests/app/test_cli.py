@@ -428,7 +428,10 @@ def refusals(data: Path, trained: Path, tmp: Path) -> dict[str, tuple[list[objec
             ["validate", "--data", tmp, "--table", data / "scans.csv", "--checkpoint", checkpoint],
             "run cov3d preprocess --size tiny first",
         ),
-        "infer with no checkpoint": ([*infer, "--checkpoint", tmp / "file", "--scans", data], "not a checkpoint"),
+        "infer with no checkpoint": (
+            [*infer, "--checkpoint", tmp / "file", "--scans", data / "task1"],
+            "not a checkpoint",
+        ),
         "infer a missing folder": ([*mine, "--scans", tmp / "nowhere"], "no scan or folder"),
         "infer an empty folder": ([*mine, "--scans", tmp / "empty"], "no scan found"),
         "infer a folder without scans": ([*mine, "--scans", tmp / "scanless"], "no scan found"),

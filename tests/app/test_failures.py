@@ -13,8 +13,10 @@ from torch._utils import ExceptionWrapper
 
 from cov3d import errors
 from cov3d.datasets import scan_table
+from cov3d.models import registry
 from cov3d.training import checkpoint
 from tests.app.conftest import Command
+from tests.conftest import sphere_chest, write_slices
 from tests.training.test_checkpoint import INFO
 
 SENTENCE = "/data/a.npy.zst is damaged (cut short): delete it and preprocess again"
@@ -64,16 +66,17 @@ def test_lines_are_put_together_and_a_long_list_is_cut_in_its_middle() -> None:
 
 def test_weights_of_another_shape_name_the_file(cov3d: Command, tmp_path: Path) -> None:
     file, other = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
-    checkpoint.save(file, checkpoint.build(INFO.architecture, outputs=len(INFO.categories), **INFO.model), INFO)
+    checkpoint.save(file, registry.build(INFO.architecture, outputs=len(INFO.categories), **INFO.model), INFO)
     with safe_open(file, framework="pt") as opened:
         weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
         metadata = opened.metadata()
     name = list(weights)[-1]
     save_file({**weights, name: torch.zeros(7)}, other, metadata)
-    ended = cov3d("infer", "--checkpoint", other, "--scans", tmp_path)
+    write_slices(tmp_path / "scan", sphere_chest())
+    ended = cov3d("infer", "--checkpoint", other, "--scans", tmp_path, "--output-dir", tmp_path / "out")
     assert ended.code == 2
     assert ended.err.startswith(f"error: {other} is damaged: its weights do not fit")
-    assert f"size mismatch for {name}" in ended.err
+    assert f"{name} has the shape (7,), not (5,)" in ended.err
     assert len(ended.err.splitlines()) == 1
 
 

@@ -21,6 +21,7 @@ from cov3d.preprocess.sizes import Size
 from cov3d.preprocess.store import Store
 from cov3d.reports.entries import read_entry
 from cov3d.reports.sources import Kind, Source
+from cov3d.reports.tables import fold_scores_table
 from cov3d.run_files import run_options
 from cov3d.training import checkpoint, resume
 from tests.inference.conftest import make_run
@@ -217,7 +218,7 @@ def every_text(file: Path) -> Iterator[tuple[str, str]]:
 def quick_scores(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tables are not scored: what is read beside them matters here."""
     monkeypatch.setattr("cov3d.reports.entries._read_task", lambda source, task: None)
-    monkeypatch.setattr(crossval, "evaluate", lambda table, categories, seed=0: dict.fromkeys(("presence", "severity")))
+    monkeypatch.setattr(crossval, "evaluate_task", lambda table, categories, task, seed=0: None)
     monkeypatch.setattr(crossval, "_calibrate", lambda *_: None)
 
 
@@ -232,7 +233,7 @@ def test_odd_values_in_a_runs_files(run: Path, name: str) -> None:
             "options": lambda: run_options(run),
             "runs": lambda: Runs(run.parent, run.parent).find(12, 0, "presence.safetensors"),
             "selection": lambda: str(selection_of_run(run, "presence")),
-            "collected": lambda: crossval.fold_scores_table(crossval.collect({0: run})),
+            "collected": lambda: fold_scores_table(crossval.collect({0: run})),
             "entry": lambda: read_entry(Source(run, Kind.RUN)),
         }
         for reader, read in readers.items():
