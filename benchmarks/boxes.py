@@ -25,7 +25,7 @@ from threadpoolctl import threadpool_limits
 
 from cov3d.phantom.scan import make_scan
 from cov3d.phantom.variants import SICK, VARIANTS
-from cov3d.preprocess.pipeline import FEET_FIRST, locate
+from cov3d.preprocessing.pipeline import FEET_FIRST, locate
 from cov3d.readers import read_volume
 from cov3d.volume import Volume
 

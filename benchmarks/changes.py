@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from cov3d.preprocess.crop import Box
+from cov3d.preprocessing.crop import Box
 
 Voxels = NDArray[np.uint8]
 Arrays = tuple[Voxels, NDArray[np.bool_]]

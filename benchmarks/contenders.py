@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from cov3d.labels import CATEGORIES
 from cov3d.models.memory import checkpoint_activations
 from cov3d.models.registry import build
-from cov3d.preprocess.store import Store
+from cov3d.preprocessing.store import Store
 from cov3d.training import augment
 from cov3d.training.callbacks import Chance, PrepareBatch
 from cov3d.training.device import amp_mode

@@ -19,9 +19,9 @@ from rich.console import Console
 from rich.table import Table
 from stability import scans_asked_for
 
-from cov3d.preprocess.crop import Crop, find_crop
-from cov3d.preprocess.doubt import find_doubts
-from cov3d.preprocess.pipeline import Located, locate, record_of
+from cov3d.preprocessing.crop import Crop, find_crop
+from cov3d.preprocessing.doubt import find_doubts
+from cov3d.preprocessing.pipeline import Located, locate, record_of
 
 Judged = tuple[str, str, str]
 """Scan, what was done to its crop, and the doubts in one line."""

@@ -20,9 +20,9 @@ import pandas as pd
 import typer
 from rich.console import Console
 
-from cov3d.preprocess.pipeline import RECORD_COLUMNS, Preprocessed
-from cov3d.preprocess.sizes import Size
-from cov3d.preprocess.store import Store
+from cov3d.preprocessing.pipeline import RECORD_COLUMNS, Preprocessed
+from cov3d.preprocessing.sizes import Size
+from cov3d.preprocessing.store import Store
 from cov3d.training import checkpoint, resume
 
 LABELS = ("non-covid", "mild", "severe", "covid")

@@ -36,10 +36,10 @@ from cov3d.app.options import cpus, default_workers
 from cov3d.labels import NON_COVID, SEVERITIES, UNKNOWN_SEVERITY
 from cov3d.phantom.plan import grade_of, label_of
 from cov3d.phantom.scan import make_scan
-from cov3d.preprocess.crop import Box
-from cov3d.preprocess.pipeline import preprocess
-from cov3d.preprocess.sizes import Size
-from cov3d.preprocess.store import Store
+from cov3d.preprocessing.crop import Box
+from cov3d.preprocessing.pipeline import preprocess
+from cov3d.preprocessing.sizes import Size
+from cov3d.preprocessing.store import Store
 from cov3d.training.device import choose_device
 from cov3d.training.learner import Run, train
 from cov3d.training.loaders import Fold

@@ -14,9 +14,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from cov3d.labels import LABELS
 from cov3d.phantom.scan import make_scan
-from cov3d.preprocess.pipeline import preprocess
-from cov3d.preprocess.sizes import Size
-from cov3d.preprocess.store import Store
+from cov3d.preprocessing.pipeline import preprocess
+from cov3d.preprocessing.sizes import Size
+from cov3d.preprocessing.store import Store
 from cov3d.training.loaders import Fold, ScanDataset, scan_loader
 from cov3d.training.options import TrainingOptions
 from cov3d.volume import Volume

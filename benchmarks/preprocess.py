@@ -23,13 +23,13 @@ from rich.console import Console
 from rich.table import Table
 
 from cov3d.phantom.scan import make_scan
-from cov3d.preprocess.batch import preprocess_scans
-from cov3d.preprocess.executors import here
-from cov3d.preprocess.pipeline import Preprocessed, locate, preprocess_scan
-from cov3d.preprocess.preview import preview
-from cov3d.preprocess.resize import resize
-from cov3d.preprocess.sizes import Size
-from cov3d.preprocess.store import Store
+from cov3d.preprocessing.batch import preprocess_scans
+from cov3d.preprocessing.executors import here
+from cov3d.preprocessing.pipeline import Preprocessed, locate, preprocess_scan
+from cov3d.preprocessing.preview import preview
+from cov3d.preprocessing.resize import resize
+from cov3d.preprocessing.sizes import Size
+from cov3d.preprocessing.store import Store
 from cov3d.readers import read_volume
 
 STAGES = ("floor", "decode", "segment", "resize", "preview", "write", "total")
@@ -102,9 +102,9 @@ def memory(scans: dict[str, Path], size: Size, folder: Path) -> Table:
 ONE = """
 import sys
 from pathlib import Path
-from cov3d.preprocess.batch import preprocess_scans
-from cov3d.preprocess.sizes import Size
-from cov3d.preprocess.store import Store
+from cov3d.preprocessing.batch import preprocess_scans
+from cov3d.preprocessing.sizes import Size
+from cov3d.preprocessing.store import Store
 size = Size(sys.argv[3])
 preprocess_scans({"scan": Path(sys.argv[1])}, Store.create(Path(sys.argv[2]), size))
 status = Path("/proc/self/status").read_text()  # getrusage would count the parent's peak before the exec

@@ -18,8 +18,8 @@ from real_scans import RealScan, read_all
 from rich.console import Console
 from rich.table import Table
 
-from cov3d.preprocess.crop import Box
-from cov3d.preprocess.pipeline import FEET_FIRST, Located, locate
+from cov3d.preprocessing.crop import Box
+from cov3d.preprocessing.pipeline import FEET_FIRST, Located, locate
 
 CELL = 240
 MASK, FOUND, BOX = (0, 200, 0), (86, 180, 233), (230, 159, 0)

@@ -18,8 +18,8 @@ from rich.table import Table
 from scipy import ndimage
 
 from cov3d.phantom.scan import make_scan
-from cov3d.preprocess.grid import block_mean
-from cov3d.preprocess.lungs import segment
+from cov3d.preprocessing.grid import block_mean
+from cov3d.preprocessing.lungs import segment
 from cov3d.readers import read_volume
 
 

@@ -22,10 +22,10 @@ from rich.table import Table
 from threadpoolctl import threadpool_limits
 
 from cov3d.phantom import make_scan
-from cov3d.preprocess.pipeline import locate, preprocess
-from cov3d.preprocess.preview import preview
-from cov3d.preprocess.sizes import Size
-from cov3d.preprocess.store import Store
+from cov3d.preprocessing.pipeline import locate, preprocess
+from cov3d.preprocessing.preview import preview
+from cov3d.preprocessing.sizes import Size
+from cov3d.preprocessing.store import Store
 from cov3d.reports.crops import write_report
 from cov3d.volume import Volume
 

@@ -23,8 +23,8 @@ from rich.table import Table
 from threadpoolctl import threadpool_limits
 
 from cov3d.phantom.scan import make_scan
-from cov3d.preprocess.crop import Box
-from cov3d.preprocess.pipeline import FEET_FIRST, locate
+from cov3d.preprocessing.crop import Box
+from cov3d.preprocessing.pipeline import FEET_FIRST, locate
 from cov3d.volume import Volume
 
 LOST = 0.05

@@ -31,9 +31,9 @@ from rich.progress import track
 from rich.table import Table
 
 from cov3d.phantom.scan import make_scan
-from cov3d.preprocess.encoding import decode, encode
-from cov3d.preprocess.pipeline import preprocess_scan
-from cov3d.preprocess.sizes import Size
+from cov3d.preprocessing.encoding import decode, encode
+from cov3d.preprocessing.pipeline import preprocess_scan
+from cov3d.preprocessing.sizes import Size
 from cov3d.readers import find_scans
 
 Volume = NDArray[np.uint8]

@@ -49,7 +49,7 @@ from cov3d.app.options import default_workers
 from cov3d.errors import Cov3dError
 from cov3d.files import write_text
 from cov3d.models.names import Architecture
-from cov3d.preprocess.sizes import Size
+from cov3d.preprocessing.sizes import Size
 from cov3d.training import memory
 from cov3d.training.device import choose_device
 from cov3d.training.fit import compiler_explained

@@ -18,13 +18,14 @@ ROOMS = (
     ("readers", "path → volume"),
     ("datasets", "dataset folder → scan table"),
     ("phantom", "synthetic datasets"),
-    ("preprocess", "scan → crop in the store"),
+    ("preprocessing", "scan → crop in the store"),
     ("models", "networks"),
     ("evaluation", "predictions, labels → numbers"),
     ("training", "loss, loaders, learner, run folder"),
     ("inference", "networks on scans, ensembles"),
     ("challenge", "submissions, the paper's results"),
     ("reports", "tables, figures, pages"),
+    ("api", "what a command does, from Python"),
     ("app", "the command line"),
 )
 """Each room and its subject. A room imports only rooms before it."""

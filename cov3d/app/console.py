@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Protocol
 
 from rich.console import Console
 from rich.progress import (
@@ -22,6 +21,7 @@ from rich.text import Text
 
 from cov3d.app.stopping import watched
 from cov3d.errors import StoppedError, one_line
+from cov3d.listener import Advance, Listener
 
 _SECONDS_BETWEEN_LINES = 60
 _SECONDS_OF_PACE = 300
@@ -74,12 +74,6 @@ def say_some(lines: list[str], most: int | None = 20) -> None:
         say_warning(line)
     if most is not None and len(lines) > most:
         say_warning(f"… and {len(lines) - most} more")
-
-
-class Advance(Protocol):
-    """Tells the progress bar how far the work is, and what to say beside it."""
-
-    def __call__(self, done: int, note: str = "") -> None: ...
 
 
 class Pace:
@@ -153,3 +147,18 @@ def stoppable(what_then: str) -> Iterator[None]:
             raise StoppedError(watch.sentence()) from None
         finally:
             watch.sentences.pop()
+
+
+class Printer(Listener):
+    """Prints what the functions of `cov3d.api` say: results on stdout, warnings and progress on stderr."""
+
+    def say(self, sentence: str) -> None:
+        say(sentence)
+
+    def warn(self, sentence: str) -> None:
+        say_warning(sentence)
+
+    @contextmanager
+    def progress(self, what: str, total: int) -> Iterator[Advance]:
+        with progress(what, total) as advance:
+            yield advance

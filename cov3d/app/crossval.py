@@ -153,7 +153,7 @@ def _check_finished(
     """Refuse finished runs that are of other options or of another scan table, before anything is trained."""
     from cov3d.errors import CheckpointError
     from cov3d.evaluation.crossval import is_finished
-    from cov3d.preprocess.pipeline import settings
+    from cov3d.preprocessing.pipeline import settings
     from cov3d.training.fold_runs import check_alike, check_finished
     from cov3d.training.loaders import choose_fold
 

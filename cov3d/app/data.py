@@ -12,7 +12,7 @@ from cov3d.app import options
 from cov3d.app.console import out, progress, say, say_error, say_some, say_warning, stoppable
 from cov3d.datasets.names import PhantomLayout
 from cov3d.errors import Cov3dError
-from cov3d.preprocess.sizes import Size
+from cov3d.preprocessing.sizes import Size
 
 
 def phantom(
@@ -184,8 +184,8 @@ def preprocess(
 ) -> None:
     """Crop every scan of the dataset to its lungs, resize it and store it; what is stored already stays."""
     from cov3d.datasets.scan_table import FILE_NAME
-    from cov3d.preprocess.batch import deal
-    from cov3d.preprocess.store import MANIFEST, Store
+    from cov3d.preprocessing.batch import deal
+    from cov3d.preprocessing.store import MANIFEST, Store
 
     _refuse_contradictions(
         {
@@ -236,7 +236,7 @@ def fill_store(store: Any, scans: dict[str, Path], **how: Any) -> Any:
     Returns:
         The outcome of the batch.
     """
-    from cov3d.preprocess.batch import Outcome, preprocess_scans
+    from cov3d.preprocessing.batch import Outcome, preprocess_scans
 
     with (
         stoppable("what was done is kept, and the same command goes on from here"),
@@ -264,7 +264,7 @@ def fill_store(store: Any, scans: dict[str, Path], **how: Any) -> Any:
 
 def load_overrides(data: Path, file: Path | None, scans: set[str]) -> Any:
     """The boxes given by a person, by scan: of `file`, or of the dataset's own overrides file where there is one."""
-    from cov3d.preprocess import overrides
+    from cov3d.preprocessing import overrides
 
     default = data / overrides.FILE_NAME
     if file is None and not default.exists():

@@ -11,7 +11,7 @@ from torchapp import Param
 import cov3d
 from cov3d.app import options
 from cov3d.app.console import out, say
-from cov3d.preprocess.sizes import Size
+from cov3d.preprocessing.sizes import Size
 from cov3d.run_files import checkpoint_name
 
 _MARKER, _UNFINISHED = "demo.json", ".demo.json"
@@ -187,7 +187,7 @@ def _close(directory: Path, validated: Any, steps: list[str], seconds: float) ->
 
 
 def _crop_figure(scan: Path) -> Any:
-    from cov3d.preprocess.pipeline import locate
+    from cov3d.preprocessing.pipeline import locate
     from cov3d.readers import read_volume
     from cov3d.reports import crop_figure
 

@@ -51,7 +51,7 @@ def validate(
     from cov3d.inference import validate as validation
     from cov3d.inference.kept import Kept
     from cov3d.inference.predict import load_members
-    from cov3d.preprocess.store import Store
+    from cov3d.preprocessing.store import Store
     from cov3d.results import claimed
     from cov3d.training.classes import validation_notes
     from cov3d.training.device import choose_device

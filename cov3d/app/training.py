@@ -46,7 +46,7 @@ def train(
     On several GPUs: torchrun --nproc-per-node N -m cov3d train …; a step then sees N batches.
     """
     from cov3d.challenge.experiments import check_start
-    from cov3d.preprocess.store import Store
+    from cov3d.preprocessing.store import Store
     from cov3d.reports import figures
     from cov3d.training import learner
     from cov3d.training.checkpoint import seen_in_training

@@ -137,7 +137,7 @@ def _trainer(
         It, the options `chosen` for the categories of the dataset, and what stands for data and starting weights.
     """
     from cov3d.labels import NON_COVID, UNKNOWN_SEVERITY, categories_of
-    from cov3d.preprocess.store import Store
+    from cov3d.preprocessing.store import Store
     from cov3d.training import learner
     from cov3d.training.loaders import check_preprocessed, choose_fold
 

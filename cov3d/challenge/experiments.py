@@ -16,7 +16,7 @@ from typing import Any
 
 from cov3d.errors import Cov3dError
 from cov3d.models.names import Architecture
-from cov3d.preprocess.sizes import Size
+from cov3d.preprocessing.sizes import Size
 from cov3d.training.options import TrainingOptions
 
 

@@ -17,9 +17,9 @@ from cov3d.children import end_with_parent
 from cov3d.errors import CheckpointError, ScanError
 from cov3d.inference.ensemble import average
 from cov3d.inference.kept import Kept, left_to_predict, state_of
-from cov3d.preprocess.pipeline import RECORD_COLUMNS, preprocess_scan, settings
-from cov3d.preprocess.sizes import Size
-from cov3d.preprocess.store import Store
+from cov3d.preprocessing.pipeline import RECORD_COLUMNS, preprocess_scan, settings
+from cov3d.preprocessing.sizes import Size
+from cov3d.preprocessing.store import Store
 from cov3d.training import checkpoint
 from cov3d.training.augment import reflected_probabilities, to_network_input
 from cov3d.training.checkpoint import CheckpointInfo

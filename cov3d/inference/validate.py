@@ -14,7 +14,7 @@ from cov3d.files import write_text
 from cov3d.inference.kept import Kept
 from cov3d.inference.task import Task
 from cov3d.labels import UNKNOWN_SEVERITY, categories_of
-from cov3d.preprocess.store import Store
+from cov3d.preprocessing.store import Store
 from cov3d.run_files import ORIGIN
 from cov3d.training.checkpoint import CheckpointInfo
 

@@ -11,7 +11,7 @@ import matplotlib
 from PIL import Image, ImageDraw, ImageFont
 
 from cov3d.files import replacing
-from cov3d.preprocess.preview import BOX_COLOUR, LUNG_COLOUR, MARKS, SIZE
+from cov3d.preprocessing.preview import BOX_COLOUR, LUNG_COLOUR, MARKS, SIZE
 from cov3d.reports.crop_cases import Case, Missing
 
 COLUMNS, ROWS = 4, 12

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from cov3d.preprocess.doubt import Doubt, find_doubts, score
+from cov3d.preprocessing.doubt import Doubt, find_doubts, score
 
 
 @dataclass(frozen=True)

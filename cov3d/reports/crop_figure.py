@@ -10,8 +10,8 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
-from cov3d.preprocess.crop import Box
-from cov3d.preprocess.lungs import Segmentation
+from cov3d.preprocessing.crop import Box
+from cov3d.preprocessing.lungs import Segmentation
 from cov3d.reports.figures import ORANGE, SKY
 
 

@@ -20,9 +20,9 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup, escape
 
-from cov3d.preprocess.overrides import COLUMNS as OVERRIDE_COLUMNS
-from cov3d.preprocess.pipeline import RECORD_COLUMNS, SIGNS
-from cov3d.preprocess.preview import MARKS, SIZE, panels
+from cov3d.preprocessing.overrides import COLUMNS as OVERRIDE_COLUMNS
+from cov3d.preprocessing.pipeline import RECORD_COLUMNS, SIGNS
+from cov3d.preprocessing.preview import MARKS, SIZE, panels
 from cov3d.reports import pages
 from cov3d.reports.crop_cases import Case, Missing
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cov3d.files import held, in_place
-from cov3d.preprocess.store import Store
+from cov3d.preprocessing.store import Store
 from cov3d.reports.contact_sheet import sheets_in, write_sheets
 from cov3d.reports.crop_cases import Missing, find_cases
 from cov3d.reports.crop_page import write_page

@@ -13,8 +13,8 @@ from cov3d.challenge.experiments import experiments
 from cov3d.challenge.paper_tables import PaperTable
 from cov3d.challenge.runs import Runs
 from cov3d.errors import Cov3dError, DatasetError
-from cov3d.preprocess.sizes import Size
-from cov3d.preprocess.store import MANIFEST, Store
+from cov3d.preprocessing.sizes import Size
+from cov3d.preprocessing.store import MANIFEST, Store
 from cov3d.reports import figures, paper_figures
 from cov3d.reports.entries import Entry, read_entry
 from cov3d.reports.run_page import Preview, write_page

@@ -21,7 +21,7 @@ from cov3d.evaluation.scores import Score
 from cov3d.evaluation.summary import Selection
 from cov3d.files import in_place
 from cov3d.labels import TASKS
-from cov3d.preprocess.preview import MARKS, SIZE
+from cov3d.preprocessing.preview import MARKS, SIZE
 from cov3d.reports import pages
 from cov3d.reports.entries import Entry, Mistake, TaskEntry
 from cov3d.reports.page_plots import as_source, in_page, task_plots, training_plots

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from cov3d.errors import CheckpointError
 from cov3d.files import replacing
 from cov3d.models.names import Architecture
-from cov3d.preprocess.sizes import Size
+from cov3d.preprocessing.sizes import Size
 from cov3d.training.checkpoint_schema import GREATEST_TEMPERATURE, LEAST_TEMPERATURE, check_metadata
 from cov3d.training.checkpoint_schema import temperature as check_temperature
 from cov3d.values import WrongValueError, brief, parse_object

@@ -5,7 +5,7 @@ from typing import Any
 from cov3d.datasets.folds import FOLDS
 from cov3d.labels import CATEGORIES, STOIC_CATEGORIES, TASKS
 from cov3d.models.names import Architecture
-from cov3d.preprocess.sizes import Size
+from cov3d.preprocessing.sizes import Size
 from cov3d.values import (
     Field,
     WrongValueError,

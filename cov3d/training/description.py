@@ -6,8 +6,8 @@ from dataclasses import asdict
 from hashlib import sha256
 from typing import Any
 
-from cov3d.preprocess.pipeline import settings
-from cov3d.preprocess.store import Store
+from cov3d.preprocessing.pipeline import settings
+from cov3d.preprocessing.store import Store
 from cov3d.training import checkpoint
 from cov3d.training.callbacks import EpochResult
 from cov3d.training.distributed import World

@@ -21,7 +21,7 @@ from cov3d.evaluation.summary import write_summary
 from cov3d.files import held, remove_aside
 from cov3d.labels import CATEGORIES, TASKS
 from cov3d.models.memory import checkpoint_activations
-from cov3d.preprocess.store import Store
+from cov3d.preprocessing.store import Store
 from cov3d.run_files import SCANS
 from cov3d.training import checkpoint, distributed, memory, resume, run_scans
 from cov3d.training.callbacks import Chance, EpochResult, LossWatch, PrepareBatch, Validation, seed_everything

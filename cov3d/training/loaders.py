@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from cov3d.children import end_with_parent
 from cov3d.errors import DatasetError, DeviceMemoryError, StoreError
 from cov3d.labels import CATEGORIES, label_index
-from cov3d.preprocess.store import Store
+from cov3d.preprocessing.store import Store
 from cov3d.training.distributed import ALONE, World
 
 _READY = 2 * 1024**3

@@ -7,7 +7,7 @@ from enum import StrEnum
 from cov3d.datasets.folds import FOLDS
 from cov3d.errors import Cov3dError
 from cov3d.models.names import Architecture
-from cov3d.preprocess.sizes import Size
+from cov3d.preprocessing.sizes import Size
 from cov3d.training.dimensions import Choices, Numbers
 from cov3d.training.hyper_parameters import (
     AUGMENTATION,

@@ -14,7 +14,7 @@ from cov3d.models import weights
 from cov3d.models.names import Architecture
 from cov3d.models.registry import build
 from cov3d.models.transfer import counterparts, map_head
-from cov3d.preprocess.pipeline import settings
+from cov3d.preprocessing.pipeline import settings
 from cov3d.training import checkpoint
 from cov3d.training.checkpoint import CheckpointInfo
 

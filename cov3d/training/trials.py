@@ -8,7 +8,7 @@ import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
 from cov3d.models.names import Architecture
-from cov3d.preprocess.sizes import Size
+from cov3d.preprocessing.sizes import Size
 from cov3d.training.options import TrainingOptions
 
 _STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}

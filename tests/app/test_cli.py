@@ -16,8 +16,8 @@ import SimpleITK
 
 from cov3d.app.app import COMMANDS, Cov3d
 from cov3d.phantom import write_phantom
-from cov3d.preprocess.sizes import Size
-from cov3d.preprocess.store import Store
+from cov3d.preprocessing.sizes import Size
+from cov3d.preprocessing.store import Store
 from tests.conftest import Ended, sphere_chest, write_slices
 
 Command = Callable[..., Ended]

@@ -15,8 +15,8 @@ from cov3d.challenge.experiments import ENSEMBLES, SUBMISSIONS, check_start, opt
 from cov3d.errors import Cov3dError
 from cov3d.models import weights
 from cov3d.models.names import Architecture
-from cov3d.preprocess.sizes import Size
-from cov3d.preprocess.store import Store
+from cov3d.preprocessing.sizes import Size
+from cov3d.preprocessing.store import Store
 from cov3d.training import learner, start
 from cov3d.training.options import TrainingOptions
 from cov3d.training.start import Origin, Start

@@ -21,10 +21,10 @@ from cov3d.inference import predict
 from cov3d.inference import validate as validation
 from cov3d.inference.predict import Member
 from cov3d.models.names import Architecture
-from cov3d.preprocess import batch
-from cov3d.preprocess.crop import Box
-from cov3d.preprocess.sizes import Size
-from cov3d.preprocess.store import Store
+from cov3d.preprocessing import batch
+from cov3d.preprocessing.crop import Box
+from cov3d.preprocessing.sizes import Size
+from cov3d.preprocessing.store import Store
 from cov3d.training import learner
 from cov3d.training.device import choose_device
 from cov3d.training.distributed import World, launched

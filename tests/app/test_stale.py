@@ -10,8 +10,8 @@ import torch
 
 from cov3d.inference import predict
 from cov3d.inference.predict import Member
-from cov3d.preprocess.sizes import Size
-from cov3d.preprocess.store import Store
+from cov3d.preprocessing.sizes import Size
+from cov3d.preprocessing.store import Store
 from tests.conftest import Ended, write_slices
 from tests.datasets.test_folds import write_severities
 from tests.training.test_checkpoint import INFO

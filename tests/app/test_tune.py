@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from cov3d.models import weights
-from cov3d.preprocess.sizes import Size
-from cov3d.preprocess.store import Store
+from cov3d.preprocessing.sizes import Size
+from cov3d.preprocessing.store import Store
 from cov3d.training import learner, start, tune
 from cov3d.training.options import Compute
 from cov3d.training.search_space import BY_DEFAULT, RANGES, Objective

@@ -11,7 +11,7 @@ import torch
 from cov3d.app.training import run_name
 from cov3d.models import weights
 from cov3d.models.names import Architecture
-from cov3d.preprocess.sizes import Size
+from cov3d.preprocessing.sizes import Size
 from cov3d.training import checkpoint, learner
 from cov3d.training.options import TrainingOptions
 from cov3d.training.start import Start

@@ -86,7 +86,7 @@ def test_the_steps_compared_are_the_same_step(monkeypatch: pytest.MonkeyPatch, t
     from contenders import Bare, Train
     from measures import make_job, phantoms
 
-    from cov3d.preprocess.sizes import Size
+    from cov3d.preprocessing.sizes import Size
     from cov3d.training.options import Compute, TrainingOptions
 
     options = TrainingOptions(size=Size.TINY, batch_size=1, dropout=0.0, reflect=False, brightness=0.0, contrast=0.0)

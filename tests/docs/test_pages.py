@@ -164,7 +164,7 @@ def test_the_page_of_files_names_every_file_and_column_that_the_code_has_a_const
     from cov3d.datasets import scan_table, splits
     from cov3d.evaluation import comparison
     from cov3d.inference import validate
-    from cov3d.preprocess import overrides, pipeline, store
+    from cov3d.preprocessing import overrides, pipeline, store
     from cov3d.reports import report
     from cov3d.training import folder, tune
 

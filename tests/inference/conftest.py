@@ -11,8 +11,8 @@ import pytest
 
 from cov3d.evaluation.predictions import prediction_table, save_predictions
 from cov3d.labels import CATEGORIES
-from cov3d.preprocess.pipeline import settings
-from cov3d.preprocess.sizes import Size
+from cov3d.preprocessing.pipeline import settings
+from cov3d.preprocessing.sizes import Size
 from cov3d.reports import score_figures
 from cov3d.training import checkpoint
 from tests.training.conftest import SmallNetwork, quick_network  # noqa: F401

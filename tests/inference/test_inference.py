@@ -18,8 +18,8 @@ from cov3d.inference.names import name_scans
 from cov3d.inference.predict import Member, load_members, predict_scans
 from cov3d.inference.task import Task
 from cov3d.labels import CATEGORIES
-from cov3d.preprocess.pipeline import preprocess_scan, settings
-from cov3d.preprocess.sizes import Size
+from cov3d.preprocessing.pipeline import preprocess_scan, settings
+from cov3d.preprocessing.sizes import Size
 from cov3d.training.checkpoint import CheckpointInfo
 from tests.conftest import sphere_chest, write_slices
 from tests.training.test_checkpoint import INFO

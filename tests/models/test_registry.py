@@ -6,7 +6,7 @@ from torch import nn
 
 from cov3d.models.names import Architecture
 from cov3d.models.registry import REGISTRY, build
-from cov3d.preprocess.sizes import Size
+from cov3d.preprocessing.sizes import Size
 
 
 def test_every_name_has_a_network() -> None:

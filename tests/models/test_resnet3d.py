@@ -11,7 +11,7 @@ from cov3d.models.adapt import single_channel
 from cov3d.models.names import Architecture
 from cov3d.models.registry import REGISTRY, build
 from cov3d.models.resnet3d import ResNet3d
-from cov3d.preprocess.sizes import Size
+from cov3d.preprocessing.sizes import Size
 
 KIN: dict[Architecture, Callable[..., nn.Module]] = {
     Architecture.RESNET: r3d_18,

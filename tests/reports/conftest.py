@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cov3d.preprocess.crop import Box
-from cov3d.preprocess.grid import Grid
-from cov3d.preprocess.lungs import Segmentation
-from cov3d.preprocess.preview import preview
-from cov3d.preprocess.sizes import Size
-from cov3d.preprocess.store import Store
-from tests.preprocess.test_doubt import GOOD
+from cov3d.preprocessing.crop import Box
+from cov3d.preprocessing.grid import Grid
+from cov3d.preprocessing.lungs import Segmentation
+from cov3d.preprocessing.preview import preview
+from cov3d.preprocessing.sizes import Size
+from cov3d.preprocessing.store import Store
+from tests.preprocessing.test_doubt import GOOD
 
 Fill = Callable[[dict[str, dict[str, Any]]], Store]
 

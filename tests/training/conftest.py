@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from cov3d.models.registry import REGISTRY
-from cov3d.preprocess.pipeline import RECORD_COLUMNS, Preprocessed
-from cov3d.preprocess.sizes import Size
-from cov3d.preprocess.store import Store
+from cov3d.preprocessing.pipeline import RECORD_COLUMNS, Preprocessed
+from cov3d.preprocessing.sizes import Size
+from cov3d.preprocessing.store import Store
 
 
 def fill(folder: Path, labels: Sequence[str], folds: Sequence[int]) -> tuple[Store, pd.DataFrame]:

@@ -10,8 +10,8 @@ import pandas as pd
 import torch
 
 from cov3d.models.registry import REGISTRY
-from cov3d.preprocess.sizes import Size
-from cov3d.preprocess.store import Store
+from cov3d.preprocessing.sizes import Size
+from cov3d.preprocessing.store import Store
 from cov3d.training.distributed import joined, launched
 from cov3d.training.learner import train
 from cov3d.training.loaders import Fold

@@ -12,8 +12,8 @@ from cov3d.errors import CheckpointError, OutputError
 from cov3d.labels import STOIC_CATEGORIES
 from cov3d.models.names import Architecture
 from cov3d.models.registry import build
-from cov3d.preprocess.pipeline import settings
-from cov3d.preprocess.sizes import Size
+from cov3d.preprocessing.pipeline import settings
+from cov3d.preprocessing.sizes import Size
 from cov3d.training import checkpoint
 from cov3d.training.checkpoint import CheckpointInfo
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
 from cov3d.inference.predict import load_members, predict_store
-from cov3d.preprocess.sizes import Size
-from cov3d.preprocess.store import Store
+from cov3d.preprocessing.sizes import Size
+from cov3d.preprocessing.store import Store
 from cov3d.training.callbacks import Chance
 from cov3d.training.distributed import World, share
 from cov3d.training.learner import train

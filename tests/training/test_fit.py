@@ -21,8 +21,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from cov3d.errors import Cov3dError, DeviceMemoryError
 from cov3d.models.names import Architecture
 from cov3d.models.registry import build
-from cov3d.preprocess.sizes import Size
-from cov3d.preprocess.store import Store
+from cov3d.preprocessing.sizes import Size
+from cov3d.preprocessing.store import Store
 from cov3d.training import learner, memory
 from cov3d.training.fit import adam, compiler_explained, decayed_and_spared
 from cov3d.training.options import Compute, TrainingOptions

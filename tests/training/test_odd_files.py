@@ -17,8 +17,8 @@ from cov3d.errors import CheckpointError, Cov3dError
 from cov3d.evaluation import crossval
 from cov3d.evaluation.summary import selection_of_run
 from cov3d.inference.origin import networks_of, trained_on, write_origin
-from cov3d.preprocess.sizes import Size
-from cov3d.preprocess.store import Store
+from cov3d.preprocessing.sizes import Size
+from cov3d.preprocessing.store import Store
 from cov3d.reports.entries import read_entry
 from cov3d.reports.sources import Kind, Source
 from cov3d.reports.tables import fold_scores_table

@@ -18,7 +18,7 @@ import torch
 
 from cov3d.errors import CheckpointError, OutputError
 from cov3d.files import held
-from cov3d.preprocess.store import Store
+from cov3d.preprocessing.store import Store
 from cov3d.training import checkpoint, resume
 from cov3d.training.journal import Journal
 from cov3d.training.learner import Run

@@ -14,8 +14,8 @@ from cov3d.errors import CheckpointError, WeightsError
 from cov3d.labels import CATEGORIES
 from cov3d.models.names import Architecture
 from cov3d.models.registry import build
-from cov3d.preprocess.sizes import Size
-from cov3d.preprocess.store import Store
+from cov3d.preprocessing.sizes import Size
+from cov3d.preprocessing.store import Store
 from cov3d.training import checkpoint, start
 from cov3d.training.learner import Run, train
 from cov3d.training.loaders import choose_fold

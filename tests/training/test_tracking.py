@@ -17,7 +17,7 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 from wandb.proto import wandb_internal_pb2
 
 from cov3d.errors import Cov3dError, TrackingError
-from cov3d.preprocess.store import Store
+from cov3d.preprocessing.store import Store
 from cov3d.training import tracking
 from cov3d.training.tracking import make_trackers
 from cov3d.training.tracking.tracker import Tracker

@@ -15,8 +15,8 @@ from cov3d.errors import Cov3dError, OutputError, StoreError, TrainingDivergedEr
 from cov3d.evaluation.summary import Selection, selection_of
 from cov3d.inference.predict import load_members, predict_store
 from cov3d.models.names import Architecture
-from cov3d.preprocess.sizes import Size
-from cov3d.preprocess.store import Store
+from cov3d.preprocessing.sizes import Size
+from cov3d.preprocessing.store import Store
 from cov3d.training import checkpoint, learner
 from cov3d.training.callbacks import seed_everything
 from cov3d.training.checkpoint import seen_in_training

@@ -13,8 +13,8 @@ from fastai.callback.core import Callback, CancelFitException
 
 from cov3d.errors import Cov3dError, OutputError, TrainingDivergedError
 from cov3d.models.names import Architecture
-from cov3d.preprocess.sizes import Size
-from cov3d.preprocess.store import Store
+from cov3d.preprocessing.sizes import Size
+from cov3d.preprocessing.store import Store
 from cov3d.training import search_space
 from cov3d.training.dimensions import Choices, Numbers
 from cov3d.training.learner import Run

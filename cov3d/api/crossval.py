@@ -1,0 +1,6 @@
+"""`cov3d.crossval`."""
+
+
+def crossval() -> None:
+    """To be written."""
+    raise NotImplementedError

@@ -1,0 +1,6 @@
+"""`cov3d.evaluate`."""
+
+
+def evaluate() -> None:
+    """To be written."""
+    raise NotImplementedError

@@ -1,0 +1,6 @@
+"""`cov3d.predict`."""
+
+
+def predict() -> None:
+    """To be written."""
+    raise NotImplementedError

@@ -1,0 +1,6 @@
+"""`cov3d.preprocess`."""
+
+
+def preprocess() -> None:
+    """To be written."""
+    raise NotImplementedError

@@ -1,0 +1,6 @@
+"""`cov3d.train`."""
+
+
+def train() -> None:
+    """To be written."""
+    raise NotImplementedError

@@ -1,0 +1,103 @@
+"""`overrides.csv`: crop boxes given by a person, who looked at a scan and knew better.
+
+A row a scan, `scan,z0,z1,y0,y1,x0,x1`: its name as in the manifest and a half-open box in voxels of the canonical
+volume, as the manifest has it. Other columns may stand beside these (a reason, a reader's initials) and are not read.
+"""
+
+import csv
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from cov3d.errors import DatasetError, ScanError
+from cov3d.preprocessing.crop import Box
+from cov3d.volume import Volume
+
+FILE_NAME = "overrides.csv"
+COLUMNS = ("scan", "z0", "z1", "y0", "y1", "x0", "x1")
+
+
+@dataclass(frozen=True)
+class Override:
+    """A person's box for one scan, and the file and line where it stands."""
+
+    box: Box
+    where: str
+
+    def check_fits(self, volume: Volume) -> None:
+        """Refuse a volume that the box reaches out of.
+
+        Raises:
+            ScanError: it does; the sentence names the line to correct.
+        """
+        depth, height, width = volume.voxels.shape
+        if self.box.z1 > depth or self.box.y1 > height or self.box.x1 > width:
+            raise ScanError(
+                f"{self.where}: the box {self.box} reaches out of the scan {volume.path}, "
+                f"which has {depth} × {height} × {width} voxels: correct the line"
+            )
+
+
+def load(file: Path, scans: Collection[str]) -> dict[str, Override]:
+    """The overrides in `file`, by scan.
+
+    Args:
+        scans: the names of all scans of the dataset.
+
+    Raises:
+        DatasetError: the file can't be read, or a line is not a box of one of the scans; the sentence names the line.
+    """
+    overrides: dict[str, Override] = {}
+    for line, row in _rows(file):
+        where = f"{file} line {line}"
+        scan = row["scan"]
+        if scan not in scans:
+            raise DatasetError(f"{where}: there is no scan {scan!r}: give its name as it stands in scans.csv")
+        if scan in overrides:
+            raise DatasetError(f"{where}: {scan} has a box already, at {overrides[scan].where}: keep one of them")
+        overrides[scan] = Override(_box(row, where), where)
+    return overrides
+
+
+def in_force(record: Mapping[str, Any], override: Override | None) -> bool:
+    """Whether a stored scan's record, with the manifest's columns, was made with this override, or this lack of one."""
+    if override is None:
+        return record["crop"] != "override"
+    return record["crop"] == "override" and all(record[key] == value for key, value in asdict(override.box).items())
+
+
+def _rows(file: Path) -> list[tuple[int, dict[str, str]]]:
+    """The rows that hold anything, by line, each with all of our columns."""
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as stream:  # a spreadsheet may put a mark at the start
+            reader = csv.DictReader(stream, strict=True)
+            rows = [(reader.line_num, row) for row in reader]
+            columns = reader.fieldnames or []
+    except FileNotFoundError:
+        raise DatasetError(f"there is no overrides file at {file}: check the path") from None
+    except (OSError, ValueError, csv.Error) as error:
+        raise DatasetError(f"{file} can't be read as a table: {error}") from error
+    missing = [column for column in COLUMNS if column not in columns]
+    if missing:
+        raise DatasetError(
+            f"{file} line 1: the columns {','.join(missing)} are missing: the first line must be {','.join(COLUMNS)}"
+        )
+    for line, row in rows:
+        if None in row or None in row.values():
+            raise DatasetError(f"{file} line {line}: it does not have the {len(columns)} values of the first line")
+    return [(line, {column: row[column].strip() for column in COLUMNS}) for line, row in rows]
+
+
+def _box(row: Mapping[str, str], where: str) -> Box:
+    numbers = {}
+    for column in COLUMNS[1:]:
+        value = row[column]
+        if not (value.isascii() and value.isdigit()):
+            raise DatasetError(f"{where}: {column} is {value!r}, but must be a whole number, 0 or more")
+        numbers[column] = int(value)
+    box = Box(**numbers)
+    for axis, (first, last) in zip("zyx", box.bounds, strict=True):
+        if first >= last:
+            raise DatasetError(f"{where}: the box is empty: {axis}0 is {first} and must be less than {axis}1, {last}")
+    return box

@@ -1,0 +1,168 @@
+"""One scan's preprocessing, whole: segment, crop, resize. `preprocess` and `infer` both come here."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cov3d.preprocessing import crop as cropping
+from cov3d.preprocessing import grid, lungs
+from cov3d.preprocessing.crop import Box
+from cov3d.preprocessing.order import is_feet_first
+from cov3d.preprocessing.overrides import Override
+from cov3d.preprocessing.preview import preview
+from cov3d.preprocessing.resize import resize
+from cov3d.preprocessing.signs import Signs, find_signs
+from cov3d.preprocessing.sizes import Size
+from cov3d.readers import read_volume
+from cov3d.volume import WINDOW_HU, Volume
+
+ALGORITHM = 3
+"""Raised whenever the code changes what a voxel of the result is."""
+
+FEET_FIRST = "slices stored feet first: turned"
+NO_LUNGS = "no lungs found: the whole body is kept"
+OVERRIDDEN = "box given by a person"
+
+SIGNS = tuple(field.name for field in fields(Signs))
+"""The columns of the manifest by which a crop is doubted."""
+
+RECORD_COLUMNS = (
+    *("scan", "slices_found", "slices_used", "depth", "height", "width"),
+    *("z0", "z1", "y0", "y1", "x0", "x1", "crop", "lung_share", "lung_ml"),
+    *("spacing_z", "spacing_y", "spacing_x", "left_share", "opacity"),
+    *SIGNS,
+    "notes",
+)
+
+
+@dataclass(frozen=True)
+class Preprocessed:
+    """A scan ready for a network.
+
+    Attributes:
+        voxels: `uint8` arrays of (depth, height, width), by size.
+        record: the scan's row of the manifest, by column, without its name.
+        preview: a small picture of the scan and its crop (WebP), where one was asked for.
+    """
+
+    voxels: dict[Size, NDArray[np.uint8]]
+    record: dict[str, Any]
+    preview: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Located:
+    """Where the lungs of a scan are: the volume, its slices turned if they were stored feet first, masks and crop."""
+
+    volume: Volume
+    segmentation: lungs.Segmentation
+    crop: cropping.Crop
+
+
+def locate(volume: Volume) -> Located:
+    """Find the lungs of a volume and the box that it is cropped to."""
+    segmentation = lungs.segment(volume.voxels)
+    if is_feet_first(segmentation):
+        volume = replace(volume, voxels=volume.voxels[::-1], notes=(*volume.notes, FEET_FIRST))
+        segmentation = segmentation.turned()
+    depth, height, width = volume.voxels.shape
+    return Located(volume, segmentation, cropping.find_crop(segmentation, (depth, height, width)))
+
+
+def preprocess(
+    volume: Volume, sizes: Iterable[Size], *, override: Box | None = None, draw: bool = False
+) -> Preprocessed:
+    """Crop a volume to its lungs and resize it to each of `sizes`.
+
+    Args:
+        volume: the scan.
+        sizes: sizes to resize to.
+        override: a person's box within the volume, to crop to instead.
+        draw: also draw the preview.
+    """
+    located = locate(volume)
+    if override is not None:
+        located = _overridden(located, override)
+    voxels, box = located.volume.voxels, located.crop.box
+    inside = voxels[box.slices]
+    return Preprocessed(
+        voxels={size: resize(inside, size.shape) for size in sizes},
+        record=record_of(located),
+        preview=preview(voxels, located.segmentation, box, volume.spacing) if draw else None,
+    )
+
+
+def preprocess_scan(
+    path: Path, sizes: Iterable[Size], *, threads: int = 1, override: Override | None = None, draw: bool = False
+) -> Preprocessed:
+    """Read a scan and preprocess it.
+
+    Args:
+        path: the scan's folder or file.
+        sizes: sizes to resize to.
+        threads: threads that decode slices; the result does not depend on them.
+        override: a person's box for this scan.
+        draw: also draw the preview.
+
+    Raises:
+        ScanError: the scan can't be read, or the person's box does not fit it.
+    """
+    volume = read_volume(path, threads)
+    if override is None:
+        return preprocess(volume, sizes, draw=draw)
+    override.check_fits(volume)
+    return preprocess(volume, sizes, override=override.box, draw=draw)
+
+
+def _overridden(located: Located, box: Box) -> Located:
+    note = f"{OVERRIDDEN}, in place of {located.crop.box} ({located.crop.kind})"
+    volume = replace(located.volume, notes=(*located.volume.notes, note))
+    return replace(located, volume=volume, crop=replace(located.crop, box=box, kind="override"))
+
+
+def record_of(located: Located) -> dict[str, Any]:
+    """The row of the manifest of a located scan, by column, without its name."""
+    volume, segmentation, crop = located.volume, located.segmentation, located.crop
+    notes = [*volume.notes, *([NO_LUNGS] if crop.kind == "fallback" else [])]
+    depth, height, width = volume.voxels.shape
+    millilitres = None
+    if volume.spacing is not None:
+        millilitres = round(crop.lung_voxels * float(np.prod(volume.spacing)) / 1000.0)
+    return {
+        "slices_found": volume.slices_found,
+        "slices_used": depth,
+        "depth": depth,
+        "height": height,
+        "width": width,
+        **asdict(crop.box),
+        "crop": crop.kind,
+        "lung_share": round(crop.lung_share, 4),
+        "lung_ml": millilitres,
+        **dict(zip(("spacing_z", "spacing_y", "spacing_x"), volume.spacing or (None, None, None), strict=True)),
+        "left_share": round(segmentation.left_share, 4),
+        "opacity": round(segmentation.opacity, 4),
+        **{name: round(float(value), 4) for name, value in asdict(find_signs(segmentation, crop.box)).items()},
+        "notes": "; ".join(notes),
+    }
+
+
+def settings(size: Size) -> dict[str, Any]:
+    """Every setting that changes a voxel of a preprocessed volume, and a hash of them all."""
+    chosen = {
+        "size": size.value,
+        "shape": list(size.shape),
+        "window_hu": list(WINDOW_HU),
+        "algorithm": ALGORITHM,
+        "grid": [grid.DEPTH, grid.WIDTH],
+        "margins": [cropping.MARGIN, cropping.BASE_MARGIN],
+        "least_lung_share": cropping.LEAST_LUNG_SHARE,
+        "resize": "skimage order 3",
+    }
+    digest = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
+    return {**chosen, "hash": digest[:16]}
