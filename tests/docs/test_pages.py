@@ -162,19 +162,27 @@ def test_a_planted_upward_import_is_found(tmp_path: Path, line: str) -> None:
 def test_the_page_of_files_names_every_file_and_column_that_the_code_has_a_constant_for() -> None:
     from cov3d.challenge import sets, submission, submit
     from cov3d.datasets import scan_table, splits
+<<<<<<< HEAD
     from cov3d.evaluation import comparison
     from cov3d.inference import validate
     from cov3d.preprocessing import overrides, pipeline, store
     from cov3d.reports import report
+=======
+    from cov3d.datasets.origin import origin_file
+    from cov3d.inference import sets, submission, submit, validate
+    from cov3d.preprocessing import overrides, pipeline, store
+    from cov3d.readers import left_out
+    from cov3d.reports import comparison, report
+>>>>>>> w10
     from cov3d.training import folder, tune
 
     page = (DOCS / "reference" / "files.md").read_text(encoding="utf-8")
-    columns = (*scan_table.COLUMNS, *pipeline.RECORD_COLUMNS)
+    columns = (*scan_table.COLUMNS, *pipeline.RECORD_COLUMNS, *left_out.COLUMNS)
     tables = (overrides.COLUMNS, splits.COLUMNS, sets.COLUMNS)
     files = (
         *(*folder.RUN_FILES, *validate.RESULT_FILES, *comparison.RESULT_FILES, *submission.FILES),
         *(scan_table.FILE_NAME, overrides.FILE_NAME, store.MANIFEST, submit.OVERVIEW, report.PAGE),
-        *(tune.STUDY, tune.TABLE, tune.BEST),
+        *(tune.STUDY, tune.TABLE, tune.BEST, left_out.FILE_NAME, origin_file(Path(scan_table.FILE_NAME)).name),
     )
     wanted = [*(f"`{column}`" for column in columns), *(",".join(table) for table in tables), *files]
     assert [name for name in wanted if name not in page] == []
