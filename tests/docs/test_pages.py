@@ -162,18 +162,12 @@ def test_a_planted_upward_import_is_found(tmp_path: Path, line: str) -> None:
 def test_the_page_of_files_names_every_file_and_column_that_the_code_has_a_constant_for() -> None:
     from cov3d.challenge import sets, submission, submit
     from cov3d.datasets import scan_table, splits
-<<<<<<< HEAD
+    from cov3d.datasets.origin import origin_file
     from cov3d.evaluation import comparison
     from cov3d.inference import validate
     from cov3d.preprocessing import overrides, pipeline, store
-    from cov3d.reports import report
-=======
-    from cov3d.datasets.origin import origin_file
-    from cov3d.inference import sets, submission, submit, validate
-    from cov3d.preprocessing import overrides, pipeline, store
     from cov3d.readers import left_out
-    from cov3d.reports import comparison, report
->>>>>>> w10
+    from cov3d.reports import report
     from cov3d.training import folder, tune
 
     page = (DOCS / "reference" / "files.md").read_text(encoding="utf-8")
