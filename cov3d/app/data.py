@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def phantom(
-    self: Any,
+    self: object,
     directory: Path = typer.Argument(..., help="Folder to write to; missing or empty."),
     scans: int = Param(150, min=1, help="Number of scans, all partitions together.", rich_help_panel="Dataset"),
     seed: int = Param(0, min=0, help="Another seed, other scans.", rich_help_panel="Dataset"),
@@ -51,7 +51,7 @@ def phantom(
 
 
 def scan_table(
-    self: Any, data: Path = options.data(), table: Path = options.table(), strict: bool = options.strict()
+    self: object, data: Path = options.data(), table: Path = options.table(), strict: bool = options.strict()
 ) -> "pd.DataFrame":
     """The dataset's scan table, made and saved first where there is none, and compared with the dataset where it is."""
     from cov3d.api import inputs
@@ -71,7 +71,7 @@ def check_fresh(data: Path, file: Path, table: "pd.DataFrame", *, strict: bool) 
 
 
 def folds(
-    self: Any,
+    self: object,
     data: Path = options.data(),
     table: Path = options.table(),
     splits: Path = Param(
@@ -100,7 +100,7 @@ def folds(
 
 
 def preprocess(
-    self: Any,
+    self: object,
     size: Size = Param(Size.MEDIUM, help="Size that the crops are resized to.", rich_help_panel="Preprocessing"),
     overrides: Path = Param(
         None,

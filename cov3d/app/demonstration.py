@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 from torchapp import Param
@@ -12,10 +12,11 @@ from cov3d.app.console import Printer, out, say
 
 if TYPE_CHECKING:
     from cov3d.api.demonstration import Settings, Step
+    from cov3d.inference.validate import Validated
 
 
 def demo(
-    self: Any,
+    self: object,
     directory: Path = typer.Argument(Path("cov3d-demo"), help="Folder to write to."),
     quick: bool = Param(
         False,
@@ -70,11 +71,11 @@ def _say_plan(directory: Path, settings: "Settings", steps: list["Step"]) -> Non
         say("It is too short for the network to learn: it shows the steps, and its scores mean nothing.")
 
 
-def _run_all(self: Any, directory: Path, steps: list["Step"]) -> Any:
+def _run_all(self: object, directory: Path, steps: list["Step"]) -> "Validated":
     """Do every step that is not done, and return the validation."""
     from cov3d.api.demonstration import first_picture
 
-    validated = None
+    validated: Validated | None = None
     for step in steps:
         out().rule(f"[bold]{step.command}", align="left")
         say(f"$ {step.line}")
@@ -85,11 +86,12 @@ def _run_all(self: Any, directory: Path, steps: list["Step"]) -> Any:
             validated = result if step.command == "validate" else validated
         if step.command == "folds":
             say(f"first picture, a scan and its crop to the lungs: {first_picture(directory)}")
+    assert validated is not None
     return validated
 
 
 def _print_results(
-    directory: Path, settings: "Settings", validated: Any, pictures: dict[str, Path], seconds: float
+    directory: Path, settings: "Settings", validated: "Validated", pictures: dict[str, Path], seconds: float
 ) -> None:
     """Print what was reached and where it is."""
     from rich import box
