@@ -7,11 +7,13 @@ own start on, and end when it ends, however it does.
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
+from types import ModuleType
 from typing import Any, Self
 
 _SPAWN = multiprocessing.get_context("spawn")
@@ -55,7 +57,7 @@ class Pool(ProcessPoolExecutor):
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """As of every executor; processes that are started for it don't know Ctrl-C."""
-        with _ctrl_c_held():
+        with _ctrl_c_held(), _main_hidden():
             return super().submit(fn, *args, **kwargs)
 
 
@@ -78,6 +80,20 @@ def _ctrl_c_held() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _main_hidden() -> Iterator[None]:
+    """Keep processes that are started from running the caller's script again, which would start its work once more.
+
+    They need nothing of it, and a short script has no `if __name__ == "__main__"`.
+    """
+    before = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = before
 
 
 def quiet_tracker() -> dict[str, str]:

@@ -65,7 +65,7 @@ def _invoke() -> int:
 
     os.environ.update(quiet_tracker())  # for processes that libraries start
     # Not `standalone`: then errors of usage come to us. A number that comes back is an exit code.
-    found: Any = Cov3d().main_app(standalone_mode=False)
+    found: Any = Cov3d().main_app(prog_name="cov3d", standalone_mode=False)
     code = found if isinstance(found, int) else 0
     if code == stopping.EXIT_CODE:
         raise stopping.Stop  # typer made an exit code of it

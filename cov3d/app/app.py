@@ -30,24 +30,16 @@ from cov3d.app import (
 from cov3d.app.help import Command
 from cov3d.training.options import Compute, TrainingOptions
 
-COMMANDS = (
-    "phantom",
-    "folds",
-    "preprocess",
-    "weights",
-    "experiments",
-    "train",
-    "tune",
-    "crossval",
-    "validate",
-    "compare",
-    "ensemble",
-    "infer",
-    "submit",
-    "check_submission",
-    "report",
-    "demo",
-)
+GROUPS = {
+    "Data": ("phantom", "folds", "preprocess"),
+    "Training": ("weights", "experiments", "train", "tune", "crossval"),
+    "Evaluation": ("validate", "compare", "report"),
+    "Prediction": ("ensemble", "infer", "submit", "check_submission"),
+    "Try it": ("demo",),
+}
+"""The commands in the order of the work, in groups as the help shows them."""
+
+COMMANDS = tuple(command for commands in GROUPS.values() for command in commands)
 
 _TRAINING = ("scan_table", "training_options", "starting_point", "compute_options")
 
@@ -104,8 +96,11 @@ class Cov3d(TorchApp):
         super().__init__(**kwargs)
         # torchapp registers commands in alphabetical order; a newcomer reads them in the order of the work.
         self.main_app.registered_commands.sort(key=lambda command: COMMANDS.index(command.callback.__name__))
+        groups = {command: group for group, commands in GROUPS.items() for command in commands}
         for command in self.main_app.registered_commands:
             command.cls = Command
+            command.rich_help_panel = groups[command.callback.__name__]
+        self.main_app._add_completion = True  # torchapp gives no other way to --install-completion
         self.main_app.info.help = (
             "Detect COVID-19, and grade how severe it is, from 3-D chest CT. Research use only.\n\n"
             "Raw scans to submission: folds, preprocess, train, validate, infer. No data at hand: demo. "

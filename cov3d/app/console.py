@@ -4,18 +4,21 @@ import os
 import re
 import sys
 import time
-from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
+    DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    Task,
     TextColumn,
     TimeElapsedColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
 )
 from rich.text import Text
 
@@ -24,7 +27,7 @@ from cov3d.errors import StoppedError, one_line
 from cov3d.listener import Advance, Listener
 
 _SECONDS_BETWEEN_LINES = 60
-_SECONDS_OF_PACE = 300
+_SECONDS_OF_PACE = 300  # of rich's estimate; with its usual 30 the time left is wrong by twice as much for slow scans
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 RESEARCH_ONLY = "Research use only: not for clinical decisions."
 
@@ -76,28 +79,6 @@ def say_some(lines: list[str], most: int | None = 20) -> None:
         say_warning(f"… and {len(lines) - most} more")
 
 
-class Pace:
-    """How fast the work goes, over the last minutes, and when it will be done at that rate."""
-
-    def __init__(self, total: int) -> None:
-        self._total = total
-        self._seen: deque[tuple[float, int]] = deque()
-
-    def add(self, now: float, done: int) -> None:
-        """Take note that `done` are done at `now`, in seconds; what was done at first was there before."""
-        self._seen.append((now, done))
-        while now - self._seen[0][0] > _SECONDS_OF_PACE and len(self._seen) > 2:
-            self._seen.popleft()
-
-    def __str__(self) -> str:
-        (since, before), (now, done) = self._seen[0], self._seen[-1]
-        if done == before or now == since:
-            return ""
-        rate = (done - before) / (now - since)
-        left = timedelta(seconds=round((self._total - done) / rate))
-        return f"{rate:.1f} a second, {left} left" if rate >= 1 else f"{60 * rate:.1f} a minute, {left} left"
-
-
 @contextmanager
 def progress(what: str, total: int) -> Iterator[Advance]:
     """A bar with count, time gone, rate and time left; a plain line a minute where stderr is no terminal."""
@@ -109,22 +90,53 @@ def progress(what: str, total: int) -> Iterator[Advance]:
         TimeElapsedColumn(),
         TextColumn("{task.fields[beside]}"),
     )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(
+        *columns,
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+        get_time=lambda: time.monotonic(),
+        speed_estimate_period=_SECONDS_OF_PACE,
+    ) as bar:
         row = bar.add_task(what, total=total, beside="")
-        pace = Pace(total)
         said = time.monotonic()
 
         def advance(done: int, note: str = "") -> None:
             nonlocal said
             now = time.monotonic()
-            pace.add(now, done)
-            beside = ", ".join(part for part in (str(pace), note) if part)
-            bar.update(row, completed=done, beside=beside)
+            bar.update(row, completed=done)
+            beside = ", ".join(part for part in (_pace(bar.tasks[0]), note) if part)
+            bar.update(row, beside=beside)
             if not console.is_terminal and now - said > _SECONDS_BETWEEN_LINES:
                 said = now
                 console.print(", ".join([f"{what}: {done} of {total}", beside]), highlight=False, soft_wrap=True)
 
         yield advance
+
+
+def _pace(task: Task) -> str:
+    """How fast the work goes, and when it will be done at that rate; what was there at first is not counted."""
+    rate, seconds = task.speed, task.time_remaining
+    if not rate or seconds is None:
+        return ""
+    left = timedelta(seconds=seconds)
+    return f"{rate:.1f} a second, {left} left" if rate >= 1 else f"{60 * rate:.1f} a minute, {left} left"
+
+
+@contextmanager
+def bytes_shown(name: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar with bytes, rate and time left of a file that is fetched, where stderr is a terminal."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        row = bar.add_task(name, total=None)
+        yield lambda done, total: bar.update(row, completed=done, total=total or None)
 
 
 @contextmanager
@@ -162,3 +174,17 @@ class Printer(Listener):
     def progress(self, what: str, total: int) -> Iterator[Advance]:
         with progress(what, total) as advance:
             yield advance
+
+    @contextmanager
+    def download(self, name: str) -> Iterator[Callable[[int, int], None]]:
+        with bytes_shown(name) as on_bytes:
+            yield on_bytes
+
+    @contextmanager
+    def stoppable(self, what_then: str) -> Iterator[None]:
+        with stoppable(what_then):
+            yield
+
+    @property
+    def console(self) -> Console:
+        return out()

@@ -1,34 +1,35 @@
 """The command `demo`: the main job, end to end, on synthetic scans."""
 
-import json
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import typer
 from torchapp import Param
 
-import cov3d
 from cov3d.app import options
-from cov3d.app.console import out, say
-from cov3d.preprocessing.sizes import Size
-from cov3d.run_files import checkpoint_name
+from cov3d.app.console import Printer, out, say
 
-_MARKER, _UNFINISHED = "demo.json", ".demo.json"
-"""What says that a folder is a demo's: when it is finished, and before."""
-
-_SIZE = Size.TINY
-
-# From random weights and with few scans, larger steps than the paper's, which starts from Kinetics and takes 40 epochs.
-_BATCH_SIZE, _LEARNING_RATE = 4, 1e-3
+if TYPE_CHECKING:
+    from cov3d.api.demonstration import Settings, Step
+    from cov3d.inference.validate import Validated
 
 
 def demo(
-    self: Any,
+    self: object,
     directory: Path = typer.Argument(Path("cov3d-demo"), help="Folder to write to."),
-    scans: int = Param(128, min=12, help="Number of synthetic scans.", rich_help_panel="Dataset"),
+    quick: bool = Param(
+        False,
+        help="Show every step in about 90 seconds: 12 scans and one epoch, too few to learn from.",
+        rich_help_panel="Dataset",
+    ),
+    scans: int = Param(
+        None, min=12, help="Number of synthetic scans.", show_default="128; quick: 12", rich_help_panel="Dataset"
+    ),
     seed: int = Param(0, min=0, help="Of the scans and of the training.", rich_help_panel="Dataset"),
-    epochs: int = Param(5, min=1, help="Passes over the training scans.", rich_help_panel="Training"),
+    epochs: int = Param(
+        None, min=1, help="Passes over the training scans.", show_default="3; quick: 1", rich_help_panel="Training"
+    ),
     overwrite: bool = Param(False, help="Replace an earlier demo in the folder.", rich_help_panel=options.OUTPUT),
     device: str = options.device(),
     jobs: int = options.jobs(),
@@ -37,161 +38,78 @@ def demo(
 
     Run it again to continue after an interruption.
     """
+    from cov3d.api import demonstration
     from cov3d.errors import OutputError
     from cov3d.files import held
 
     if directory.is_symlink():
         raise OutputError(f"{directory} is a link: give the folder that it leads to")
     started = time.monotonic()
+    settings = demonstration.settings(scans=scans, seed=seed, epochs=epochs, quick=quick)
     with held(directory, "cov3d demo", "wait for it, or give another folder", nests=True, removes=True):
-        _begin(directory, {"scans": scans, "seed": seed, "epochs": epochs}, overwrite=overwrite)
-        validated, steps = _steps(self, directory, scans, seed, epochs, device, jobs)
-        _close(directory, validated, steps, time.monotonic() - started)
+        demonstration.begin(directory, settings, overwrite=overwrite, listener=Printer())
+        steps = demonstration.steps(directory, settings, device, jobs)
+        _say_plan(directory, settings, steps)
+        validated = _run_all(self, directory, steps)
+        pictures = demonstration.finish(directory)
+    _print_results(directory, settings, validated, pictures, time.monotonic() - started)
+    say("Each step by hand, in another folder:")
+    for step in steps:
+        say(f"  {step.line.replace(str(directory), f'{directory}-by-hand')}")
+    if settings.learns:
+        say("The scans are synthetic: these scores say that the tool works, nothing about patients.")
+    else:
+        say("The network has learned nothing from so little: for scores, run cov3d demo without --quick.")
 
 
-def _steps(
-    self: Any, directory: Path, scans: int, seed: int, epochs: int, device: str, jobs: int | None
-) -> tuple[Any, list[str]]:
-    """Do every step that is not done.
-
-    Returns:
-        The validation, and the command of each step.
-    """
-    run = _run(directory)
-    checkpoints = {task: run / checkpoint_name(task) for task in ("presence", "severity")}
-    steps: list[str] = []
-
-    def step(command: str, done: Path | None = None) -> bool:
-        steps.append(command)
-        out().rule(f"[bold]{command.split()[1]}", align="left")
-        say(f"$ {command}")
-        if done is not None and done.exists():
-            say(f"{done} is there: done before the demo was interrupted")
-            return False
-        return True
-
-    command = f"cov3d phantom {directory} --scans {scans} --seed {seed} --resolution 256"
-    if step(command, directory / "phantom_truth.csv"):
-        self.phantom(directory=directory, scans=scans, seed=seed, resolution=256, jobs=jobs)
-    if step(f"cov3d folds --data {directory}", directory / "scans.csv"):
-        self.folds(data=directory, table=None)
-    step(f"cov3d preprocess --data {directory} --size {_SIZE}")
-    self.preprocess(data=directory, table=None, size=_SIZE, jobs=jobs)
-    step(
-        f"cov3d train --data {directory} --size {_SIZE} --no-pretrained --epochs {epochs} --batch-size {_BATCH_SIZE} "
-        f"--learning-rate {_LEARNING_RATE} --seed {seed} --device {device} --output-dir {run}"
-    )
-    self.train(
-        data=directory,
-        table=None,
-        size=_SIZE,
-        pretrained=False,
-        epochs=epochs,
-        batch_size=_BATCH_SIZE,
-        learning_rate=_LEARNING_RATE,
-        seed=seed,
-        device=device,
-        output_dir=run,
-        resume=True,
-    )
-    step(f"cov3d validate --data {directory} --checkpoint {checkpoints['presence']} --device {device}")
-    how = {"device": device, "overwrite": True}
-    validated = self.validate(data=directory, table=None, checkpoint=checkpoints["presence"], **how)
-    for task, folder in (("presence", "task1"), ("severity", "task2")):
-        to = directory / "submission" / task
-        command = (
-            f"cov3d infer --checkpoint {checkpoints[task]} --scans {directory / folder} --task {task} "
-            f"--output-dir {to} --device {device}"
-        )
-        if step(command, to / "predictions.csv"):
-            of = {"checkpoint": [checkpoints[task]], "scans": [directory / folder], "task": task}
-            self.infer(**of, output_dir=to, device=device, jobs=jobs)
-    return validated, steps
+def _say_plan(directory: Path, settings: "Settings", steps: list["Step"]) -> None:
+    """Print what will happen, and how long it takes."""
+    say(f"The demo takes about {settings.duration} on two cores, and writes to {directory}. Its steps:")
+    for number, step in enumerate(steps, start=1):
+        say(f"  {number}. {step.command}: {step.what}")
+    if not settings.learns:
+        say("It is too short for the network to learn: it shows the steps, and its scores mean nothing.")
 
 
-def _run(directory: Path) -> Path:
-    return directory / "runs" / "demo"
+def _run_all(self: object, directory: Path, steps: list["Step"]) -> "Validated":
+    """Do every step that is not done, and return the validation."""
+    from cov3d.api.demonstration import first_picture
+
+    validated: Validated | None = None
+    for step in steps:
+        out().rule(f"[bold]{step.command}", align="left")
+        say(f"$ {step.line}")
+        if step.done is not None and step.done.exists():
+            say(f"{step.done} is there: done before the demo was interrupted")
+        else:
+            result = getattr(self, step.command)(**step.options)
+            validated = result if step.command == "validate" else validated
+        if step.command == "folds":
+            say(f"first picture, a scan and its crop to the lungs: {first_picture(directory)}")
+    assert validated is not None
+    return validated
 
 
-def _begin(directory: Path, wanted: dict[str, int], *, overwrite: bool) -> None:
-    """Begin a demo, or continue one of the same options; remove an earlier demo, and nothing that is not one."""
-    from cov3d.errors import OutputError
-    from cov3d.files import remove, write_text
-    from cov3d.locks import FILE_NAME
-
-    there = [path for path in directory.iterdir() if path.name != FILE_NAME]
-    unfinished, finished = directory / _UNFINISHED, (directory / _MARKER).is_file()
-    if there and not finished and not unfinished.is_file():
-        raise OutputError(f"{directory} is not a folder of an earlier demo: give another folder")
-    if there and not overwrite:
-        if finished:
-            raise OutputError(f"{directory} holds an earlier demo: give --overwrite, or another folder")
-        try:
-            before = json.loads(unfinished.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
-            before = None
-        if before == wanted:
-            say(f"continuing the demo in {directory}")
-            return
-        raise OutputError(
-            f"{directory} holds an unfinished demo of other options ({before}, now {wanted}): give those, --overwrite, "
-            "or another folder"
-        )
-    try:
-        for path in there:
-            remove(path)
-    except OSError as error:
-        raise OutputError(f"{directory} can't be emptied: {error.strerror or error}") from error
-    write_text(unfinished, json.dumps(wanted) + "\n")
-
-
-def _close(directory: Path, validated: Any, steps: list[str], seconds: float) -> None:
-    """Draw the pictures, and print what was reached, where it is and how to do it by hand."""
+def _print_results(
+    directory: Path, settings: "Settings", validated: "Validated", pictures: dict[str, Path], seconds: float
+) -> None:
+    """Print what was reached and where it is."""
     from rich import box
     from rich.table import Table
 
-    from cov3d.datasets import scan_table
-    from cov3d.evaluation.summary import selection_of_run
-    from cov3d.files import write_text
-    from cov3d.reports import figures
+    from cov3d.api.demonstration import selection
     from cov3d.reports.tables import number
 
-    run = _run(directory)
-    selection = selection_of_run(run, "presence")
-    scans = scan_table.load(directory / scan_table.FILE_NAME)
-    pictures = {"fold figure": directory / "folds.png", "crop": directory / "crop.png"}
-    figures.save(figures.folds(scans), pictures["fold figure"])
-    example = scans.loc[(scans["partition"] == "validation") & (scans["label"] == "moderate"), "scan"]
-    figures.save(_crop_figure(directory / (example if len(example) else scans["scan"]).iloc[0]), pictures["crop"])
-
-    write_text(directory / _MARKER, json.dumps({"made_by": "cov3d demo", "version": cov3d.__version__}) + "\n")
-    (directory / _UNFINISHED).unlink(missing_ok=True)
     table = Table(title="The demo in figures", title_justify="left", box=box.SIMPLE_HEAD, show_header=False)
-    table.add_row("validation presence macro F1", f"[bold]{number(validated.presence.macro_f1)}")
-    table.add_row("validation severity macro F1", number(validated.severity.macro_f1))
-    if selection is not None:
-        table.add_row("the epoch", str(selection))
-        for task, score in selection.last.items():
-            table.add_row(f"{task} macro F1 after the last epoch", number(score))
+    if settings.learns:
+        table.add_row("validation presence macro F1", f"[bold]{number(validated.presence.macro_f1)}")
+        table.add_row("validation severity macro F1", number(validated.severity.macro_f1))
+        if (chosen := selection(directory)) is not None:
+            table.add_row("the epoch", str(chosen))
+            for task, score in chosen.last.items():
+                table.add_row(f"{task} macro F1 after the last epoch", number(score))
     table.add_row("scans validated", str(validated.presence.scans))
     table.add_row("time", f"{int(seconds // 60)} min {int(seconds % 60)} s")
-    table.add_row("training curves", str(run / "curves.png"))
     for name, file in pictures.items():
         table.add_row(name, str(file))
-    table.add_row("submission files", str(directory / "submission"))
     out().print(table)
-    say("Each step by hand, in another folder:")
-    for command in steps:
-        say(f"  {command.replace(str(directory), f'{directory}-by-hand')}")
-    say("The scans are synthetic: these scores say that the tool works, nothing about patients.")
-
-
-def _crop_figure(scan: Path) -> Any:
-    from cov3d.preprocessing.pipeline import locate
-    from cov3d.readers import read_volume
-    from cov3d.reports import crop_figure
-
-    found = locate(read_volume(scan))
-    return crop_figure.crop(
-        found.volume.voxels, found.crop.box, found.segmentation, "Crop to the lungs (synthetic scan)"
-    )

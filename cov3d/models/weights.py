@@ -110,6 +110,10 @@ def find_or_fetch(
 def fetch(architecture: Architecture, folder: Path, on_bytes: Callable[[int, int], None] | None = None) -> Path:
     """Fetch the weights into a folder: the file is there whole and verified, or not at all.
 
+    `torch.hub.download_url_to_file` checks the same checksum. It is not used because it waits without limit for a
+    server that has fallen silent, as a cluster's node without a network may, and reports progress to a bar of its own
+    only.
+
     Args:
         architecture: of which network.
         folder: made if it is missing.

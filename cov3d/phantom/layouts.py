@@ -3,14 +3,16 @@
 STOIC2021 and MosMedData have no partitions and label every scan, so nothing of the truth is hidden there.
 """
 
+import gzip
+import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pandas as pd
-import SimpleITK
 from numpy.typing import NDArray
 
 from cov3d.datasets import mosmed, stoic
@@ -57,10 +59,49 @@ def to_hounsfield(voxels: NDArray[np.uint8]) -> NDArray[np.int16]:
     return levels[voxels]
 
 
-def as_image(voxels: NDArray[np.generic], spacing: tuple[float, float, float]) -> SimpleITK.Image:
-    """Canonical voxels (slice 0 at the head) as scanners store them, from the feet, with spacing and orientation."""
-    image = SimpleITK.GetImageFromArray(np.ascontiguousarray(voxels[::-1]))
-    image.SetSpacing(spacing[::-1])
-    # The axes of the file go to the patient's left, back and head, which is what no turning means.
-    image.SetDirection(np.eye(3).ravel().tolist())
-    return image
+def nifti(
+    voxels: NDArray[np.generic], spacing: tuple[float, float, float], comment: str, *, from_feet: bool = True
+) -> bytes:
+    """The content of a `.nii.gz` file of canonical voxels.
+
+    The axes of the file go to the patient's left and back, and to the head; those of NIfTI's world right, front, head.
+
+    Args:
+        voxels: of shape (depth, height, width), slice 0 at the head, row 0 anterior, column 0 the patient's right.
+        spacing: along these axes, mm.
+        comment: stands in the header.
+        from_feet: store the slices as scanners do; else in their order, and the third axis goes to the feet.
+    """
+    depth, height, width = spacing
+    affine = np.diag([-width, -height, depth if from_feet else -depth, 1.0])
+    image = nibabel.Nifti1Image((voxels[::-1] if from_feet else voxels).transpose(2, 1, 0), affine)
+    image.set_qform(affine, code=1)
+    image.set_sform(affine, code=1)
+    image.header.set_xyzt_units("mm", "sec")
+    image.header["descrip"] = comment.encode()
+    return gzip.compress(image.to_bytes(), compresslevel=6, mtime=0)
+
+
+def metaimage(voxels: NDArray[np.generic], spacing: tuple[float, float, float], comment: str) -> bytes:
+    """The content of a `.mha` file of canonical voxels, as scanners store them; see `nifti`.
+
+    The axes of the file go to the patient's left, back and head, which is what no turning means.
+    """
+    packed = zlib.compress(voxels[::-1].astype(voxels.dtype.newbyteorder("<")).tobytes())
+    header = {
+        "ObjectType": "Image",
+        "NDims": 3,
+        "Comment": comment,
+        "BinaryData": True,
+        "BinaryDataByteOrderMSB": False,
+        "CompressedData": True,
+        "CompressedDataSize": len(packed),
+        "TransformMatrix": "1 0 0 0 1 0 0 0 1",
+        "Offset": "0 0 0",
+        "AnatomicalOrientation": "RAI",
+        "ElementSpacing": " ".join(map(repr, map(float, spacing[::-1]))),
+        "DimSize": " ".join(map(str, voxels.shape[::-1])),
+        "ElementType": {"int16": "MET_SHORT", "uint8": "MET_UCHAR"}[voxels.dtype.name],
+        "ElementDataFile": "LOCAL",
+    }
+    return "".join(f"{key} = {value}\n" for key, value in header.items()).encode() + packed

@@ -1,10 +1,8 @@
 """A synthetic dataset on disk, in the layout of COV19-CT-DB of 2023 or of another dataset (`layouts`)."""
 
-import gzip
 import json
 import re
 import shutil
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,7 +13,6 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 import numpy as np
 import pandas as pd
-import SimpleITK
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -25,7 +22,7 @@ from cov3d.datasets.names import PhantomLayout
 from cov3d.errors import DatasetError, OutputError
 from cov3d.files import remove, replacing, write_text
 from cov3d.labels import NON_COVID, SEVERITIES
-from cov3d.phantom.layouts import as_image, placed, to_hounsfield, write_reference
+from cov3d.phantom.layouts import metaimage, nifti, placed, to_hounsfield, write_reference
 from cov3d.phantom.plan import Planned, plan
 from cov3d.phantom.scan import make_scan
 from cov3d.processes import Leash, Pool
@@ -38,7 +35,7 @@ NOTICE = (
     "and nothing measured on it says anything about patients."
 )
 QUALITY = 90
-COMMENT = b"synthetic: made by cov3d phantom, not CT of any person"
+_COMMENT = "synthetic: made by cov3d phantom, not CT of any person"
 ASIDE = ".writing"
 _FACTS, _TRUTH = "phantom.json", "phantom_truth.csv"
 """The files that are written first and last: what the dataset is made of, and what each scan shows."""
@@ -172,17 +169,16 @@ def _make_scan(task: _Task) -> dict[str, object]:
     planned = task.planned
     scan = make_scan(task.seed, planned.partition, planned.number, resolution=task.resolution)
     try:
-        if task.layout == PhantomLayout.COV19CTDB:
+        slices = task.layout == PhantomLayout.COV19CTDB
+        if slices:
             _write_slices(task.root, planned.path, scan.voxels)
-            mask = _mask_of_slices(scan.mask, scan.spacing)
         else:
-            image = as_image(to_hounsfield(scan.voxels), scan.spacing)
-            image.SetMetaData("ITK_FileNotes", COMMENT.decode())
-            _write_image(task.root, planned.path, image)
-            mask = as_image(scan.mask, scan.spacing)
+            encode = metaimage if planned.path.endswith(".mha") else nifti
+            _write_file(task.root, planned.path, encode(to_hounsfield(scan.voxels), scan.spacing, _COMMENT))
         if task.masks:
             folder, _, name = planned.path.rpartition("/")
-            _write_image(task.root, f"masks/{folder}/{stem(name)}.nii.gz", mask)
+            mask = nifti(scan.mask, scan.spacing, _COMMENT, from_feet=not slices)
+            _write_file(task.root, f"masks/{folder}/{stem(name)}.nii.gz", mask)
     except OSError as error:
         reason = error.strerror or error
         raise OutputError(f"{planned.path} can't be written to {task.root}: {reason}.") from error
@@ -202,7 +198,7 @@ def _write_slices(root: Path, path: str, voxels: NDArray[np.uint8]) -> None:
     remove(aside)
     aside.mkdir(parents=True)
     for index, pixels in enumerate(voxels, start=1):
-        Image.fromarray(pixels).save(aside / f"{index}.jpg", quality=QUALITY, comment=COMMENT)
+        Image.fromarray(pixels).save(aside / f"{index}.jpg", quality=QUALITY, comment=_COMMENT.encode())
     final.parent.mkdir(parents=True, exist_ok=True)
     remove(final)
     aside.rename(final)
@@ -215,37 +211,13 @@ def _partition(task: _Task) -> str:
     return task.planned.partition if task.planned.partition in SEVERITY_FILES else TEST
 
 
-def _mask_of_slices(mask: NDArray[np.uint8], spacing: tuple[float, float, float]) -> SimpleITK.Image:
-    image = SimpleITK.GetImageFromArray(mask)
-    image.SetSpacing((spacing[2], spacing[1], spacing[0]))
-    # Slice 0 is at the head, while the third axis of the file's world points there.
-    image.SetDirection((1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, -1.0))
-    return image
-
-
-def _write_image(root: Path, path: str, image: SimpleITK.Image) -> None:
-    """One file, compressed; written aside and renamed, so it is there whole or not at all."""
+def _write_file(root: Path, path: str, content: bytes) -> None:
+    """One file; written aside and renamed, so it is there whole or not at all."""
     aside, final = root / ASIDE / path, root / path
     aside.parent.mkdir(parents=True, exist_ok=True)
     final.parent.mkdir(parents=True, exist_ok=True)
-    written = False
-    with suppress(RuntimeError):  # names a line of its own code; for NIfTI there is none
-        SimpleITK.WriteImage(image, str(aside), useCompression=True)
-        written = not path.endswith(".gz") or _is_intact(aside)
-    if not written:
-        raise OutputError(f"{path} can't be written to {root}: most often the disk is full")
+    aside.write_bytes(content)
     aside.rename(final)
-
-
-def _is_intact(file: Path) -> bool:
-    """Whether a gzip file has its end, of whose lack the NIfTI library says nothing."""
-    try:
-        with gzip.open(file) as stream:
-            while stream.read(2**24):
-                pass
-    except (OSError, EOFError, zlib.error):
-        return False
-    return True
 
 
 def _write_labels(root: Path, layout: PhantomLayout, planned: list[Planned]) -> None:

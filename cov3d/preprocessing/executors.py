@@ -14,9 +14,7 @@ from typing import Any, Protocol
 from cov3d.preprocessing.process import set_up
 from cov3d.processes import Leash, Pool, environment
 
-_ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL", "BLIS", "VECLIB", "NUMEXPR")} | {
-    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1"
-}
+_ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL", "BLIS", "VECLIB", "NUMEXPR")}
 
 
 class Executor(Protocol):

@@ -16,8 +16,10 @@ _OWN_MAPPING = 32 * 1024**2
 def set_up() -> threadpool_limits:
     """Keep the maths of this process to one thread, and what it frees for its next scan.
 
-    The C library gives freed memory back to the system, which hands it out again page by page, each cleared first: a
-    fifteenth of the time of a scan of 60 slices. The peak is the same. Where the library is not glibc nothing changes.
+    The C library gives freed memory back to the system, which hands it out again page by page, each cleared first. A
+    scan of 60 slices of 512 × 512 pixels takes 74 ms of processor time to size small with this, 86 ms without (the
+    fastest of 30; medians of 79 and 101 ms on a busy machine). The peak is the same. Where the library is not glibc
+    nothing changes.
 
     Returns:
         The limit on threads, which may be lifted by `unregister`; memory is kept from then on.

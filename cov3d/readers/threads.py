@@ -1,9 +1,10 @@
 """The same work on every slice, in threads: for libraries that let go of Python's lock while they work."""
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
+
+from cov3d.processors import cpus
 
 Result = TypeVar("Result")
 
@@ -13,8 +14,7 @@ _MOST = 8  # threads past which memory, not arithmetic, sets the pace
 
 def default_threads() -> int:
     """Threads to read one scan with when nothing else runs: the processors that this process may use, up to eight."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(usable, _MOST)
+    return min(cpus(), _MOST)
 
 
 def each(work: Callable[[int], Result], count: int, threads: int) -> list[Result]:

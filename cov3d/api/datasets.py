@@ -1,0 +1,178 @@
+"""`folds`: a dataset's scan table; `phantom`: a synthetic dataset."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cov3d.api.inputs import elsewhere, path_or_none
+from cov3d.datasets.names import PhantomLayout
+from cov3d.errors import Cov3dError
+from cov3d.listener import SILENT, Listener
+from cov3d.processors import default_jobs
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class FoldsResult:
+    """A scan table that was made.
+
+    Attributes:
+        table: a row a scan: `scan`, `partition`, `label` and `fold` (0 to 4, empty for test scans).
+        file: where it was written.
+        layout: name of the dataset's layout; None where it is none that is known.
+        changes: what differs from the table that it replaced, in words; None where there was none.
+        left_out: number of files and folders that look like scans and are not in the table.
+    """
+
+    table: "pd.DataFrame"
+    file: Path
+    layout: str | None
+    changes: str | None
+    left_out: int
+
+
+def folds(
+    data: str | Path = ".",
+    *,
+    table: str | Path | None = None,
+    splits: str | Path | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+    listener: Listener = SILENT,
+) -> FoldsResult:
+    """Find a dataset's scans and labels, split them into five folds and write the scan table.
+
+    Known layouts: COV19-CT-DB (2022, 2023), STOIC2021, MosMedData. Scans in any other are listed without labels.
+
+    Args:
+        data: root folder of the dataset.
+        table: file to write to; None for `scans.csv` in `data`.
+        splits: a CSV file with the columns `path,split,has_covid,category`, to follow in place of the dataset's own
+            labels and folds.
+        seed: random seed of the folds.
+        overwrite: replace a scan table that is there.
+        listener: hears what is doubtful in the dataset.
+
+    Raises:
+        DatasetError: the dataset or the table of splits can't be read.
+        OutputError: there is a scan table already and `overwrite` is not set, or it can't be written.
+    """
+    from cov3d.datasets import scan_table as tables
+    from cov3d.errors import OutputError
+    from cov3d.files import held
+
+    data, table, splits = Path(data), path_or_none(table), path_or_none(splits)
+    file = table or data / tables.FILE_NAME
+    tables.check_root(data)
+    with (
+        elsewhere("--table", table),
+        held(file.parent, "cov3d", "wait for it, or give another --table", removes=True),
+    ):
+        if file.exists() and not overwrite:
+            raise OutputError(f"there is a scan table at {file} already: give --overwrite to make it again")
+        built = tables.build(data, seed, splits)
+        listener.warn_of_all(built.problems, most=None)
+        changes = _changes(file, built.table) if file.exists() else None
+        tables.save_built(built, file)
+    return FoldsResult(built.table, file, built.layout, changes, warn_of_left_out(file, listener))
+
+
+def phantom(
+    directory: str | Path,
+    *,
+    scans: int = 150,
+    seed: int = 0,
+    resolution: int = 512,
+    layout: str = PhantomLayout.COV19CTDB,
+    masks: bool = False,
+    jobs: int | None = None,
+    listener: Listener = SILENT,
+) -> "pd.DataFrame":
+    """Write a synthetic chest-CT dataset in the layout of a real one, for trying and testing only.
+
+    Args:
+        directory: folder to write to; missing or empty, or one whose making was interrupted.
+        scans: number of scans, at least 12.
+        seed: another seed, other scans.
+        resolution: pixels to a side of a slice, 32 to 1024.
+        layout: the dataset whose layout it follows: `cov19ctdb`, `stoic` or `mosmed`.
+        masks: also save the true masks of lungs and lesions.
+        jobs: number of processes; None for the number of processors.
+        listener: hears of progress.
+
+    Returns:
+        A row a scan: `scan`, `partition`, `label`, `severity` (the true class, empty for non-covid), `slices`,
+        `involvement` (share of the lungs, 0 to 1).
+
+    Raises:
+        DatasetError: too few scans, or a resolution or seed that can't be.
+        OutputError: the folder holds something else, or can't be written.
+        Cov3dError: there is no such layout.
+    """
+    from cov3d.files import held
+    from cov3d.phantom import write_phantom
+
+    directory = Path(directory)
+    if layout not in tuple(PhantomLayout):
+        raise Cov3dError(f"layout is one of {', '.join(PhantomLayout)}, not {layout!r}")
+    written: list[str] = []
+    with (
+        held(directory, "cov3d phantom", "wait for it, or give another folder", removes=True),
+        listener.progress("phantoms", scans) as advance,
+    ):
+
+        def on_scan(scan: str) -> None:
+            written.append(scan)
+            advance(len(written))
+
+        return write_phantom(
+            directory,
+            scans=scans,
+            seed=seed,
+            resolution=resolution,
+            masks=masks,
+            layout=PhantomLayout(layout),
+            jobs=default_jobs(jobs),
+            on_scan=on_scan,
+        )
+
+
+def _changes(file: Path, table: "pd.DataFrame") -> str:
+    """What differs between the table in `file` and the one that replaces it, in words."""
+    from cov3d.datasets import scan_table as tables
+    from cov3d.datasets.stale import compare_tables
+    from cov3d.errors import DatasetError
+
+    try:
+        return compare_tables(tables.load(file), table)
+    except DatasetError as error:
+        return f"unknown, {error}"
+
+
+def warn_of_left_out(table: Path, listener: Listener) -> int:
+    """Warn of how much that looks like a scan is not in the scan table at `table`, and return the number."""
+    from cov3d.readers.left_out import FILE_NAME, load_left_out
+
+    left_out = load_left_out(table.parent / FILE_NAME)
+    if left_out:
+        likely = sum(left.is_scan for left in left_out)
+        listener.warn(f"{len(left_out)} left out, {likely} of which look like scans: {table.parent / FILE_NAME}")
+    return len(left_out)
+
+
+def warn_if_stale(data: Path, file: Path, table: "pd.DataFrame", listener: Listener, *, strict: bool) -> None:
+    """Warn of a scan table, read from `file`, that does not fit the dataset any more.
+
+    Raises:
+        DatasetError: it does not, and `strict` is set.
+    """
+    from cov3d.datasets.stale import stale_sentence
+    from cov3d.errors import DatasetError
+
+    sentence = stale_sentence(data, file, table)
+    if sentence and strict:
+        raise DatasetError(sentence)
+    if sentence:
+        listener.warn(sentence)
