@@ -12,7 +12,8 @@ from torchapp import Param
 from cov3d.app import options
 from cov3d.app.console import out, say, say_error, say_warning
 from cov3d.app.scores import read_sources, score_centres, warn_of_small_classes
-from cov3d.app.training import draw_missing_curves, run_name, warn_of_one_class
+from cov3d.app.training import draw_missing_curves, warn_of_one_class
+from cov3d.challenge.run_names import name_without_fold, run_name
 from cov3d.run_files import checkpoint_name
 from cov3d.training.options import TrainingOptions
 
@@ -65,7 +66,7 @@ def crossval(
     origin = read_sources(sources, table["scan"]) if sources else {}
     wanted = list(FOLDS) if only is None else [only]
     _check_finished({fold: folders[fold] for fold in wanted}, chosen, table, kwargs.get("from_checkpoint"))
-    name = _without_fold(run_name(replace(chosen, fold=0), kwargs.get("from_checkpoint")))
+    name = name_without_fold(chosen, kwargs.get("from_checkpoint"))
     folder = output_dir or below / f"crossval_{name}"
     with ExitStack() as stack:
         if only is None:
@@ -173,7 +174,3 @@ def _check_finished(
             "with (--table), or move their folders elsewhere, and the same command trains these folds again"
         )
     check_alike(there, settings(chosen.size)["hash"] if len(there) < len(runs) else None)
-
-
-def _without_fold(name: str) -> str:
-    return "_".join(part for part in name.split("_") if not part.startswith("fold-"))

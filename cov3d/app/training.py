@@ -9,6 +9,7 @@ from cov3d.app import options
 from cov3d.app.console import out, say, say_warning, stoppable
 from cov3d.app.data import store_folder
 from cov3d.challenge.experiments import options_of
+from cov3d.challenge.run_names import run_name
 from cov3d.labels import TASKS, categories_of
 from cov3d.training.hyper_parameters import hyper_parameters
 from cov3d.training.options import TrainingOptions
@@ -170,32 +171,3 @@ def _refuse_both(resume: bool, overwrite: bool) -> None:
         from cov3d.errors import Cov3dError
 
         raise Cov3dError("--resume and --overwrite contradict each other: give one of them")
-
-
-def differing(chosen: TrainingOptions) -> dict[str, Any]:
-    """The options that are not the experiment's, or not the defaults; fold and seed aside, and what `run_name` begins
-    with."""
-    plain = options_of(chosen.experiment, architecture=chosen.architecture)
-    apart = {"experiment", "architecture", "fold", "seed"} | ({"size"} if chosen.experiment is None else set())
-    found = {name: value for name, value in vars(chosen).items() if name not in apart and value != getattr(plain, name)}
-    if chosen.architecture != options_of(chosen.experiment).architecture and chosen.experiment:
-        return {"architecture": chosen.architecture, **found}
-    return found
-
-
-def run_name(chosen: TrainingOptions, from_checkpoint: Path | None = None) -> str:
-    """A folder's name: experiment, or network and size; what differs from it or from the defaults; fold and seed."""
-    from cov3d.challenge.experiments import find
-
-    if chosen.experiment is None:
-        needs_checkpoint, parts = False, [chosen.architecture.value, chosen.size.value]
-    else:
-        needs_checkpoint, parts = find(chosen.experiment).stoic, [f"experiment-{chosen.experiment}"]
-    parts += [f"{name.replace('_', '-')}-{_brief(value)}" for name, value in differing(chosen).items()]
-    if from_checkpoint is not None and not needs_checkpoint:
-        parts.append("from-checkpoint")
-    return "_".join([*parts, f"fold-{chosen.fold}", f"seed-{chosen.seed}"])
-
-
-def _brief(value: Any) -> str:
-    return "-".join(f"{step:g}" for step in value) if isinstance(value, tuple) else str(value)

@@ -13,7 +13,8 @@ from torchapp import Param
 from cov3d.app import options
 from cov3d.app.console import out, say, say_warning, stoppable
 from cov3d.app.data import store_folder
-from cov3d.app.training import differing, run_name, warn_of_one_class
+from cov3d.app.training import warn_of_one_class
+from cov3d.challenge.run_names import differing, run_name
 from cov3d.errors import Cov3dError
 from cov3d.models.names import Architecture
 from cov3d.training import search_space

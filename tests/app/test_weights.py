@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from cov3d.app.training import run_name
+from cov3d.challenge.run_names import run_name
 from cov3d.models import weights
 from cov3d.models.names import Architecture
 from cov3d.preprocessing.sizes import Size
