@@ -55,7 +55,7 @@ class Run:
 
     Attributes:
         folder: where it was written.
-        model: the network after the last epoch.
+        model: the network after the last epoch; None where the run was finished before and it was not kept.
         best: the best epoch's result, by task; a task that could not be scored is absent.
         history: a row an epoch.
         resumed_after: epochs that were done before, by a run that was interrupted.
@@ -63,7 +63,7 @@ class Run:
     """
 
     folder: Path
-    model: nn.Module
+    model: nn.Module | None
     best: dict[str, EpochResult]
     history: pd.DataFrame
     resumed_after: int = 0

@@ -142,9 +142,8 @@ def test_train_starts_from_a_checkpoint_and_says_how_it_differs(
     reached: Reached, data: Path, stoic: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
-    for name in ("cov3d.app.weights", "cov3d.app.training"):
-        for speaker in ("say", "say_warning"):
-            monkeypatch.setattr(f"{name}.{speaker}", lambda text, by=speaker: said.append(f"{by} {text}"))
+    for speaker in ("say", "say_warning"):
+        monkeypatch.setattr(f"cov3d.app.console.{speaker}", lambda text, by=speaker: said.append(f"{by} {text}"))
     call = reached(learner, "train", "train", "--data", data, "--size", "tiny", "--from-checkpoint", stoic)
     assert call.options["start"].info.size == "small"
     assert call.options["start"].file == "stoic.safetensors"
