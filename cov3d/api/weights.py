@@ -44,7 +44,7 @@ def fetch_weights(
     if every and architecture is not None:
         raise Cov3dError("--all and --architecture contradict each other: give one of them")
     folder = kinetics.folders(None if weights_dir is None else Path(weights_dir))[0]
-    wanted = list(Architecture) if every else [_architecture(architecture or Architecture.RESNET)]
+    wanted = kinetics.published() if every else [_architecture(architecture or Architecture.RESNET)]
     return [_fetch_one(one, folder, listener) for one in wanted]
 
 
@@ -108,6 +108,12 @@ def starting_point(
         return start.RANDOM
     if weights is not None:
         return start.from_kinetics(options.architecture, Path(weights))
+    if options.architecture not in kinetics.published():
+        listener.warn(
+            f"there are no pretrained weights of {options.architecture}: training starts from random weights, as with "
+            "--no-pretrained"
+        )
+        return start.RANDOM
     with _heard_if_fetched(listener) as on_fetch:
         folder = None if weights_dir is None else Path(weights_dir)
         file = kinetics.find_or_fetch(options.architecture, folder, on_fetch)
