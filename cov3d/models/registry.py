@@ -24,18 +24,22 @@ def registered(architecture: Architecture) -> Network:
     entry = getattr(import_module(module), attribute, None)
     if not isinstance(entry, Network):
         raise TypeError(f"{architecture}: {architecture.entry} is no Network")
-    wanted = {"outputs": True, "dropout": architecture.has_dropout, "kinetics": entry.weights is not None}
-    for name, needed in wanted.items():
-        if needed != _takes(entry, name) and (needed or name == "dropout"):
-            verb = "does not take" if needed else "takes"
-            why = "has_dropout in names.py" if name == "dropout" else "its entry"
-            raise TypeError(f"{architecture}: its function {verb} {name}, unlike {why} says")
+    parameters = signature(entry.build).parameters
+    takes_all = any(each.kind is Parameter.VAR_KEYWORD for each in parameters.values())
+    needed = ["outputs", *["dropout"] * architecture.has_dropout, *["kinetics"] * (entry.weights is not None)]
+    for name in needed:
+        if name not in parameters and not takes_all:
+            raise TypeError(f"{architecture}: its function does not take {name}, {_WHY[name]}")
+    if not architecture.has_dropout and "dropout" in parameters:
+        raise TypeError(f"{architecture}: its function takes dropout, but its line in names.py ends in False")
     return entry
 
 
-def _takes(entry: Network, name: str) -> bool:
-    parameters = signature(entry.build).parameters
-    return name in parameters or any(each.kind is Parameter.VAR_KEYWORD for each in parameters.values())
+_WHY = {
+    "outputs": "the number of categories",
+    "dropout": "and its line in names.py does not end in False",
+    "kinetics": "but its entry has weights",
+}
 
 
 REGISTRY = {architecture: registered(architecture) for architecture in Architecture}

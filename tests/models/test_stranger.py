@@ -136,6 +136,13 @@ def no_dropout(outputs: int) -> nn.Module:
 
 
 NO_OUTPUTS, NO_DROPOUT = Network(no_outputs), Network(no_dropout)
+
+
+def anything(**how: int) -> nn.Module:
+    return Stranger(how["outputs"])
+
+
+ANYTHING = Network(anything)
 NO_KINETICS = replace(REGISTRY[Architecture.RESNET], build=Stranger)
 
 
@@ -152,15 +159,16 @@ class Named(str):
     ("name", "sentence"),
     [
         (Named("NO_OUTPUTS"), "does not take outputs"),
-        (Named("NO_DROPOUT"), "does not take dropout, unlike has_dropout"),
-        (Named("ENTRY", has_dropout=False), "takes dropout, unlike has_dropout"),
+        (Named("NO_DROPOUT"), "does not take dropout, and its line"),
+        (Named("ENTRY", has_dropout=False), "takes dropout, but its line"),
         (Named("NO_KINETICS"), "does not take kinetics"),
         (Named("Stranger"), "is no Network"),
         (Named("absent"), "is no Network"),
     ],
 )
 def test_an_entry_that_breaks_the_contract_is_refused_when_it_is_registered(name: Named, sentence: str) -> None:
-    assert registered(Named("ENTRY")) is not None  # type: ignore[arg-type]
+    for fine in (Named("ENTRY"), Named("NO_DROPOUT", has_dropout=False), Named("ANYTHING", has_dropout=False)):
+        assert isinstance(registered(fine), Network)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=sentence):
         registered(name)  # type: ignore[arg-type]
 
