@@ -142,7 +142,7 @@ class Bare:
         if self.layout == torch.channels_last_3d:
             self.model.to(memory_format=self.layout)
         if compute.gradient_checkpointing:
-            checkpoint_activations(self.model)
+            checkpoint_activations(self.model, options.architecture)
         if compute.compile:
             self.model.compile()
         self.loss = job.loss()

@@ -1,11 +1,7 @@
 """The command `experiments`: the paper's experiments, for `cov3d train --experiment`."""
 
-import json
 import sys
-from collections.abc import Iterable
-from dataclasses import asdict
 from enum import StrEnum
-from typing import Any
 
 from torchapp import Param
 
@@ -21,7 +17,7 @@ class Format(StrEnum):
 
 
 def experiments(
-    self: Any,
+    self: object,
     format: Format = Param(
         Format.TABLE,
         help="table, to read; csv, a row an experiment; json, ensembles and submissions too.",
@@ -34,12 +30,7 @@ def experiments(
     if format == Format.CSV:
         sys.stdout.write(paper.table_as_csv())
     elif format == Format.JSON:
-        content: dict[str, Iterable[Any]] = {
-            "experiments": paper.experiments().values(),
-            "ensembles": paper.ENSEMBLES,
-            "submissions": paper.SUBMISSIONS,
-        }
-        print(json.dumps({name: [asdict(row) for row in rows] for name, rows in content.items()}, indent=2))
+        print(paper.all_as_json())
     else:
         from cov3d.reports.experiments import ensemble_table, experiment_table
 

@@ -1,20 +1,16 @@
 """Options of where a run can be watched."""
 
-from pathlib import Path
 from typing import Any
 
 from torchapp import Param
 
-from cov3d.app.console import say_warning
-from cov3d.training.options import TrainingOptions
+from cov3d.api.tracking import Tracking
 
 TRACKING = "Tracking (history.csv is always written)"
 
 
 def trackers(
-    self: Any,
-    folder: Path,
-    chosen: TrainingOptions,
+    self: object,
     tensorboard: bool = Param(
         False, help="Write TensorBoard's event files to the run's folder.", rich_help_panel=TRACKING
     ),
@@ -27,16 +23,12 @@ def trackers(
     wandb_project: str = Param(
         None, help="Project on Weights & Biases.", show_default="WANDB_PROJECT, else cov3d", rich_help_panel=TRACKING
     ),
-) -> Any:
-    """The trackers of the run in `folder`; that of Weights & Biases asks for its key now, not hours later."""
-    from cov3d.training.tracking import make_trackers
+) -> Tracking:
+    """Declare the options of the trackers."""
+    return Tracking(bool(tensorboard), bool(wandb or wandb_offline), bool(wandb_offline), wandb_project)
 
-    return make_trackers(
-        folder,
-        chosen,
-        tensorboard=tensorboard,
-        wandb=wandb or wandb_offline,
-        offline=wandb_offline,
-        project=wandb_project,
-        warn=say_warning,
-    )
+
+def take(given: dict[str, Any]) -> Tracking:
+    """The trackers that a command line asks for; their options are taken out of those that are `given`."""
+    names = ("tensorboard", "wandb", "wandb_offline", "wandb_project")
+    return trackers(None, *(given.pop(name, None) for name in names))

@@ -8,8 +8,9 @@ the defaults of `TrainingOptions`.
 """
 
 import csv
-from collections.abc import Mapping
-from dataclasses import dataclass
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -128,6 +129,16 @@ SUBMISSIONS = (
 def table_as_csv() -> str:
     """Table 5 as the CSV text that it is kept in."""
     return files("cov3d.challenge").joinpath("experiments.csv").read_text(encoding="utf-8")
+
+
+def all_as_json() -> str:
+    """Experiments, ensembles and submissions as JSON."""
+    rows: dict[str, Iterable[Experiment | Ensemble | Submission]] = {
+        "experiments": experiments().values(),
+        "ensembles": ENSEMBLES,
+        "submissions": SUBMISSIONS,
+    }
+    return json.dumps({name: [asdict(row) for row in of_kind] for name, of_kind in rows.items()}, indent=2)
 
 
 @cache

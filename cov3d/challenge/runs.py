@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from cov3d.challenge.experiments import find
+from cov3d.challenge.experiments import find, options_of
+from cov3d.challenge.run_names import run_name
 from cov3d.run_files import SUMMARY, run_options, runs_below
 
 
@@ -88,4 +89,5 @@ class Runs:
 
 def default_name(experiment: int, fold: int) -> str:
     """The name that `cov3d train` gives the run of an experiment and a fold."""
-    return f"experiment-{experiment}_fold-{fold}_seed-{find(experiment).hyper_parameters()['seed']}"
+    checkpoint = Path() if find(experiment).stoic else None
+    return run_name(options_of(experiment, fold=fold), checkpoint)

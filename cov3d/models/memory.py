@@ -14,34 +14,57 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
-from torchvision.models.swin_transformer import PatchMerging, SwinTransformerBlock
-from torchvision.models.video.resnet import BasicBlock, BasicStem, R2Plus1dStem
 
-BLOCKS = (BasicStem, R2Plus1dStem, BasicBlock, SwinTransformerBlock, PatchMerging)
+from cov3d.errors import Cov3dError
+from cov3d.models.names import Architecture
+from cov3d.models.registry import REGISTRY
 
 
-def checkpoint_activations(model: nn.Module) -> nn.Module:
+def check_has_blocks(architecture: Architecture) -> None:
+    """Make sure that a network can be trained with gradient checkpointing.
+
+    Raises:
+        Cov3dError: its entry names no blocks.
+    """
+    if not REGISTRY[architecture].blocks:
+        raise Cov3dError(
+            f"--gradient-checkpointing: the entry of {architecture} names no blocks that can be computed twice; leave "
+            "the option out, or name them"
+        )
+
+
+def checkpoint_activations(model: nn.Module, architecture: Architecture) -> nn.Module:
     """Make the blocks of a network forget their activations, and compute them again in the backward pass.
 
     Gradients, running statistics, the names in its state and what it gives in evaluation stay as they are.
 
     Args:
-        model: a network of the registry, changed in place.
+        model: the network, changed in place.
+        architecture: which it is; its entry names the blocks.
 
     Raises:
-        ValueError: there is no block in it that this knows of.
+        Cov3dError: there is no block in it.
     """
-    blocks = blocks_of(model)
+    check_has_blocks(architecture)
+    blocks = blocks_of(model, architecture)
     if not blocks:
-        raise ValueError(f"{type(model).__name__} has no block that can be checkpointed")
+        raise Cov3dError(f"--gradient-checkpointing: {architecture} has none of the blocks that its entry names")
     for block in blocks:
         block.forward = _recomputed(block, block.forward)
     return model
 
 
-def blocks_of(model: nn.Module) -> list[nn.Module]:
-    """The blocks of a network that can forget their activations."""
-    return [module for module in model.modules() if isinstance(module, BLOCKS)]
+def blocks_of(model: nn.Module, architecture: Architecture) -> list[nn.Module]:
+    """The blocks of a network that can forget their activations; of one inside another, the outer one."""
+    return list(_outermost(model, REGISTRY[architecture].blocks))
+
+
+def _outermost(module: nn.Module, kinds: tuple[type[nn.Module], ...]) -> Iterator[nn.Module]:
+    if isinstance(module, kinds):
+        yield module
+        return
+    for child in module.children():
+        yield from _outermost(child, kinds)
 
 
 def _recomputed(block: nn.Module, forward: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:

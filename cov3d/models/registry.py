@@ -1,35 +1,48 @@
-"""Name → network. A further backbone is a small function that makes it, its weights, and a forward test.
+"""Name → network. The names are in `names`; each says where its entry is, which is checked here.
 
-Whatever the function makes ends in a linear layer called `head`: that is where a transfer maps categories.
+A further backbone is a file with a function that makes it and its entry, and a line in `names`.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from importlib import import_module
+from inspect import Parameter, signature
 from typing import Any
 
 from torch import Tensor, nn
-from torchvision.models import WeightsEnum
-from torchvision.models.video import MC3_18_Weights, R2Plus1D_18_Weights, R3D_18_Weights, Swin3D_T_Weights
 
 from cov3d.models.names import Architecture
-from cov3d.models.resnet3d import mc3, r2plus1d, resnet
-from cov3d.models.swin3d import swin
+from cov3d.models.network import Network
 
 
-@dataclass(frozen=True)
-class Entry:
-    """How a network is made, and torchvision's weights that it can start from."""
+def registered(architecture: Architecture) -> Network:
+    """The entry of a network, if it keeps to the contract of `Network`.
 
-    build: Callable[..., nn.Module]
-    weights: WeightsEnum
+    Raises:
+        TypeError: there is no entry, or its function does not take what it must, or takes what it must not.
+    """
+    module, _, attribute = architecture.entry.partition(":")
+    entry = getattr(import_module(module), attribute, None)
+    if not isinstance(entry, Network):
+        raise TypeError(f"{architecture}: {architecture.entry} is no Network")
+    parameters = signature(entry.build).parameters
+    takes_all = any(each.kind is Parameter.VAR_KEYWORD for each in parameters.values())
+    needed = ["outputs", *["dropout"] * architecture.has_dropout, *["kinetics"] * (entry.weights is not None)]
+    for name in needed:
+        if name not in parameters and not takes_all:
+            raise TypeError(f"{architecture}: its function does not take {name}, {_WHY[name]}")
+    if not architecture.has_dropout and "dropout" in parameters:
+        raise TypeError(f"{architecture}: its function takes dropout, but its line in names.py ends in False")
+    return entry
 
 
-REGISTRY = {
-    Architecture.RESNET: Entry(build=resnet, weights=R3D_18_Weights.KINETICS400_V1),
-    Architecture.SWIN: Entry(build=swin, weights=Swin3D_T_Weights.KINETICS400_V1),
-    Architecture.R2PLUS1D: Entry(build=r2plus1d, weights=R2Plus1D_18_Weights.KINETICS400_V1),
-    Architecture.MC3: Entry(build=mc3, weights=MC3_18_Weights.KINETICS400_V1),
+_WHY = {
+    "outputs": "the number of categories",
+    "dropout": "and its line in names.py does not end in False",
+    "kinetics": "but its entry has weights",
 }
+
+
+REGISTRY = {architecture: registered(architecture) for architecture in Architecture}
 
 
 def build(
@@ -44,6 +57,12 @@ def build(
         arguments: of its function: `dropout`, where it has one.
 
     Raises:
-        TypeError: the network does not take one of the arguments.
+        TypeError: the network does not take one of the arguments, or has no head as its entry says.
     """
-    return REGISTRY[architecture].build(outputs=outputs, kinetics=kinetics, **arguments)
+    entry = REGISTRY[architecture]
+    weights = {} if kinetics is None else {"kinetics": kinetics}
+    model = entry.build(outputs=outputs, **weights, **arguments)
+    head = dict(model.named_modules()).get(entry.head)
+    if not isinstance(head, nn.Linear) or head.bias is None or head.out_features != outputs:
+        raise TypeError(f"{architecture}: {entry.head} is no Linear layer with a bias and {outputs} outputs")
+    return model

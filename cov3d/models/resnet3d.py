@@ -3,9 +3,19 @@
 from collections.abc import Callable, Mapping
 
 from torch import Tensor, nn
-from torchvision.models.video import VideoResNet, mc3_18, r2plus1d_18, r3d_18
+from torchvision.models.video import (
+    MC3_18_Weights,
+    R2Plus1D_18_Weights,
+    R3D_18_Weights,
+    VideoResNet,
+    mc3_18,
+    r2plus1d_18,
+    r3d_18,
+)
+from torchvision.models.video.resnet import BasicBlock, BasicStem, R2Plus1dStem
 
 from cov3d.models.adapt import single_channel
+from cov3d.models.network import Network
 
 
 class ResNet3d(nn.Module):
@@ -64,3 +74,9 @@ def r2plus1d(outputs: int = 5, dropout: float = 0.2, kinetics: Mapping[str, Tens
 def mc3(outputs: int = 5, dropout: float = 0.2, kinetics: Mapping[str, Tensor] | None = None) -> ResNet3d:
     """MC3-18: convolutions across slices in the stem and the first layer only, and no stride across them."""
     return ResNet3d(outputs, dropout, kinetics, mc3_18)
+
+
+_BLOCKS = (BasicStem, R2Plus1dStem, BasicBlock)
+RESNET = Network(resnet, R3D_18_Weights.KINETICS400_V1, _BLOCKS)
+R2PLUS1D = Network(r2plus1d, R2Plus1D_18_Weights.KINETICS400_V1, _BLOCKS)
+MC3 = Network(mc3, MC3_18_Weights.KINETICS400_V1, _BLOCKS)

@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 
 from torch import Tensor, nn
-from torchvision.models.video import swin3d_t
+from torchvision.models.swin_transformer import PatchMerging, SwinTransformerBlock
+from torchvision.models.video import Swin3D_T_Weights, swin3d_t
 from torchvision.models.video.swin_transformer import SwinTransformer3d
 
 from cov3d.models.adapt import single_channel
+from cov3d.models.network import Network
 
 
 def swin(outputs: int = 5, kinetics: Mapping[str, Tensor] | None = None) -> SwinTransformer3d:
@@ -27,3 +29,6 @@ def swin(outputs: int = 5, kinetics: Mapping[str, Tensor] | None = None) -> Swin
     nn.init.trunc_normal_(network.head.weight, std=0.02)  # as torchvision starts every linear layer of it
     nn.init.zeros_(network.head.bias)
     return network
+
+
+SWIN = Network(swin, Swin3D_T_Weights.KINETICS400_V1, (SwinTransformerBlock, PatchMerging))

@@ -35,8 +35,20 @@ _PIECE = 2**17
 
 
 def source(architecture: Architecture) -> str:
-    """Where the weights come from."""
-    return REGISTRY[architecture].weights.url
+    """Where the weights come from.
+
+    Raises:
+        WeightsError: the network has none.
+    """
+    weights = REGISTRY[architecture].weights
+    if weights is None:
+        raise WeightsError(f"there are no pretrained weights of {architecture}: train it with --no-pretrained")
+    return weights.url
+
+
+def published() -> list[Architecture]:
+    """The networks that have pretrained weights."""
+    return [architecture for architecture in Architecture if REGISTRY[architecture].weights is not None]
 
 
 def file_name(architecture: Architecture) -> str:
@@ -168,8 +180,10 @@ def load(architecture: Architecture, file: Path) -> Mapping[str, Tensor]:
     """The weights in a file as torchvision publishes it. Nothing in the file is executed.
 
     Raises:
-        WeightsError: the file is missing, is no such file, or is of another network.
+        WeightsError: the file is missing, is no such file, or is of another network; or this one has no weights.
     """
+    if REGISTRY[architecture].weights is None:
+        raise WeightsError(f"{file}: there are no pretrained weights of {architecture}; leave out --weights")
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError:

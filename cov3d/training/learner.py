@@ -20,7 +20,8 @@ from cov3d.evaluation.metrics import TaskScore
 from cov3d.evaluation.summary import write_summary
 from cov3d.files import held, remove_aside
 from cov3d.labels import CATEGORIES, TASKS
-from cov3d.models.memory import checkpoint_activations
+from cov3d.models.memory import check_has_blocks, checkpoint_activations
+from cov3d.models.names import Architecture
 from cov3d.preprocessing.store import Store
 from cov3d.run_files import SCANS
 from cov3d.training import checkpoint, distributed, memory, resume, run_scans
@@ -55,7 +56,7 @@ class Run:
 
     Attributes:
         folder: where it was written.
-        model: the network after the last epoch.
+        model: the network after the last epoch; None where the run was finished before and it was not kept.
         best: the best epoch's result, by task; a task that could not be scored is absent.
         history: a row an epoch.
         resumed_after: epochs that were done before, by a run that was interrupted.
@@ -63,7 +64,7 @@ class Run:
     """
 
     folder: Path
-    model: nn.Module
+    model: nn.Module | None
     best: dict[str, EpochResult]
     history: pd.DataFrame
     resumed_after: int = 0
@@ -120,6 +121,8 @@ def train(
     options = options.for_categories(categories)
     check_preprocessed([*fold.train["scan"], *fold.validation["scan"]], store)
     start.check(options.architecture, categories)
+    if compute.gradient_checkpointing:
+        check_has_blocks(options.architecture)
     description = describe(options, fold, store, categories, start, compute, world)
     identity = identity_of(description, fold, world)
     with held(folder, "run") if world.is_first else nullcontext():
@@ -258,7 +261,7 @@ def assemble(
     default_device(use=device.type == "cuda")  # plain loaders carry no device: fastai asks this
     amp = amp_mode(options.precision, device)
     channels_last = compute.uses_channels_last(amp)
-    _lay_out(model, device, compute, channels_last=channels_last)
+    _lay_out(model, options.architecture, device, compute, channels_last=channels_last)
     validation = Validation(list(fold.validation["scan"]), list(fold.validation["label"]), categories, model, world)
     chance = Chance(options.seed, world.rank)
     prepare = PrepareBatch(
@@ -284,13 +287,15 @@ def assemble(
     return learn, validation, losses
 
 
-def _lay_out(model: nn.Module, device: torch.device, compute: Compute, *, channels_last: bool) -> None:
+def _lay_out(
+    model: nn.Module, architecture: Architecture, device: torch.device, compute: Compute, *, channels_last: bool
+) -> None:
     """Move the network to the device and change, in place, how it computes: its weights keep their names."""
     model.to(device)
     if channels_last:
         model.to(memory_format=torch.channels_last_3d)
     if compute.gradient_checkpointing:
-        checkpoint_activations(model)
+        checkpoint_activations(model, architecture)
     if compute.compile:
         model.compile()
 

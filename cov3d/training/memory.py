@@ -1,7 +1,7 @@
 """How much memory a run needs on its device: told before it begins, and explained when it was not enough."""
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from functools import wraps
@@ -44,7 +44,8 @@ def estimate(model: nn.Module, options: TrainingOptions, amp: str | None, *, che
             activations at a time.
     """
     network = deepcopy(model).to("meta").train()
-    kept = _kept(network, torch.empty(options.batch_size, 1, *options.size.shape, device="meta"))
+    volumes = torch.empty(options.batch_size, 1, *options.size.shape, device="meta")
+    kept = _kept(network, volumes, blocks_of(network, options.architecture))
     sizes = {block: [storage.nbytes() for storage in found.values()] for block, found in kept.items()}
     largest = max(max(found, default=0) for found in sizes.values())
     if checkpointing:
@@ -56,9 +57,10 @@ def estimate(model: nn.Module, options: TrainingOptions, amp: str | None, *, che
     return fixed + int((activations + 2 * largest) * (1 if amp is None else _HALF))
 
 
-def _kept(network: nn.Module, volumes: Tensor) -> dict[int | None, dict[int, torch.UntypedStorage]]:
+def _kept(
+    network: nn.Module, volumes: Tensor, blocks: Sequence[nn.Module]
+) -> dict[int | None, dict[int, torch.UntypedStorage]]:
     """What is kept for the backward pass, by the block in which it was first needed; under None what is in none."""
-    blocks = blocks_of(network)
     kept: dict[int | None, dict[int, torch.UntypedStorage]] = {None: {}, **{index: {} for index in range(len(blocks))}}
     parameters = {id(parameter) for parameter in network.parameters()}
     known: set[int] = set()

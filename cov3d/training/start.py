@@ -12,7 +12,7 @@ from cov3d.errors import CheckpointError
 from cov3d.files import sha256
 from cov3d.models import weights
 from cov3d.models.names import Architecture
-from cov3d.models.registry import build
+from cov3d.models.registry import REGISTRY, build
 from cov3d.models.transfer import counterparts, map_head
 from cov3d.preprocessing.pipeline import settings
 from cov3d.training import checkpoint
@@ -86,9 +86,10 @@ class Start:
         self.check(architecture, categories)
         if self.info is None or self.state is None:
             return build(architecture, outputs=len(categories), kinetics=self.state, **arguments)
-        head = map_head(self.state["head.weight"], self.state["head.bias"], self.info.categories, categories)
+        weight, bias = (f"{REGISTRY[architecture].head}.{name}" for name in ("weight", "bias"))
+        head = map_head(self.state[weight], self.state[bias], self.info.categories, categories)
         model = build(architecture, outputs=len(categories), **arguments)
-        model.load_state_dict({**self.state, "head.weight": head[0], "head.bias": head[1]})
+        model.load_state_dict({**self.state, weight: head[0], bias: head[1]})
         return model
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from cov3d.app.app import Cov3d
-from cov3d.app.training import run_name
 from cov3d.challenge.experiments import ENSEMBLES, SUBMISSIONS, check_start, options_of
+from cov3d.challenge.run_names import run_name
 from cov3d.errors import Cov3dError
 from cov3d.models import weights
 from cov3d.models.names import Architecture

@@ -12,9 +12,9 @@ import torch
 
 from cov3d.app import options
 from cov3d.app.app import COMMANDS, Cov3d
-from cov3d.app.training import run_name
 from cov3d.challenge import submission
 from cov3d.challenge.experiments import options_of
+from cov3d.challenge.run_names import run_name
 from cov3d.errors import Cov3dError
 from cov3d.files import in_place
 from cov3d.inference import predict

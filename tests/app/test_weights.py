@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from cov3d.app.training import run_name
+from cov3d.challenge.run_names import run_name
 from cov3d.models import weights
 from cov3d.models.names import Architecture
 from cov3d.preprocessing.sizes import Size
@@ -142,9 +142,8 @@ def test_train_starts_from_a_checkpoint_and_says_how_it_differs(
     reached: Reached, data: Path, stoic: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
-    for name in ("cov3d.app.weights", "cov3d.app.training"):
-        for speaker in ("say", "say_warning"):
-            monkeypatch.setattr(f"{name}.{speaker}", lambda text, by=speaker: said.append(f"{by} {text}"))
+    for speaker in ("say", "say_warning"):
+        monkeypatch.setattr(f"cov3d.app.console.{speaker}", lambda text, by=speaker: said.append(f"{by} {text}"))
     call = reached(learner, "train", "train", "--data", data, "--size", "tiny", "--from-checkpoint", stoic)
     assert call.options["start"].info.size == "small"
     assert call.options["start"].file == "stoic.safetensors"

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from sklearn.metrics import f1_score
 
-from cov3d.app.training import run_name
 from cov3d.challenge.experiments import options_of
+from cov3d.challenge.run_names import run_name
 from cov3d.challenge.runs import default_name
 from cov3d.evaluation.predictions import load_predictions, save_predictions
 from cov3d.inference.ensemble import average_tables

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from cov3d.errors import Cov3dError
 from cov3d.models.memory import checkpoint_activations
 from cov3d.models.names import Architecture
 from cov3d.models.registry import build
@@ -45,7 +46,7 @@ def step(model: nn.Module) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("architecture", Architecture)
 def test_a_step_is_the_plain_networks_gradients_running_statistics_chance_and_all(architecture: Architecture) -> None:
     plain = network(architecture)
-    saving = checkpoint_activations(copy.deepcopy(plain))
+    saving = checkpoint_activations(copy.deepcopy(plain), architecture)
     assert list(saving.state_dict()) == list(plain.state_dict())
     for wanted, found in zip(step(plain), step(saving), strict=True):
         assert torch.equal(wanted, found)
@@ -77,7 +78,7 @@ def test_less_is_kept_for_the_backward_pass(architecture: Architecture) -> None:
         return sum(held.values())
 
     before = kept()
-    checkpoint_activations(model)
+    checkpoint_activations(model, architecture)
     assert kept() < 0.4 * before
 
 
@@ -85,7 +86,7 @@ def test_nothing_is_computed_twice_where_no_gradient_is_asked_for(monkeypatch: p
     def unwanted(*arguments: Any, **options: Any) -> None:
         raise AssertionError
 
-    model = checkpoint_activations(network(Architecture.RESNET))
+    model = checkpoint_activations(network(Architecture.RESNET), Architecture.RESNET)
     monkeypatch.setattr("cov3d.models.memory.checkpoint", unwanted)
     with torch.no_grad():
         model(torch.rand(VOLUMES))
@@ -94,6 +95,6 @@ def test_nothing_is_computed_twice_where_no_gradient_is_asked_for(monkeypatch: p
         model.train()(torch.rand(VOLUMES))
 
 
-def test_a_network_that_it_does_not_know_is_refused() -> None:
-    with pytest.raises(ValueError, match="Linear has no block"):
-        checkpoint_activations(nn.Linear(2, 2))
+def test_a_network_without_the_blocks_that_its_entry_names_is_refused() -> None:
+    with pytest.raises(Cov3dError, match="resnet has none of the blocks"):
+        checkpoint_activations(nn.Linear(2, 2), Architecture.RESNET)
