@@ -5,9 +5,12 @@ gets by default passes warnings on as `Cov3dWarning` and is silent otherwise.
 """
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 class Cov3dWarning(UserWarning):
@@ -41,6 +44,21 @@ class Listener:
     def progress(self, what: str, total: int) -> Iterator[Advance]:
         """Hear of how far a piece of work is, as long as the block runs."""
         yield lambda done, note="": None
+
+    @contextmanager
+    def download(self, name: str) -> Iterator[Callable[[int, int], None]]:
+        """Hear of how much of a file has been fetched, in bytes, and of its size (0 where unknown)."""
+        yield lambda done, total: None
+
+    @contextmanager
+    def stoppable(self, what_then: str) -> Iterator[None]:
+        """Hear of what becomes of the work if the block is stopped, such as by Ctrl-C."""
+        yield
+
+    @property
+    def console(self) -> "Console | None":
+        """Where training shows its epochs as they go; None for nowhere."""
+        return None
 
 
 SILENT = Listener()

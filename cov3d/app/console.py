@@ -5,17 +5,20 @@ import re
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
+    DownloadColumn,
     MofNCompleteColumn,
     Progress,
     TextColumn,
     TimeElapsedColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
 )
 from rich.text import Text
 
@@ -128,6 +131,22 @@ def progress(what: str, total: int) -> Iterator[Advance]:
 
 
 @contextmanager
+def bytes_shown(name: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar with bytes, rate and time left of a file that is fetched, where stderr is a terminal."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        row = bar.add_task(name, total=None)
+        yield lambda done, total: bar.update(row, completed=done, total=total or None)
+
+
+@contextmanager
 def stoppable(what_then: str) -> Iterator[None]:
     """Turn Ctrl-C, SIGTERM and SIGHUP into an error with one sentence, which ends with `what_then`.
 
@@ -162,3 +181,17 @@ class Printer(Listener):
     def progress(self, what: str, total: int) -> Iterator[Advance]:
         with progress(what, total) as advance:
             yield advance
+
+    @contextmanager
+    def download(self, name: str) -> Iterator[Callable[[int, int], None]]:
+        with bytes_shown(name) as on_bytes:
+            yield on_bytes
+
+    @contextmanager
+    def stoppable(self, what_then: str) -> Iterator[None]:
+        with stoppable(what_then):
+            yield
+
+    @property
+    def console(self) -> Console:
+        return out()

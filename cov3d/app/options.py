@@ -1,23 +1,16 @@
 """Options that several commands share."""
 
-import errno
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from torchapp import Param
 
+from cov3d.api.inputs import elsewhere as elsewhere
 from cov3d.challenge.line_format import LineFormat
-from cov3d.errors import OutputError
+from cov3d.processors import cpus as cpus
+from cov3d.processors import default_jobs as default_jobs
+from cov3d.processors import default_workers as default_workers
 
 INPUT, OUTPUT, COMPUTE = "Input", "Output", "Compute"
-
-
-def cpus() -> int:
-    """Processors that this process may use, by its affinity and by its container's quota."""
-    from joblib import cpu_count
-
-    return int(cpu_count())
 
 
 def data() -> Param:
@@ -137,35 +130,3 @@ def workers() -> Param:
         show_default="0 on a CPU; on a GPU its share of the processors, up to 8",
         rich_help_panel=COMPUTE,
     )
-
-
-@contextmanager
-def elsewhere(option: str, given: object) -> Iterator[None]:
-    """Where a default place can only be read, as shared data often is, name the option that gives another one.
-
-    Args:
-        option: as on the command line.
-        given: its value; nothing is added where there is one.
-
-    Raises:
-        OutputError: as in the block, with the option.
-    """
-    try:
-        yield
-    except OutputError as error:
-        number = getattr(error.__cause__, "errno", None)
-        if given is not None or number not in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise
-        raise OutputError(f"{error}: give another place with {option}") from error
-
-
-def default_jobs(jobs: int | None) -> int:
-    """The number of preprocessing processes for `--jobs` as given."""
-    return jobs or cpus()
-
-
-def default_workers(workers: int | None, device_type: str, processes: int = 1) -> int:
-    """The number of loading processes for `--workers` as given, for each of the `processes` on this machine."""
-    if workers is not None:
-        return workers
-    return min(8, max(1, cpus() // processes)) if device_type == "cuda" else 0
