@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from cov3d.errors import PredictionsError
 from cov3d.evaluation.calls import Calls, task_calls
+from cov3d.evaluation.confusion import f1, f1_scores
 from cov3d.evaluation.intervals import RESAMPLES, Interval, intervals
-from cov3d.evaluation.measures import f1, f1_scores
 from cov3d.evaluation.predictions import load_predictions
 from cov3d.evaluation.summary import Selection, selection_of_run
 from cov3d.files import write_text
