@@ -34,6 +34,7 @@ from cov3d.evaluation.metrics import TaskScore
 from cov3d.evaluation.predictions import score_table
 from cov3d.files import write_text
 from cov3d.labels import TASKS
+from cov3d.run_files import SCORE_TABLE, SCORES
 
 SPECIFICITY = 0.95
 
@@ -254,7 +255,7 @@ def save_scores(found: Mapping[str, TaskEvaluation], folder: Path, about: Mappin
         OutputError: the folder can't be written.
     """
     as_dict = {**about, **{task: evaluation.as_dict() for task, evaluation in found.items()}}
-    write_text(folder / "scores.json", json.dumps(as_dict, indent=2) + "\n")
+    write_text(folder / SCORES, json.dumps(as_dict, indent=2) + "\n")
     rows = [{"task": task, **score.as_dict()} for task, evaluation in found.items() for score in evaluation.scores]
     columns = ("task", "score", "class", "value", "low", "high", "method", "scans")
-    write_text(folder / "scores.csv", pd.DataFrame(rows, columns=columns).to_csv(index=False, lineterminator="\n"))
+    write_text(folder / SCORE_TABLE, pd.DataFrame(rows, columns=columns).to_csv(index=False, lineterminator="\n"))
