@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -117,7 +117,8 @@ def predict(
         found = _predict(named, members, how, folder, kept, listener)
         made = Predicted(found.table, found.manifest, found.doubtful, found.failed, tuple(discovered.left_out))
         if folder is not None:
-            made.names_written.update(_write(made, members[0].info.categories, folder, submission, *chosen))
+            written = _write(made, members[0].info.categories, folder, submission, *chosen)
+            made = replace(made, names_written=written)
         if kept is not None:
             kept.remove()
     if submission:

@@ -10,8 +10,7 @@ from typing import Any
 from torchapp import Param
 
 from cov3d.app import options
-from cov3d.app.console import out, say, say_error, say_warning
-from cov3d.app.scores import read_sources, score_centres, warn_of_small_classes
+from cov3d.app.console import Printer, out, say, say_error, say_warning
 from cov3d.app.training import draw_missing_curves, run_name, warn_of_one_class
 from cov3d.run_files import checkpoint_name
 from cov3d.training.options import TrainingOptions
@@ -49,6 +48,7 @@ def crossval(
     With --fold, train on that one only, as in a job of an array; the command without it then collects. Finished folds
     are skipped and interrupted ones resumed; a run of another scan table is refused.
     """
+    from cov3d.api.evaluation import sources_of
     from cov3d.errors import Cov3dError
     from cov3d.evaluation import crossval as crossvalidation
     from cov3d.results import claimed
@@ -62,7 +62,7 @@ def crossval(
     below = runs or kwargs["data"] / "runs"
     folders = run_folders(below, chosen, kwargs.get("from_checkpoint"))
     table = self.scan_table(**kwargs)
-    origin = read_sources(sources, table["scan"]) if sources else {}
+    origin = dict(sources_of(sources, table["scan"]))
     wanted = list(FOLDS) if only is None else [only]
     _check_finished({fold: folders[fold] for fold in wanted}, chosen, table, kwargs.get("from_checkpoint"))
     name = _without_fold(run_name(replace(chosen, fold=0), kwargs.get("from_checkpoint")))
@@ -91,10 +91,11 @@ def crossval(
 
 def _collect(runs: dict[int, Path], folder: Path, origin: dict[str, str], *, temperature: bool) -> Any:
     """Put the runs together in `folder`; what was collected before stays until the new results are complete."""
+    from cov3d.api.evaluation import score_sources, warn_of_small_classes
     from cov3d.evaluation import crossval as crossvalidation
     from cov3d.inference.origin import seen_by_runs, write_origin
     from cov3d.reports.score_figures import save_pictures
-    from cov3d.reports.tables import evaluation_table, fold_scores_table
+    from cov3d.reports.tables import centre_table, evaluation_table, fold_scores_table
     from cov3d.results import staged
 
     found = crossvalidation.collect(runs)
@@ -107,8 +108,9 @@ def _collect(runs: dict[int, Path], folder: Path, origin: dict[str, str], *, tem
         out().print(fold_scores_table(found))
         for task, evaluation in found.pooled.items():
             out().print(evaluation_table(evaluation, f"{task}, out of fold, all folds pooled"))
-        score_centres(found.tables, found.categories, origin, to)
-    warn_of_small_classes({task: evaluation.calls.small for task, evaluation in found.pooled.items()})
+        if by_source := score_sources(found.tables, found.categories, origin, to):
+            out().print(centre_table(by_source))
+    warn_of_small_classes({task: evaluation.calls.small for task, evaluation in found.pooled.items()}, Printer())
     for task, calibration in found.calibration.items() if temperature else ():
         _use_temperature(task, calibration, runs)
     say("A score selected on a fold flatters: the epoch was chosen for it.")

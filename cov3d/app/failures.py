@@ -25,7 +25,8 @@ def report(error: BaseException, watch: Watch) -> int:
             say_error(watch.sentence())
         return EXIT_CODE
     if isinstance(error, Cov3dError):
-        say_error(str(error))
+        for sentence in (*getattr(error, "__notes__", ()), str(error)):
+            say_error(sentence)
         return error.exit_code
     sentence = _of_usage(error) or _of_system(error) or _of_name(error)
     if sentence is None:

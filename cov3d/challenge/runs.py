@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cov3d.challenge.experiments import find
 from cov3d.command_words import command
+from cov3d.errors import SubmissionError
 from cov3d.run_files import SUMMARY, run_options, runs_below
 
 
@@ -19,6 +20,15 @@ class Missing:
 
     def __str__(self) -> str:
         return f"{self.what}: {self.remedy}"
+
+
+class MissingRunsError(SubmissionError):
+    """Runs of experiments are missing; the notes of the error say which, each with what to do."""
+
+    def __init__(self, sentence: str, missing: Iterable[object]) -> None:
+        super().__init__(sentence)
+        for one in missing:
+            self.add_note(str(one))
 
 
 class Runs:
