@@ -19,7 +19,7 @@ from cov3d.evaluation.summary import Selection, selection_of
 from cov3d.inference import validate as validation
 from cov3d.inference.origin import write_origin
 from cov3d.inference.task import Task
-from cov3d.labels import TASKS, UNKNOWN_SEVERITY
+from cov3d.labels import TASKS
 from cov3d.listener import SILENT, Listener
 from cov3d.processors import default_workers
 from cov3d.results import claimed, staged
@@ -89,24 +89,11 @@ def evaluate(
     known = tuple(categories or found_categories)
     if known != found_categories:
         raise PredictionsError(f"the table's categories are {', '.join(found_categories)}, not {', '.join(known)}")
-    check_table_labels(table["label"], known)
     origin = sources_of(sources, table["scan"])
     evaluated = task_scores.evaluate(table, known, seed=seed, specificity=specificity)
     warn_of_small_classes({task: evaluation.calls.small for task, evaluation in evaluated.items()}, listener)
     by_source = centres.evaluate_centres(dict.fromkeys(TASKS, table), known, origin, seed=seed) if origin else {}
     return evaluated | {f"{task}, {name}": one for name, tasks in by_source.items() for task, one in tasks.items()}
-
-
-def check_table_labels(labels: Iterable[str], categories: Sequence[str]) -> None:
-    """Refuse labels that are not of the categories.
-
-    Raises:
-        PredictionsError: the sentence names the first.
-    """
-    allowed = ("", *categories, UNKNOWN_SEVERITY)
-    for label in labels:
-        if label not in allowed:
-            raise PredictionsError(f"{label!r} is no label here: give one of {', '.join(allowed[1:])}, or nothing")
 
 
 def validate(
