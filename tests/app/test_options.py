@@ -279,7 +279,7 @@ def test_torchrun_gives_each_process_its_place(
 
 
 def test_loading_processes_share_the_processors(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(options, "cpus", lambda: 24)
+    monkeypatch.setattr("cov3d.processors.cpus", lambda: 24)
     assert options.default_workers(None, "cuda") == 8
     assert options.default_workers(None, "cuda", 4) == 6
     assert options.default_workers(None, "cuda", 48) == 1
