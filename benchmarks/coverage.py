@@ -19,8 +19,8 @@ from rich.console import Console
 from rich.table import Table
 
 from cov3d.evaluation.calls import Calls
+from cov3d.evaluation.confusion import f1, f1_scores
 from cov3d.evaluation.intervals import Interval, Method, intervals
-from cov3d.evaluation.measures import f1, f1_scores
 
 SIZES = ((31, 20, 45, 5), (150, 150))
 ACCURACY = 0.7

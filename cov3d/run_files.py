@@ -1,4 +1,4 @@
-"""A run's folder: the names of its files, and what `config.json` and `summary.json` say, read and checked."""
+"""Names of the files of runs and of results; what a run's `config.json` and `summary.json` say, read and checked."""
 
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,12 @@ from cov3d.values import Field, WrongValueError, check_fields, integer, mapping,
 
 CONFIG, SUMMARY, SCANS = "config.json", "summary.json", "fold.csv"
 HISTORY, CURVES = "history.csv", "curves.png"
+PREDICTIONS = "predictions.csv"
+"""A prediction table in a folder of results."""
+SCORES, SCORE_TABLE, CENTRES = "scores.json", "scores.csv", "centres.csv"
+CONFUSION_PICTURE, CURVE_PICTURE, RELIABILITY_PICTURE = "confusion.png", "curves.png", "reliability.png"
+SCORE_PICTURES = (CONFUSION_PICTURE, CURVE_PICTURE, RELIABILITY_PICTURE)
+"""The pictures of the scores of predictions."""
 ORIGIN = "origin.json"
 """What the networks behind a prediction table were trained on, beside it."""
 VALIDATION, OUT_OF_FOLD = "validation-", "out-of-fold-"
@@ -62,6 +68,11 @@ def validation_table(task: str) -> str:
 def out_of_fold_table(task: str) -> str:
     """The name of a cross-validation's prediction table of a task."""
     return f"{OUT_OF_FOLD}{task}.csv"
+
+
+def confusion_table(task: str) -> str:
+    """The name of the confusion matrix of a task, beside the predictions that it counts."""
+    return f"confusion-{task}.csv"
 
 
 def checkpoint_name(task: str) -> str:

@@ -1,26 +1,27 @@
 """The command `ensemble`: prediction tables in, their mean and its scores out; and which of them to average."""
 
-import json
-import os
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import typer
 from torchapp import Param
 
 from cov3d.app import options
-from cov3d.app.console import RESEARCH_ONLY, out, say, say_error, say_warning
-from cov3d.app.scores import read_sources, score_centres, warn_of_small_classes
+from cov3d.app.console import RESEARCH_ONLY, Printer, out, say, say_warning
 from cov3d.inference.task import Task
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from cov3d.api.ensembles import EnsembleResult
+    from cov3d.inference.selection import Selection
+
 SELECTION = "Selection"
-SET_FILE, SELECTION_FILE = "set.json", "selection.json"
 
 
 def ensemble(
-    self: Any,
+    self: object,
     predictions: list[Path] = typer.Argument(
         None,
         help="What to average: prediction tables, or folders that hold a predictions.csv; folders of crossval; or "
@@ -77,120 +78,54 @@ def ensemble(
     ),
     output_dir: Path = Param(Path("ensemble"), help="Folder of the results.", rich_help_panel=options.OUTPUT),
     overwrite: bool = options.overwrite(),
-) -> Any:
+) -> "pd.DataFrame":
     """Average predictions: probabilities for the presence, conditional ones of each severity for the severity.
 
     Members may be of any network and size, but must predict the same scans. Where labels are known, the mean is scored.
     """
-    from cov3d.evaluation.predictions import save_predictions
-    from cov3d.inference import ensemble as ensembles
-    from cov3d.inference import selection as selections
-    from cov3d.inference import validate as validation
-    from cov3d.inference.origin import write_origin
-    from cov3d.results import claimed, staged
+    from cov3d.api import ensembles
 
-    fitted = (name is None) if temperature is None else temperature
-    names = (*validation.RESULT_FILES, SET_FILE, SELECTION_FILE)
-    with claimed(output_dir, names, overwrite=overwrite, what="predictions", command="cov3d ensemble"):
-        members, task, folds = _members(
-            predictions or [], name, data, runs or data / "runs", fold, all_folds, Task(task), fitted
-        )
-        selects = select_members or select_threshold
-        if selects:
-            _check_selection(members, task, select_threshold, out_of_fold)
-        ensembles.check_together(members)
-        selected = None
-        if selects:
-            selected = selections.select(
-                members, task, choose_members=select_members, choose_threshold=select_threshold, seed=seed
-            )
-            members = [member for member in members if member.name in selected.members]
-        threshold = selected.threshold if selected else ensembles.THRESHOLD
-        table = ensembles.average_tables(members, threshold)
-        origin = read_sources(sources, table["scan"]) if sources else {}
-        _say_members(members, table)
-        with staged(output_dir, names) as to:
-            save_predictions(table, to / "predictions.csv")
-            if "label" in table and (table["label"] != "").any():
-                _write_scores(table, members[0].categories, to, task, seed, selected=selects)
-                score_centres(dict.fromkeys(_tasks(task), table), members[0].categories, origin, to, seed)
-                _say_folds(table, members, task, None if selects else name)
-            seen = [member.seen for member in members]
-            count = None if None in seen else max(value for value in seen if value is not None)
-            write_origin(to, networks=[member.name for member in members], seen_in_training=count)
-            if selected:
-                _write_selection(selected, members[0].categories, task, seed, to)
-            _write_set(members, folds, task, threshold, fitted, to)
+    made = ensembles.ensemble(
+        predictions or [],
+        name=name,
+        data=data,
+        runs=runs,
+        folds=fold or [],
+        all_folds=all_folds,
+        task=task,
+        temperature=temperature,
+        sources=sources,
+        select_members=select_members,
+        select_threshold=select_threshold,
+        out_of_fold=out_of_fold,
+        seed=seed,
+        output_dir=output_dir,
+        overwrite=overwrite,
+    )
+    _show(made)
     say(f"results in {output_dir}")
     say(RESEARCH_ONLY)
-    return table
+    return made.table
 
 
-def _members(
-    predictions: list[Path],
-    name: str | None,
-    data: Path,
-    runs: Path,
-    fold: list[int] | None,
-    all_folds: bool,
-    task: Task,
-    fitted_temperature: bool,
-) -> tuple[list[Any], Task, tuple[int, ...]]:
-    """The members, the task that they are of and, of an ensemble by name, its folds."""
-    from cov3d.challenge.experiments import find_ensemble
-    from cov3d.challenge.members import gather_experiments
-    from cov3d.challenge.runs import Runs
-    from cov3d.errors import Cov3dError
-    from cov3d.inference.member_tables import MemberTable, gather
+def _show(made: "EnsembleResult") -> None:
+    from cov3d.api.ensembles import SET_FILE
 
-    if bool(predictions) == (name is not None):
-        raise Cov3dError("give prediction tables, folders, runs or checkpoints to average, or --name, and not both")
-    if name is None:
-        if fold or all_folds:
-            raise Cov3dError("--fold and --all-folds go with --name: of runs, give those of the folds that are meant")
-        return gather(predictions, task, fitted_temperature=fitted_temperature), task, ()
-    if fold and all_folds:
-        raise Cov3dError("--fold and --all-folds contradict each other: give one of them")
-    wanted = find_ensemble(name)
-    if task not in (Task.BOTH, wanted.task):
-        raise Cov3dError(f"{wanted.name} is an ensemble for {wanted.task}, not {task}: leave --task out")
-    folds = tuple(range(5)) if all_folds else tuple(sorted(set(fold or [0])))
-    found = gather_experiments(
-        wanted.experiments, folds, Task(wanted.task), Runs(runs, data), fitted_temperature=fitted_temperature
-    )
-    members = [member for member in found if isinstance(member, MemberTable)]
-    if len(members) < len(found):
-        for missing in found:
-            say_error(str(missing))
-        raise Cov3dError(f"{wanted.name} needs {len(found)} run{'s' * (len(found) > 1)} more: make them as said above")
-    return members, Task(wanted.task), folds
+    _show_members(made)
+    if made.evaluated:
+        _show_scores(made)
+        _show_folds(made)
+    if made.selection:
+        _show_selection(made, made.selection)
+    if made.submission_set:
+        say(f"{made.submit_command} makes a submission of it")
+    else:
+        say(f"no {SET_FILE} for cov3d submit: {made.no_set}")
 
 
-def _check_selection(members: Sequence[Any], task: Task, select_threshold: bool, out_of_fold: bool) -> None:
-    """Refuse to select on what networks were trained on, or may have been."""
-    from cov3d.errors import PredictionsError
-
-    if task == Task.BOTH:
-        raise PredictionsError("say which task to select for, with --task presence or --task severity")
-    if task == Task.SEVERITY and select_threshold:
-        raise PredictionsError("--select-threshold is for presence: a severity is the likeliest one, by no threshold")
-    for member in members:
-        where = member.files[0]
-        if member.seen:
-            raise PredictionsError(
-                f"{where}: its network was trained on {member.seen} of its {len(member.table)} scans, and what is "
-                "selected on those is worth nothing: give predictions of a fold that it was not trained on"
-            )
-        if member.seen is None and not out_of_fold:
-            raise PredictionsError(
-                f"{where}: nothing beside it says what its network was trained on: give a run or its checkpoint, or "
-                "--out-of-fold if you know that it was not these scans"
-            )
-
-
-def _say_members(members: Sequence[Any], table: Any) -> None:
-    say(f"the mean of {len(members)} member{'s' * (len(members) > 1)}, of {len(table)} scans:")
-    for member in members:
+def _show_members(made: "EnsembleResult") -> None:
+    say(f"the mean of {len(made.members)} member{'s' * (len(made.members) > 1)}, of {len(made.table)} scans:")
+    for member in made.members:
         files = f"{len(member.files)} folds" if len(member.files) > 1 else str(member.files[0])
         say(f"  {member.name}" if files == member.name else f"  {member.name} ({files})")
         for temperature, tables in Counter(member.temperatures.values()).items():
@@ -200,103 +135,45 @@ def _say_members(members: Sequence[Any], table: Any) -> None:
             say_warning(f"{member.name} was trained on {member.seen} of these scans: scores flatter")
 
 
-def _write_scores(
-    table: Any, categories: tuple[str, ...], folder: Path, task: Task, seed: int, *, selected: bool
-) -> None:
-    """Score the labelled scans for the tasks meant, as `cov3d validate` does."""
-    from cov3d.evaluation import scores
-    from cov3d.inference.validate import save_confusion
-    from cov3d.reports.score_figures import save_pictures
-    from cov3d.reports.tables import evaluation_table
+def _show_scores(made: "EnsembleResult") -> None:
+    from cov3d.api.evaluation import warn_of_small_classes
+    from cov3d.reports.tables import centre_table, evaluation_table
 
-    evaluated = scores.evaluate(table, categories, seed=seed)
-    shown = {each.value: evaluated[each] for each in _tasks(task)}
-    flatters = "members or threshold were selected on these scans: flatters" if selected else None
-    scores.save_scores(shown, folder, {"selection": flatters, "seed": seed})
-    save_confusion({name: evaluation.result for name, evaluation in shown.items()}, folder)
-    save_pictures(shown, folder)
-    for name, evaluation in shown.items():
-        title = "; ".join(filter(None, [f"{name}, {len(evaluation.calls)} scans", flatters]))
+    for name, evaluation in made.evaluated.items():
+        title = "; ".join(filter(None, [f"{name}, {len(evaluation.calls)} scans", made.flatters]))
         out().print(evaluation_table(evaluation, title))
-    warn_of_small_classes({name: evaluation.calls.small for name, evaluation in shown.items()})
+    warn_of_small_classes({name: evaluation.calls.small for name, evaluation in made.evaluated.items()}, Printer())
+    if made.centres:
+        out().print(centre_table(made.centres))
 
 
-def _tasks(task: Task) -> list[Task]:
-    """The single tasks that are meant."""
-    return [each for each in (Task.PRESENCE, Task.SEVERITY) if task in (Task.BOTH, each)]
-
-
-def _say_folds(table: Any, members: Sequence[Any], task: Task, name: str | None) -> None:
+def _show_folds(made: "EnsembleResult") -> None:
     """Say how the scores differ from fold to fold, where the runs say which scan is of which."""
-    from cov3d.challenge.experiments import find_ensemble
-    from cov3d.inference.validate import fold_scores
-
-    folds = {scan: fold for member in members for scan, fold in member.folds.items()}
-    for each in _tasks(task):
-        scores = fold_scores(table, members[0].categories, folds, each)
+    for task, scores in made.fold_scores.items():
         if len(scores) > 1:
             from statistics import mean, stdev
 
             said = ", ".join(f"{fold}: {score:.3f}" for fold, score in scores.items())
             values = list(scores.values())
-            say(f"{each} macro F1 by fold: {said}; mean {mean(values):.3f} ± {stdev(values):.3f}")
-    if name is not None:
-        paper = find_ensemble(name)
+            say(f"{task} macro F1 by fold: {said}; mean {mean(values):.3f} ± {stdev(values):.3f}")
+    if paper := made.paper:
         cv = "" if paper.score.cv is None else f", over the five folds {paper.score.cv} ± {paper.score.cv_sd}"
         say(f"the paper's {paper.name}, in percent: fold 0 {paper.score.validation}{cv}")
-    if folds:
+    if made.folds:
         say("The epoch of each member was chosen on the fold that it is scored on, so these scores flatter.")
 
 
-def _write_selection(selected: Any, categories: tuple[str, ...], task: Task, seed: int, folder: Path) -> None:
-    """Say and write what was chosen, and what that gained over the mean of all members by the usual threshold."""
-    from cov3d.evaluation.comparison import compare
-    from cov3d.files import write_text
+def _show_selection(made: "EnsembleResult", selected: "Selection") -> None:
+    """Say what was chosen, and what that gained over the mean of all members by the usual threshold."""
     from cov3d.reports.tables import comparison_table
 
     for member, score in zip(selected.members, selected.scores, strict=False):
         say(f"  macro F1 {score:.3f} with {member}")
     say(f"chosen: {', '.join(selected.members)}; called positive where p_non_covid is below {selected.threshold:.4g}")
-    chosen = {"members": selected.members, "scores": selected.scores, "threshold": selected.threshold, "seed": seed}
-    gains = {
-        "as_chosen": (
-            "on the scans that it was chosen on: this gain is itself selected, and flatters",
-            selected.chosen,
-        ),
-        "cross_fitted": (
-            "chosen on four fifths of the scans and tried on the last, five times: the gain to believe",
-            selected.cross_fitted,
-        ),
+    words = {
+        "as_chosen": "on the scans that it was chosen on: this gain is itself selected, and flatters",
+        "cross_fitted": "chosen on four fifths of the scans and tried on the last, five times: the gain to believe",
     }
-    found = {name: compare(table, selected.plain, categories, task, seed=seed) for name, (_, table) in gains.items()}
-    for name, (what, _) in gains.items():
-        differing = found[name].differing
-        title = (
-            f"{task}: A, {what}; B, the mean of all; their calls differ on {differing} of {len(selected.plain)} scans"
-        )
-        out().print(comparison_table(found[name], title))
-    written = {**chosen, "b": "the mean of all members", **{name: one.as_dict() for name, one in found.items()}}
-    write_text(folder / SELECTION_FILE, json.dumps(written, indent=2) + "\n")
-
-
-def _write_set(
-    members: Sequence[Any], folds: tuple[int, ...], task: Task, threshold: float, fitted: bool, folder: Path
-) -> None:
-    """Write what `cov3d submit --set` takes to make this ensemble of its networks, where they are known."""
-    from cov3d.challenge.sets import SubmissionSet, save_sets
-    from cov3d.files import in_place
-
-    if task == Task.BOTH:
-        say(f"no {SET_FILE} for cov3d submit: a set is of one task, --task presence or --task severity")
-        return
-    if without := [member for member in members if not member.source]:
-        say(f"no {SET_FILE} for cov3d submit: {without[0].no_source}")
-        return
-    beside = in_place(folder).resolve()
-    sources = [
-        source if folds else os.path.relpath(Path(source).resolve(), beside)
-        for member in members
-        for source in member.source
-    ]
-    save_sets([SubmissionSet(task, 1, tuple(sources), folds, threshold, fitted)], folder / SET_FILE)
-    say(f"cov3d submit --set {in_place(folder) / SET_FILE} makes a submission of it")
+    for name, gain in made.gains.items():
+        calls = f"their calls differ on {gain.differing} of {len(selected.plain)} scans"
+        out().print(comparison_table(gain, f"{made.task}: A, {words[name]}; B, the mean of all; {calls}"))

@@ -6,16 +6,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from cov3d.app.console import say_error, say_some, say_warning
+from cov3d.app.console import say_error, say_warning
 from cov3d.app.data import say_failed
 
 if TYPE_CHECKING:
     from cov3d.readers import LeftOut
-
-
-def say_left_out(left_out: Sequence["LeftOut"]) -> None:
-    """Warn of what was left out, before the work begins."""
-    say_some([f"left out: {left}" for left in left_out])
 
 
 def end_with(failed: Mapping[str, str], left_out: Sequence["LeftOut"], file: Path) -> None:

@@ -1,18 +1,20 @@
 """The command `report`: a page to look at runs by, and the paper's tables and figures from our own runs."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import typer
 from torchapp import Param
 
 from cov3d.app import options
-from cov3d.app.console import RESEARCH_ONLY, progress, say, say_some
-from cov3d.app.data import check_fresh
+from cov3d.app.console import RESEARCH_ONLY, Printer, say
+
+if TYPE_CHECKING:
+    from cov3d.reports.report import Report
 
 
 def report(
-    self: Any,
+    self: object,
     runs: list[Path] = typer.Argument(
         None,
         help="What to report on: runs, what crossval collected, folders of predictions with labels, or folders of "
@@ -38,42 +40,21 @@ def report(
         show_default="DATA/report",
         rich_help_panel=options.OUTPUT,
     ),
-) -> Any:
+) -> "Report":
     """Make a page to look at runs by, report.html, and the paper's tables and figures from one's own runs.
 
     The page opens from disk in a browser: scores with intervals, curves, confusion matrices, calibration, the worst
     mistakes. What is not there yet is a dash in the tables, and listed.
     """
-    from cov3d.datasets import scan_table as tables
-    from cov3d.files import held
-    from cov3d.reports import report as reports
-    from cov3d.reports.sources import dataset_of, find_sources, sources_below
-    from cov3d.results import check_free, staged
+    from cov3d.api import reports
 
-    given = runs or []
-    root = data or dataset_of(given)
-    sources = find_sources(given) if given else sources_below(root / "runs")
-    file = table or root / tables.FILE_NAME
-    scans = tables.load(file) if table or file.exists() else None
-    if scans is not None:
-        check_fresh(root, file, scans, strict=strict)
-    reports.check_something(sources, scans, root)
-    folder = output_dir or root / "report"
-    with options.elsewhere("--output-dir", output_dir), held(folder, "cov3d report", removes=True):
-        check_free(folder, reports.RESULT_FILES, overwrite=True, what="a report")
-        with progress("report", reports.steps(sources)) as advance, staged(folder, reports.RESULT_FILES) as to:
-            made = reports.write_report(
-                to,
-                sources,
-                scans=scans,
-                data=root,
-                stores=[store] if store else reports.stores_of(root),
-                on_step=advance,
-            )
-    say_some(list(made.missing))
+    result = reports.report(
+        runs or [], data=data, table=table, strict=strict, store=store, output_dir=output_dir, listener=Printer()
+    )
+    made = result.made
     if any(one.missing for one in made.tables):
         say("what our runs do not give is a dash in the tables; what is missing, and how to make it, stands below them")
-    say(f"{len(made.tables)} tables and {len(made.figures)} figures in {folder}")
-    say(f"look at {folder / reports.PAGE}")
+    say(f"{len(made.tables)} tables and {len(made.figures)} figures in {result.folder}")
+    say(f"look at {result.page}")
     say(RESEARCH_ONLY)
     return made

@@ -30,10 +30,11 @@ from cov3d.inference.kept import state_of
 from cov3d.inference.member_tables import MemberTable
 from cov3d.inference.predict import Outcome, doubtful, load_members, manifest, none_readable, predict_each
 from cov3d.preprocessing.pipeline import RECORD_COLUMNS
+from cov3d.preprocessing.store import MANIFEST
 from cov3d.training.checkpoint import CheckpointInfo, read_info
 from cov3d.values import Field, check_fields, read_object, string
 
-_SETTINGS, _MANIFEST = "settings.json", "manifest.csv"
+_SETTINGS = "settings.json"
 _STATE = "state"
 """The manifest's column for what the scan's files were, see `state_of`; empty of older versions."""
 _SECONDS_BETWEEN_SAVES = 60
@@ -164,7 +165,7 @@ class _Cache:
         return dict(zip(table["scan"], table[probability_columns(categories)].to_numpy(), strict=True))
 
     def _load_manifest(self) -> dict[str, dict[str, str]]:
-        file = self.folder / _MANIFEST
+        file = self.folder / MANIFEST
         if not file.exists():
             return {}
         try:
@@ -177,7 +178,7 @@ class _Cache:
     def _forget(self, changed: Sequence[str]) -> None:
         """Drop scans whose files are others now, from the tables of every network in the folder."""
         for file in self.folder.glob("*.csv") if changed else ():
-            if file.name == _MANIFEST:
+            if file.name == MANIFEST:
                 continue
             table, _ = load_predictions(file)
             left = table[~table["scan"].isin(changed)]
@@ -216,7 +217,7 @@ class _Cache:
         if self._changed:
             columns = [*RECORD_COLUMNS, _STATE]
             rows = pd.DataFrame([self._records[name] for name in sorted(self._records)], columns=columns)
-            write_text(self.folder / _MANIFEST, rows.to_csv(index=False, lineterminator="\n"))
+            write_text(self.folder / MANIFEST, rows.to_csv(index=False, lineterminator="\n"))
         self._changed.clear()
         self._saved = time.monotonic()
 

@@ -1,6 +1,5 @@
 """The folder of runs → the run of an experiment and a fold, or the command that makes it."""
 
-import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,6 +7,8 @@ from pathlib import Path
 
 from cov3d.challenge.experiments import find, options_of
 from cov3d.challenge.run_names import run_name
+from cov3d.command_words import command
+from cov3d.errors import SubmissionError
 from cov3d.run_files import SUMMARY, run_options, runs_below
 
 
@@ -20,6 +21,15 @@ class Missing:
 
     def __str__(self) -> str:
         return f"{self.what}: {self.remedy}"
+
+
+class MissingRunsError(SubmissionError):
+    """Runs of experiments are missing; the notes of the error say which, each with what to do."""
+
+    def __init__(self, sentence: str, missing: Iterable[object]) -> None:
+        super().__init__(sentence)
+        for one in missing:
+            self.add_note(str(one))
 
 
 class Runs:
@@ -75,16 +85,15 @@ class Runs:
 
     def _command(self, experiment: int, fold: int, run: Path | None = None) -> str:
         """The command that makes a run, or goes on with it."""
-        words = ["cov3d", "train"]
-        if self.data != Path():
-            words += ["--data", str(self.data)]
-        words += ["--experiment", str(experiment), "--fold", str(fold)]
-        if find(experiment).stoic:
-            words += ["--from-checkpoint", "STOIC.safetensors"]
         folder = run or self.folder / default_name(experiment, fold)
-        if folder != self.data / "runs" / default_name(experiment, fold):
-            words += ["--output-dir", str(folder)]
-        return shlex.join(words)
+        return command(
+            "train",
+            data=None if self.data == Path() else self.data,
+            experiment=experiment,
+            fold=fold,
+            from_checkpoint="STOIC.safetensors" if find(experiment).stoic else None,
+            output_dir=None if folder == self.data / "runs" / default_name(experiment, fold) else folder,
+        )
 
 
 def default_name(experiment: int, fold: int) -> str:

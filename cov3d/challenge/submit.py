@@ -37,6 +37,11 @@ class Written:
     counts: dict[str, int]
 
 
+def manifest_name(task: Task) -> str:
+    """The name of the manifest of a task's test scans."""
+    return f"manifest-{task}.csv"
+
+
 def check_networks(checkpoints: Sequence[Path], task: Task) -> None:
     """Make sure, before anything is predicted, that the networks of a task can be averaged and its files written.
 

@@ -5,13 +5,13 @@ person edited in the table is no difference, and neither is what can't be compar
 is, without raw scans, or a file of labels is missing, or a table made by hand stands in a folder of no known layout.
 """
 
-import shlex
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
+from cov3d.command_words import command
 from cov3d.datasets.layouts import layout_of, search
 from cov3d.datasets.origin import Origin, digest_of, read_origin
 from cov3d.datasets.scan_table import FILE_NAME
@@ -95,14 +95,14 @@ def _parents(scan: str) -> Iterable[str]:
 
 
 def _command(root: Path, file: Path, origin: Origin | None) -> str:
-    words = ["cov3d", "folds", "--data", str(root)]
-    if file != root / FILE_NAME:
-        words += ["--table", str(file)]
-    if origin and origin.seed:
-        words += ["--seed", str(origin.seed)]
-    if origin and origin.splits:
-        words += ["--splits", origin.splits]
-    return shlex.join([*words, "--overwrite"])
+    return command(
+        "folds",
+        data=root,
+        table=None if file == root / FILE_NAME else file,
+        seed=(origin and origin.seed) or None,
+        splits=(origin and origin.splits) or None,
+        overwrite=True,
+    )
 
 
 def compare_tables(before: pd.DataFrame, after: pd.DataFrame) -> str:

@@ -106,5 +106,5 @@ def _calls(
         classes,
         true.astype(np.int64),
         np.array([index[name] for name in called], dtype=np.int64),
-        np.clip(probabilities, 0.0, 1.0),  # scikit-learn refuses what rounding puts above 1
+        np.clip(probabilities, 0.0, 1.0),  # rounding puts some above 1
     )

@@ -9,9 +9,10 @@ from cov3d.errors import PredictionsError
 from cov3d.evaluation.measures import F1, MACRO_F1
 from cov3d.evaluation.scores import TaskEvaluation, evaluate_task
 from cov3d.files import write_text
+from cov3d.run_files import CENTRES
 
 UNKNOWN = "unknown"
-FILE_NAME = "centres.csv"
+FILE_NAME = CENTRES
 
 
 def load_sources(file: Path) -> dict[str, str]:

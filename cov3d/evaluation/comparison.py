@@ -19,14 +19,15 @@ from numpy.typing import NDArray
 
 from cov3d.errors import PredictionsError
 from cov3d.evaluation.calls import Calls, task_calls
+from cov3d.evaluation.confusion import f1, f1_scores
 from cov3d.evaluation.intervals import RESAMPLES, Interval, intervals
-from cov3d.evaluation.measures import f1, f1_scores
 from cov3d.evaluation.predictions import load_predictions
 from cov3d.evaluation.summary import Selection, selection_of_run
 from cov3d.files import write_text
-from cov3d.run_files import validation_table
+from cov3d.run_files import PREDICTIONS, out_of_fold_table, validation_table
 
-RESULT_FILES = ("comparison.json", "comparison.csv")
+COMPARISON, COMPARISON_TABLE = "comparison.json", "comparison.csv"
+RESULT_FILES = (COMPARISON, COMPARISON_TABLE)
 PERMUTATIONS = 9999
 _BATCH = 1000
 
@@ -263,11 +264,12 @@ def table_of(run: Path, task: str) -> Path:
     """
     if not run.is_dir():
         return run
-    for name in (validation_table(task), f"out-of-fold-{task}.csv", "predictions.csv"):
+    names = (validation_table(task), out_of_fold_table(task), PREDICTIONS)
+    for name in names:
         if (run / name).is_file():
             return run / name
     raise PredictionsError(
-        f"{run} holds no validation-{task}.csv, out-of-fold-{task}.csv or predictions.csv: give the folder of a "
+        f"{run} holds no {names[0]}, {names[1]} or {names[2]}: give the folder of a "
         "run, of a cross-validation or of what cov3d validate wrote, or a prediction table"
     )
 
@@ -279,6 +281,6 @@ def save(found: Mapping[str, Comparison], folder: Path, seed: int) -> None:
         OutputError: the folder can't be written.
     """
     as_dict = {"seed": seed, **{task: comparison.as_dict() for task, comparison in found.items()}}
-    write_text(folder / "comparison.json", json.dumps(as_dict, indent=2) + "\n")
+    write_text(folder / COMPARISON, json.dumps(as_dict, indent=2) + "\n")
     rows = [{"task": task, **row.as_dict()} for task, comparison in found.items() for row in comparison.rows]
-    write_text(folder / "comparison.csv", pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"))
+    write_text(folder / COMPARISON_TABLE, pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"))

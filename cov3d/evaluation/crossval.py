@@ -18,13 +18,25 @@ from cov3d.evaluation.scores import TaskEvaluation, evaluate_task
 from cov3d.evaluation.summary import SELECTED
 from cov3d.evaluation.temperature import Temperature, fit_temperature, scale
 from cov3d.labels import TASKS
-from cov3d.run_files import CONFIG, ORIGIN, SUMMARY, out_of_fold_table, read_config, read_summary, validation_table
+from cov3d.run_files import (
+    CENTRES,
+    CONFIG,
+    ORIGIN,
+    SCORE_PICTURES,
+    SCORE_TABLE,
+    SCORES,
+    SUMMARY,
+    out_of_fold_table,
+    read_config,
+    read_summary,
+    validation_table,
+)
 
 FOLD_SCORES = "folds.csv"
 RESULT_FILES = (
     *(out_of_fold_table(task) for task in TASKS),
-    *(FOLD_SCORES, "scores.json", "scores.csv", "centres.csv", ORIGIN),
-    *("confusion.png", "curves.png", "reliability.png"),
+    *(FOLD_SCORES, SCORES, SCORE_TABLE, CENTRES, ORIGIN),
+    *SCORE_PICTURES,
 )
 
 

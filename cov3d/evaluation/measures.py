@@ -1,8 +1,9 @@
 """The scores of a task as functions of the weights of its scans, many weightings at once.
 
-scikit-learn computes one score of one weighting; a bootstrap needs thousands, in which nothing but the weights change.
-What does not, the order of the probabilities and the bins, is found once here. With every weight 1 the scores are
-scikit-learn's, and with whole weights they are scikit-learn's with `sample_weight`.
+A bootstrap needs thousands of weightings. What does not depend on them, the order of the probabilities and the bins, is
+found once. With every weight 1 they are the scores themselves. The scores of a confusion matrix are in `confusion`.
+
+scikit-learn computes the same, one weighting at a time; the tests compare with it.
 """
 
 from collections.abc import Callable
@@ -13,6 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cov3d.evaluation.calls import Calls
+from cov3d.evaluation.confusion import (
+    Scores,
+    Weights,
+    category_error,
+    confusion,
+    f1_of,
+    macro_f1,
+    weighted_kappa,
+)
 from cov3d.evaluation.metrics import PRESENCE
 
 BINS = 10
@@ -22,9 +32,6 @@ MACRO_F1, F1 = "macro F1", "F1"
 ROC_AREA, PR_AREA, SENSITIVITY = "ROC area", "PR area", "sensitivity at specificity"
 CATEGORY_ERROR, KAPPA = "category error", "weighted kappa"
 CALIBRATION_ERROR = "calibration error"
-
-Scores = NDArray[np.float64]
-Weights = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -77,54 +84,6 @@ class Measures:
         for ranking in self._rankings:
             found += ranking(weights)
         return np.stack(found)
-
-
-def confusion(true: NDArray[np.int64], called: NDArray[np.int64], classes: int, weights: Weights) -> Scores:
-    """Weight of each true class (rows) by the called class: (…, rows) → (…, classes, classes)."""
-    cells = np.zeros((len(true), classes * classes))
-    cells[np.arange(len(true)), true * classes + called] = 1.0
-    return (weights @ cells).reshape(*weights.shape[:-1], classes, classes)
-
-
-def f1_scores(true: NDArray[np.int64], called: NDArray[np.int64], classes: int, weights: Weights) -> Scores:
-    """Macro F1, then the F1 of each class: (…, rows) → (1 + classes, …)."""
-    each = np.moveaxis(f1(confusion(true, called, classes, weights)), -1, 0)
-    return np.concatenate([each.mean(axis=0, keepdims=True), each])
-
-
-def f1(matrix: Scores) -> Scores:
-    """F1 of each class, 0 where it neither occurs nor is called: (…, classes, classes) → (…, classes)."""
-    right = np.diagonal(matrix, axis1=-2, axis2=-1)
-    either = matrix.sum(axis=-1) + matrix.sum(axis=-2)
-    return np.divide(2 * right, either, out=np.zeros_like(either), where=either > 0)
-
-
-def f1_of(index: int, matrix: Scores) -> Scores:
-    """F1 of one class."""
-    return f1(matrix)[..., index]
-
-
-def macro_f1(matrix: Scores) -> Scores:
-    """Mean of the F1 over all classes, whether they occur or not."""
-    return f1(matrix).mean(axis=-1)
-
-
-def category_error(matrix: Scores) -> Scores:
-    """Mean distance between the true and the called class, in classes."""
-    return (matrix * _distance(matrix)).sum(axis=(-2, -1)) / matrix.sum(axis=(-2, -1))
-
-
-def weighted_kappa(matrix: Scores) -> Scores:
-    """Cohen's kappa with quadratic weights: 1 − the squared error over that of calls made without looking."""
-    squared = _distance(matrix) ** 2
-    by_chance = matrix.sum(axis=-1)[..., :, None] * matrix.sum(axis=-2)[..., None, :]
-    expected = (by_chance * squared).sum(axis=(-2, -1)) / matrix.sum(axis=(-2, -1))
-    return 1 - (matrix * squared).sum(axis=(-2, -1)) / expected
-
-
-def _distance(matrix: Scores) -> Scores:
-    index = np.arange(matrix.shape[-1], dtype=np.float64)
-    return np.abs(index[:, None] - index)
 
 
 def confidence(calls: Calls) -> tuple[Scores, NDArray[np.bool_]]:
@@ -180,15 +139,19 @@ class Ranking:
 
     def __call__(self, weights: Weights) -> list[Scores]:
         """ROC area, area under precision and recall, and the sensitivity where it is wanted."""
-        ranked = weights[..., self.order]
-        called = np.cumsum(ranked, axis=-1)[..., self.last_of_ties]
-        true = np.cumsum(ranked * self.positive, axis=-1)[..., self.last_of_ties]
-        false = called - true
-        found = [_roc_area(true, false), _pr_area(true, called)]
+        true, called = self.counts(weights)
+        found = [_roc_area(true, called - true), _pr_area(true, called)]
         if self.threshold is None:
             return found
+        ranked = weights[..., self.order]
         false_scans = np.cumsum(ranked * self.negative_scans, axis=-1)[..., self.last_of_ties]
         return [*found, _sensitivity(true, false_scans, self.threshold.specificity)]
+
+    def counts(self, weights: Weights) -> tuple[Scores, Scores]:
+        """Weight of the true positives and of all called so, at each threshold: (…, rows) → two of (…, thresholds)."""
+        ranked = weights[..., self.order]
+        called = np.cumsum(ranked, axis=-1)[..., self.last_of_ties]
+        return np.cumsum(ranked * self.positive, axis=-1)[..., self.last_of_ties], called
 
 
 def _roc_area(true: Scores, false: Scores) -> Scores:
@@ -200,8 +163,12 @@ def _roc_area(true: Scores, false: Scores) -> Scores:
 
 def _pr_area(true: Scores, called: Scores) -> Scores:
     """Average precision: the precision at each threshold, by the recall gained there."""
-    precision = np.divide(true, called, out=np.zeros_like(true), where=called > 0)
-    return (precision * np.diff(true, axis=-1, prepend=0)).sum(axis=-1) / true[..., -1]
+    return (precision(true, called) * np.diff(true, axis=-1, prepend=0)).sum(axis=-1) / true[..., -1]
+
+
+def precision(true: Scores, called: Scores) -> Scores:
+    """Share of the scans called so that are; 0 where none is called so."""
+    return np.divide(true, called, out=np.zeros_like(true), where=called > 0)
 
 
 def _sensitivity(true: Scores, false: Scores, specificity: float) -> Scores:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cov3d.evaluation.confusion import confusion, f1, macro_f1
 from cov3d.labels import NON_COVID, UNKNOWN_SEVERITY, label_index
 
 PRESENCE = (NON_COVID, UNKNOWN_SEVERITY)
@@ -78,15 +79,11 @@ def score_severity(labels: NDArray[np.int64], called: NDArray[np.int64], categor
 
 
 def _score(true: NDArray[np.int64], called: NDArray[np.int64], classes: tuple[str, ...]) -> TaskScore:
-    # Not scikit-learn's, which equals it: loading scikit-learn takes seconds, and many commands score nothing else.
-    number = len(classes)
-    confusion = np.bincount(true * number + called, minlength=number**2).reshape(number, number).astype(np.int64)
-    right, either = confusion.diagonal(), confusion.sum(axis=0) + confusion.sum(axis=1)
-    f1 = np.divide(2 * right, either, out=np.zeros(number), where=either > 0)
+    matrix = confusion(true, called, len(classes), np.ones(len(true)))
     return TaskScore(
         classes=classes,
         scans=len(true),
-        macro_f1=float(f1.mean()) if len(true) else None,
-        f1=tuple(float(value) for value in f1),
-        confusion=confusion,
+        macro_f1=float(macro_f1(matrix)) if len(true) else None,
+        f1=tuple(f1(matrix).tolist()),
+        confusion=matrix.astype(np.int64),
     )

@@ -107,12 +107,25 @@ def load_predictions(file: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
         raise PredictionsError(f"there is no prediction table at {file}") from None
     except (OSError, ValueError) as error:
         raise PredictionsError(f"{file} can't be read as a table: {error}") from error
+    return table, check_predictions(table, file)
+
+
+def check_predictions(table: pd.DataFrame, file: Path | str) -> tuple[str, ...]:
+    """The categories that a prediction table is of.
+
+    Args:
+        table: to check.
+        file: what to call it in an error.
+
+    Raises:
+        PredictionsError: it is no prediction table; the sentence names the first line that is wrong.
+    """
     for categories in (CATEGORIES, STOIC_CATEGORIES):
         probabilities = probability_columns(categories)
         given = {name for name in table.columns if name.startswith("p_")}
         if given == set(probabilities) and {"scan", "presence", "severity"} <= set(table.columns):
             _check(table, categories, file)
-            return table, categories
+            return categories
     raise PredictionsError(
         f"{file} is no prediction table: its columns are {', '.join(map(str, table.columns))}, not scan, "
         "a probability of each category (p_non_covid, …), presence, severity and perhaps label"
@@ -122,7 +135,7 @@ def load_predictions(file: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
 _WORDS = ("scan", "presence", "severity", "label")
 
 
-def _check(table: pd.DataFrame, categories: Sequence[str], file: Path) -> None:
+def _check(table: pd.DataFrame, categories: Sequence[str], file: Path | str) -> None:
     if table.empty:
         raise PredictionsError(f"{file} has no scan in it")
     repeated = table.loc[table["scan"].duplicated(), "scan"]
@@ -146,7 +159,7 @@ def _check(table: pd.DataFrame, categories: Sequence[str], file: Path) -> None:
         _check_shares(table, columns, "probabilities of each severity", file)
 
 
-def _check_shares(table: pd.DataFrame, columns: list[str], what: str, file: Path) -> None:
+def _check_shares(table: pd.DataFrame, columns: list[str], what: str, file: Path | str) -> None:
     """Make sure that some columns hold numbers from 0 to 1 that add up to 1, row by row."""
     values = table[columns].apply(pd.to_numeric, errors="coerce").to_numpy()
     with np.errstate(invalid="ignore"):

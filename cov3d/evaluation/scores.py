@@ -1,7 +1,7 @@
 """A labelled prediction table → every score of the two tasks, with its interval, and the curves to draw.
 
-Scores are scikit-learn's where it has them; `Measures` computes the same of resamples. Severity is scored on exactly
-the scans with a severity label, over all of the dataset's grades, occurring or not.
+`Measures` defines the scores, of the scans and of resamples alike. Severity is scored on exactly the scans with a
+severity label, over all of the dataset's grades, occurring or not.
 """
 
 import json
@@ -13,31 +13,28 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn import metrics
-from sklearn.calibration import calibration_curve
 
 from cov3d.evaluation.calls import FEW, Calls, task_calls
 from cov3d.evaluation.intervals import RESAMPLES, Interval, intervals
 from cov3d.evaluation.measures import (
     BINS,
-    CALIBRATION_ERROR,
-    CATEGORY_ERROR,
     F1,
-    KAPPA,
     MACRO_F1,
     PR_AREA,
     ROC_AREA,
     SENSITIVITY,
     Measures,
     Name,
+    Ranking,
     bins_of,
-    calibration_error,
     confidence,
+    precision,
 )
 from cov3d.evaluation.metrics import TaskScore
 from cov3d.evaluation.predictions import score_table
 from cov3d.files import write_text
 from cov3d.labels import TASKS
+from cov3d.run_files import SCORE_TABLE, SCORES
 
 SPECIFICITY = 0.95
 
@@ -168,7 +165,7 @@ def _evaluate(calls: Calls, result: TaskScore, seed: int, specificity: float, re
     of_class = dict(zip(calls.classes, calls.counts.tolist(), strict=True))
     scores = {
         name: Score(called(name), name.of_class, value, by_name.get(name), of_class.get(name.of_class, len(calls)))
-        for name, value in _values(calls, result, measures.names, specificity).items()
+        for name, value in _values(calls, result, specificity).items()
     }
     ranked = [name.of_class for name in measures.names if name.score == ROC_AREA]
     return TaskEvaluation(
@@ -182,56 +179,45 @@ def _evaluate(calls: Calls, result: TaskScore, seed: int, specificity: float, re
     )
 
 
-def _values(calls: Calls, result: TaskScore, names: Sequence[Name], specificity: float) -> dict[Name, float]:
+def _values(calls: Calls, result: TaskScore, specificity: float) -> dict[Name, float]:
     """The scores themselves, of the classes that do not occur their F1 too."""
+    measures = Measures(calls, calls, specificity)
     values = {Name(MACRO_F1): float(result.macro_f1 or 0.0)}
     values |= {Name(F1, name): value for name, value in zip(calls.classes, result.f1, strict=True)}
-    for name in names:
-        if name not in values:
-            values[name] = float(_value(calls, name, specificity))
-    return values
+    found = dict(zip(measures.names, measures(np.ones(len(calls))).tolist(), strict=True))
+    return {**values, **{name: value for name, value in found.items() if name not in values}}
 
 
-def _value(calls: Calls, name: Name, specificity: float) -> float:
-    if name.score == CATEGORY_ERROR:
-        return metrics.mean_absolute_error(calls.true, calls.called)
-    if name.score == KAPPA:
-        labels = list(range(len(calls.classes)))
-        return metrics.cohen_kappa_score(calls.true, calls.called, labels=labels, weights="quadratic")
-    if name.score == CALIBRATION_ERROR:
-        return float(calibration_error(*confidence(calls), np.ones(len(calls))))
-    positive, probability = _ranked(calls, name.of_class)
-    if name.score == ROC_AREA:
-        return metrics.roc_auc_score(positive, probability)
-    if name.score == PR_AREA:
-        return metrics.average_precision_score(positive, probability)
-    if name.score == SENSITIVITY:
-        false, true, _ = metrics.roc_curve(positive, probability, drop_intermediate=False)
-        return true[false <= 1 - specificity + 1e-9].max()
-    raise ValueError(f"there is no score {name}")
+def _counts(calls: Calls, of_class: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """True positives of a class, and all scans called so, from the strictest threshold, which calls none, to the last.
 
-
-def _ranked(calls: Calls, of_class: str) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Which scans are of a class, and its probability for each."""
+    Returns:
+        Two arrays of the shape (thresholds,).
+    """
     index = calls.classes.index(of_class)
-    return calls.true == index, calls.probabilities[:, index]
+    true, called = Ranking(calls.true == index, calls.probabilities[:, index], None).counts(np.ones(len(calls)))
+    return np.append(0.0, true), np.append(0.0, called)
 
 
 def _roc(calls: Calls, area: Score) -> Curve:
-    false, true, _ = metrics.roc_curve(*_ranked(calls, area.of_class), drop_intermediate=False)
-    return Curve(false, true, area)
+    true, called = _counts(calls, area.of_class)
+    false = called - true
+    return Curve(false / false[-1], true / true[-1], area)
 
 
 def _pr(calls: Calls, area: Score) -> Curve:
-    precision, recall, _ = metrics.precision_recall_curve(*_ranked(calls, area.of_class))
-    return Curve(recall[::-1], precision[::-1], area)
+    true, called = _counts(calls, area.of_class)
+    shares = precision(true, called)
+    shares[0] = 1.0  # where none is called so, none is called so wrongly
+    return Curve(true / true[-1], shares, area)
 
 
 def _reliability(calls: Calls) -> Reliability:
     probability, came_true = confidence(calls)
-    share, mean = calibration_curve(came_true, probability, n_bins=BINS, pos_label=True)
-    counts = np.bincount(bins_of(probability), minlength=BINS)
-    return Reliability(mean, share, counts[counts > 0])
+    bins = bins_of(probability)
+    counts, total, true = (np.bincount(bins, each, BINS) for each in (None, probability, came_true))
+    used = counts > 0
+    return Reliability(total[used] / counts[used], true[used] / counts[used], counts[used])
 
 
 def _notes(calls: Calls) -> list[str]:
@@ -269,7 +255,7 @@ def save_scores(found: Mapping[str, TaskEvaluation], folder: Path, about: Mappin
         OutputError: the folder can't be written.
     """
     as_dict = {**about, **{task: evaluation.as_dict() for task, evaluation in found.items()}}
-    write_text(folder / "scores.json", json.dumps(as_dict, indent=2) + "\n")
+    write_text(folder / SCORES, json.dumps(as_dict, indent=2) + "\n")
     rows = [{"task": task, **score.as_dict()} for task, evaluation in found.items() for score in evaluation.scores]
     columns = ("task", "score", "class", "value", "low", "high", "method", "scans")
-    write_text(folder / "scores.csv", pd.DataFrame(rows, columns=columns).to_csv(index=False, lineterminator="\n"))
+    write_text(folder / SCORE_TABLE, pd.DataFrame(rows, columns=columns).to_csv(index=False, lineterminator="\n"))

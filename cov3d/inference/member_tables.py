@@ -22,10 +22,8 @@ from cov3d.evaluation.predictions import load_predictions, probability_columns
 from cov3d.evaluation.temperature import scale
 from cov3d.inference.origin import networks_of, trained_on
 from cov3d.inference.task import Task
-from cov3d.run_files import ORIGIN, OUT_OF_FOLD, VALIDATION, checkpoint_name, is_run, run_options
+from cov3d.run_files import ORIGIN, OUT_OF_FOLD, PREDICTIONS, VALIDATION, checkpoint_name, is_run, run_options
 from cov3d.training.checkpoint import read_info
-
-PREDICTIONS = "predictions.csv"
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from cov3d.errors import PredictionsError
 from cov3d.evaluation.predictions import load_predictions
 from cov3d.files import write_text
 from cov3d.labels import TASKS
-from cov3d.run_files import ORIGIN, OUT_OF_FOLD, VALIDATION, validation_table
+from cov3d.run_files import ORIGIN, OUT_OF_FOLD, PREDICTIONS, VALIDATION, validation_table
 from cov3d.training.checkpoint import read_info, seen_in_training
 from cov3d.values import Field, check_fields, integer, listed, optional, read_object, string
 
@@ -47,7 +47,7 @@ def trained_on(table: Path, scans: Iterable[str]) -> int | None:
     if table.name.startswith(VALIDATION) and checkpoint.is_file():
         info = read_info(checkpoint)
         return seen_in_training(info, scans) if info.trained_on else None
-    if not (table.name == "predictions.csv" or table.name.startswith(OUT_OF_FOLD)):
+    if not (table.name == PREDICTIONS or table.name.startswith(OUT_OF_FOLD)):
         return None
     return _said(table.parent)["seen_in_training"]
 

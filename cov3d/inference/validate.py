@@ -13,9 +13,9 @@ from cov3d.evaluation.predictions import prediction_table, save_predictions, sco
 from cov3d.files import write_text
 from cov3d.inference.kept import Kept
 from cov3d.inference.task import Task
-from cov3d.labels import UNKNOWN_SEVERITY, categories_of
+from cov3d.labels import TASKS, UNKNOWN_SEVERITY, categories_of
 from cov3d.preprocessing.store import Store
-from cov3d.run_files import ORIGIN
+from cov3d.run_files import CENTRES, ORIGIN, PREDICTIONS, SCORE_PICTURES, SCORE_TABLE, SCORES, confusion_table
 from cov3d.training.checkpoint import CheckpointInfo
 
 if TYPE_CHECKING:  # they load torch, and scoring a table that is there already needs none
@@ -24,9 +24,9 @@ if TYPE_CHECKING:  # they load torch, and scoring a table that is there already 
     from cov3d.inference.predict import Member
 
 RESULT_FILES = (
-    *("predictions.csv", "scores.json", "scores.csv", "centres.csv", ORIGIN),
-    *("confusion-presence.csv", "confusion-severity.csv"),
-    *("confusion.png", "curves.png", "reliability.png"),
+    *(PREDICTIONS, SCORES, SCORE_TABLE, CENTRES, ORIGIN),
+    *(confusion_table(task) for task in TASKS),
+    *SCORE_PICTURES,
 )
 
 
@@ -117,7 +117,7 @@ def save_validated(validated: Validated, folder: Path) -> None:
     Raises:
         OutputError: the folder can't be written.
     """
-    save_predictions(validated.table, folder / "predictions.csv")
+    save_predictions(validated.table, folder / PREDICTIONS)
     save_confusion({"presence": validated.presence, "severity": validated.severity}, folder)
 
 
@@ -129,4 +129,4 @@ def save_confusion(scores: Mapping[str, TaskScore], folder: Path) -> None:
     """
     for task, score in scores.items():
         counts = pd.DataFrame(score.confusion, index=pd.Index(score.classes, name="true"), columns=score.classes)
-        write_text(folder / f"confusion-{task}.csv", counts.to_csv(lineterminator="\n"))
+        write_text(folder / confusion_table(task), counts.to_csv(lineterminator="\n"))

@@ -14,6 +14,7 @@ from cov3d.readers.image import SUFFIXES, is_image
 from cov3d.readers.jpeg import is_slice_file, number_of
 from cov3d.readers.kinds import kind_of_file
 from cov3d.readers.unread import MOST_BESIDE, LeftOut, find_unread, in_range, instead
+from cov3d.run_files import CONFIG, HISTORY, PREDICTIONS
 
 A_SCAN = f"a scan is a folder of JPEG slices (1.jpg, 2.jpg, …) or a file in Hounsfield units ({', '.join(SUFFIXES)})"
 """What is taken for a scan, for the errors that say so."""
@@ -214,8 +215,8 @@ class _Listing:
         """Whether it is a store of preprocessed volumes, or the output of `infer`, a run or a report."""
         return (
             ("settings.json" in self.others and "volumes" in self.subfolders)
-            or "predictions.csv" in self.others
-            or {"config.json", "history.csv"} <= self.others
+            or PREDICTIONS in self.others
+            or {CONFIG, HISTORY} <= self.others
             or {"report.html", "figure-1.svg"} <= self.others
         )
 

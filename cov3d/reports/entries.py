@@ -15,8 +15,17 @@ from cov3d.evaluation.scores import TaskEvaluation, evaluate_task
 from cov3d.evaluation.summary import Selection, selection_of_run
 from cov3d.inference.origin import networks_of
 from cov3d.labels import TASKS
-from cov3d.reports.sources import PREDICTIONS, Kind, Source
-from cov3d.run_files import CONFIG, HISTORY, SUMMARY, is_run, read_config, validation_table
+from cov3d.reports.sources import Kind, Source
+from cov3d.run_files import (
+    CONFIG,
+    HISTORY,
+    PREDICTIONS,
+    SUMMARY,
+    is_run,
+    out_of_fold_table,
+    read_config,
+    validation_table,
+)
 
 MISTAKES = 8
 """Mistakes shown of a task."""
@@ -177,7 +186,7 @@ def _brief(value: Any) -> str:
 
 def _read_task(source: Source, task: str) -> TaskEntry | None:
     """The scores of a task, None where there are no predictions to score."""
-    names = {Kind.RUN: validation_table(task), Kind.CROSSVAL: f"out-of-fold-{task}.csv"}
+    names = {Kind.RUN: validation_table(task), Kind.CROSSVAL: out_of_fold_table(task)}
     file = source.folder / names.get(source.kind, PREDICTIONS)
     if not file.is_file():
         return None

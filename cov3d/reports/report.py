@@ -12,6 +12,7 @@ from cov3d.challenge import paper_results, paper_tables
 from cov3d.challenge.experiments import experiments
 from cov3d.challenge.paper_tables import PaperTable
 from cov3d.challenge.runs import Runs
+from cov3d.datasets.scan_table import FILE_NAME
 from cov3d.errors import Cov3dError, DatasetError
 from cov3d.preprocessing.sizes import Size
 from cov3d.preprocessing.store import MANIFEST, Store
@@ -104,7 +105,7 @@ def write_report(
         [] if scans is None else [paper_tables.counts_by_partition(scans), paper_tables.severities_by_partition(scans)]
     )
     if scans is None:
-        missing.append(f"Tables 1 and 2 need {data / 'scans.csv'}: cov3d folds makes it")
+        missing.append(f"Tables 1 and 2 need {data / FILE_NAME}: cov3d folds makes it")
     missing += lacking
     made = (
         *counts,

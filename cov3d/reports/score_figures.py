@@ -13,6 +13,7 @@ from cov3d.evaluation.measures import BINS
 from cov3d.evaluation.scores import Curve, Score, TaskEvaluation
 from cov3d.labels import UNKNOWN_SEVERITY
 from cov3d.reports.figures import BLUE, GREEN, LABEL_COLOURS, Margins, axes_in, confusion, save
+from cov3d.run_files import CONFUSION_PICTURE, CURVE_PICTURE, RELIABILITY_PICTURE
 
 _STYLES = ("--", "-", "-.", ":")  # of the classes in their order; covid is the second of its task
 _NOTHING = "no scan could be scored"
@@ -24,9 +25,9 @@ def save_pictures(found: Mapping[str, TaskEvaluation], folder: Path) -> None:
     Raises:
         OutputError: the folder can't be written.
     """
-    save(confusion({task: evaluation.result for task, evaluation in found.items()}), folder / "confusion.png")
-    save(curves(found), folder / "curves.png")
-    save(reliability(found), folder / "reliability.png")
+    save(confusion({task: evaluation.result for task, evaluation in found.items()}), folder / CONFUSION_PICTURE)
+    save(curves(found), folder / CURVE_PICTURE)
+    save(reliability(found), folder / RELIABILITY_PICTURE)
 
 
 def curves(found: Mapping[str, TaskEvaluation]) -> Figure:

@@ -8,9 +8,7 @@ from pathlib import Path
 from cov3d.datasets.scan_table import FILE_NAME
 from cov3d.errors import PredictionsError
 from cov3d.evaluation.crossval import FOLD_SCORES
-from cov3d.run_files import is_run, runs_below
-
-PREDICTIONS = "predictions.csv"
+from cov3d.run_files import PREDICTIONS, is_run, runs_below
 
 
 class Kind(StrEnum):

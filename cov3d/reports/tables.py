@@ -15,7 +15,7 @@ from cov3d.evaluation.metrics import TaskScore
 from cov3d.evaluation.summary import SELECTED, Selection
 from cov3d.labels import ALL_LABELS
 
-if TYPE_CHECKING:  # it loads scikit-learn
+if TYPE_CHECKING:  # it loads scipy
     from cov3d.evaluation.comparison import Comparison
     from cov3d.evaluation.crossval import CrossValidation
     from cov3d.evaluation.scores import TaskEvaluation

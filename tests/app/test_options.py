@@ -171,7 +171,7 @@ ELSEWHERE: dict[str, dict[str, str]] = {
     ),
     "report": dict.fromkeys(("runs", "data", "table", "store", "output_dir"), "tests/app/test_report.py"),
     "demo": dict.fromkeys(
-        ("directory", "scans", "seed", "epochs", "overwrite", "device", "jobs"), "tests/app/test_demo.py"
+        ("directory", "scans", "seed", "epochs", "overwrite", "device", "jobs", "quick"), "tests/app/test_demo.py"
     ),
 }
 

@@ -12,8 +12,8 @@ from scipy import stats
 from sklearn.metrics import f1_score
 
 from cov3d.evaluation.calls import Calls
+from cov3d.evaluation.confusion import f1_scores
 from cov3d.evaluation.intervals import Interval, Method, intervals, proportion
-from cov3d.evaluation.measures import f1_scores
 from cov3d.evaluation.predictions import prediction_table
 from cov3d.evaluation.scores import evaluate
 from cov3d.labels import CATEGORIES

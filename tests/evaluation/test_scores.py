@@ -1,6 +1,8 @@
 """Scores against scikit-learn and values by hand, of all scans and of any weighting of them."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from sklearn import metrics
 from sklearn.calibration import calibration_curve
 
 from cov3d.evaluation.calls import task_calls
+from cov3d.evaluation.confusion import weighted_kappa
 from cov3d.evaluation.measures import (
     CALIBRATION_ERROR,
     CATEGORY_ERROR,
@@ -25,7 +28,6 @@ from cov3d.evaluation.measures import (
     Name,
     calibration_error,
     confidence,
-    weighted_kappa,
 )
 from cov3d.evaluation.scores import evaluate, save_scores
 from cov3d.labels import CATEGORIES, SEVERITIES, STOIC_CATEGORIES
@@ -116,11 +118,43 @@ def test_the_reliability_diagram_is_scikit_learns_and_counts_every_scan() -> Non
     bins = evaluate(table, CATEGORIES, resamples=20)["presence"].reliability
     share, mean = calibration_curve(table["label"] != "non-covid", 1 - table["p_non_covid"].astype(float), n_bins=10)
     assert bins is not None
-    assert bins.came_true.tolist() == share.tolist()
-    assert bins.probability.tolist() == mean.tolist()
+    assert bins.came_true.tolist() == pytest.approx(share)
+    assert bins.probability.tolist() == pytest.approx(mean)
     assert bins.scans.sum() == len(table)
     error = (np.abs(share - mean) * bins.scans).sum() / len(table)
     assert evaluate(table, CATEGORIES, resamples=20)["presence"].score(CALIBRATION_ERROR).value == pytest.approx(error)
+
+
+@pytest.mark.parametrize("task", ["presence", "severity"])
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), digits=st.integers(1, 4))
+def test_curves_are_scikit_learns_with_ties_too(task: str, seed: int, digits: int) -> None:
+    table = predictions(seed=seed)
+    columns = [name for name in table.columns if name.startswith("p_")]
+    table[columns] = table[columns].astype(float).round(digits)
+    found = evaluate(table, CATEGORIES, resamples=2)[task]
+    for name, curve in found.roc.items():
+        c = found.calls.classes.index(name)
+        of_class, probability = found.calls.true == c, found.calls.probabilities[:, c]
+        false, true, _ = metrics.roc_curve(of_class, probability, drop_intermediate=False)
+        assert curve.x == pytest.approx(false)
+        assert curve.y == pytest.approx(true)
+        precision, recall, _ = metrics.precision_recall_curve(of_class, probability)
+        assert found.pr[name].x == pytest.approx(recall[::-1])
+        assert found.pr[name].y == pytest.approx(precision[::-1])
+
+
+def test_a_score_is_defined_once_and_not_by_scikit_learn() -> None:
+    """Loading scikit-learn takes seconds, and a second definition can differ."""
+    code = (
+        "import sys, numpy as np; from cov3d.evaluation.scores import evaluate;"
+        "from tests.reports.predictions import predictions; from cov3d.labels import CATEGORIES;"
+        "found = evaluate(predictions(), CATEGORIES, resamples=2)['severity'];"
+        "print(len(found.scores), 'sklearn' in sys.modules)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    count, loaded = ended.stdout.split()
+    assert (int(count) > 10, loaded) == (True, "False"), ended.stdout
 
 
 def test_severity_uses_exactly_the_graded_scans_and_four_classes() -> None:
