@@ -27,6 +27,7 @@ from cov3d.app import (
     tune,
     weights,
 )
+from cov3d.datasets.layouts import LAYOUTS
 from cov3d.training.options import Compute, TrainingOptions
 
 COMMANDS = (
@@ -103,6 +104,8 @@ class Cov3d(TorchApp):
         super().__init__(**kwargs)
         # torchapp registers commands in alphabetical order; a newcomer reads them in the order of the work.
         self.main_app.registered_commands.sort(key=lambda command: COMMANDS.index(command.callback.__name__))
+        for command in self.main_app.registered_commands:
+            command.help = (command.callback.__doc__ or "").replace("{layouts}", ", ".join(one.name for one in LAYOUTS))
         self.main_app.info.help = (
             "Detect COVID-19, and grade how severe it is, from 3-D chest CT. Research use only.\n\n"
             "Raw scans to submission: folds, preprocess, train, validate, infer. No data at hand: demo. "

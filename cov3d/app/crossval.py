@@ -52,7 +52,8 @@ def crossval(
     only = kwargs["fold"]
     if only is None and distributed.launched().size > 1:
         raise Cov3dError("on several GPUs give --fold: one run of torchrun a fold, then cov3d crossval without both")
-    origin = read_sources(sources, self.scan_table(**kwargs)["scan"]) if sources else {}
+    table = self.scan_table(**kwargs)
+    origin = read_sources(sources, table, table)
     for fold in FOLDS if only is None else [only]:
         if (runs[fold] / "summary.json").exists():
             say(f"fold {fold}: {runs[fold]} is finished")

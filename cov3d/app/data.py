@@ -103,7 +103,8 @@ def folds(
 ) -> None:
     """Find the dataset's scans and labels, split them into five folds and write the scan table.
 
-    Known layouts: COV19-CT-DB (2022, 2023), STOIC2021, MosMedData. Scans in any other are listed without labels.
+    Known layouts: {layouts}. Scans in any other are listed without labels. All scans of a patient are put into one
+    fold, where the dataset tells patients.
     """
     from cov3d.datasets import scan_table as tables
     from cov3d.errors import OutputError

@@ -82,6 +82,7 @@ def ensemble(
 
     Members may be of any network and size, but must predict the same scans. Where labels are known, the mean is scored.
     """
+    from cov3d.datasets.scan_table import FILE_NAME
     from cov3d.files import claim_folder
     from cov3d.inference import ensemble as ensembles
     from cov3d.inference import selection as selections
@@ -105,7 +106,7 @@ def ensemble(
         members = [member for member in members if member.name in selected.members]
     threshold = selected.threshold if selected else ensembles.THRESHOLD
     table = ensembles.average_tables(members, threshold)
-    origin = read_sources(sources, table["scan"]) if sources else {}
+    origin = read_sources(sources, table, data / FILE_NAME)
     claim_folder(
         output_dir, (*validation.RESULT_FILES, SET_FILE, SELECTION_FILE), overwrite=overwrite, what="predictions"
     )

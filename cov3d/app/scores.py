@@ -1,6 +1,6 @@
 """Commands on labelled predictions: `validate` makes them and scores them, `compare` sets two side by side."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,7 @@ def validate(
     table = self.scan_table(**kwargs)
     validation.check_labels(info, table["label"])
     scans = choose_fold(table, chosen).validation
-    origin = read_sources(sources, scans["scan"]) if sources else {}
+    origin = read_sources(sources, scans, table)
     folder = output_dir or checkpoint.with_name(f"{checkpoint.stem}-fold-{chosen}")
     claim_folder(folder, validation.RESULT_FILES, overwrite=overwrite, what="scores")
     if seen := seen_in_training(info, scans["scan"]):
@@ -138,13 +138,29 @@ def compare(
     return found
 
 
-def read_sources(file: Path, scans: Iterable[str]) -> dict[str, str]:
-    """Where these scans come from, by scan."""
+def read_sources(file: Path | None, scans: Any, table: Any) -> dict[str, str]:
+    """Where scans come from, by scan: by a table of sources, else by the column `centre` of the scan table.
+
+    Args:
+        file: the table of sources, if one is given.
+        scans: a table of the scans.
+        table: the scan table, or its file; a file that is missing or can't be read is no error.
+    """
+    from cov3d.datasets import scan_table as tables
+    from cov3d.errors import DatasetError
     from cov3d.reports import centres
 
-    found = centres.load_sources(file)
-    centres.check_sources(scans, found)
-    return found
+    if file is not None:
+        found = centres.load_sources(file)
+        centres.check_sources(scans["scan"], found)
+        return found
+    if not isinstance(table, Path):
+        return centres.centres_of(table, scans)
+    try:
+        return centres.centres_of(tables.load(table), scans) if table.is_file() else {}
+    except DatasetError as error:
+        say_warning(f"no scores by centre: {error}")
+        return {}
 
 
 def score_centres(
