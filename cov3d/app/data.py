@@ -23,8 +23,8 @@ def phantom(
     resolution: int = Param(512, min=64, max=1024, help="Pixels to a side of a slice.", rich_help_panel="Dataset"),
     layout: PhantomLayout = Param(
         PhantomLayout.COV19CTDB,
-        help="The dataset whose layout it follows: cov19ctdb (slices as JPEG), stoic (.mha) or mosmed (.nii.gz); the "
-        "persons are the same.",
+        help="The dataset whose layout it follows: cov19ctdb, pharos, cc-ccii (slices as JPEG), stoic (.mha), mosmed "
+        "(.nii.gz) or covid-ct-md (slices as DICOM); the persons are the same.",
         rich_help_panel="Dataset",
     ),
     masks: bool = Param(False, help="Also save the true masks of lungs and lesions.", rich_help_panel=options.OUTPUT),

@@ -20,9 +20,19 @@ from PIL import Image
 from cov3d.datasets.cov19ctdb import SEVERITY_FILES
 from cov3d.datasets.found import TEST, TRAIN, stem
 from cov3d.datasets.names import PhantomLayout
-from cov3d.datasets.phantom.layouts import as_image, placed, to_hounsfield, write_reference
+from cov3d.datasets.phantom.dicom import write_series
+from cov3d.datasets.phantom.layouts import (
+    DATASETS,
+    FIRST_SLICE,
+    as_image,
+    placed,
+    slice_name,
+    to_hounsfield,
+    write_centres,
+    write_reference,
+)
 from cov3d.datasets.phantom.plan import Planned, plan
-from cov3d.datasets.phantom.scan import make_scan
+from cov3d.datasets.phantom.scan import PhantomScan, make_scan
 from cov3d.errors import DatasetError, OutputError
 from cov3d.labels import NON_COVID, SEVERITIES
 
@@ -36,11 +46,6 @@ NOTICE = (
 QUALITY = 90
 COMMENT = b"synthetic: made by cov3d phantom, not CT of any person"
 ASIDE = ".writing"
-_LAYOUTS = {
-    PhantomLayout.COV19CTDB: "COV19-CT-DB of 2023",
-    PhantomLayout.STOIC: "STOIC2021",
-    PhantomLayout.MOSMED: "MosMedData",
-}
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,8 @@ def write_phantom(
     the label maps of lungs and lesions go to `masks/<scan>.nii.gz`, on the grid of the scans.
 
     Args:
-        layout: COV19-CT-DB's has JPEG slices, the others one file a scan, in Hounsfield units and with spacing.
+        layout: those of COV19-CT-DB, PHAROS and CC-CCII have JPEG slices, COVID-CT-MD's has DICOM slices, the others
+            one file a scan; DICOM slices and files are in Hounsfield units and have a spacing.
         on_scan: called with each scan's path below the root, in order, when it is written.
 
     Returns:
@@ -117,7 +123,7 @@ def _write_notice(root: Path, layout: PhantomLayout, settings: dict[str, int | b
         facts["layout"] = layout
     (root / "phantom.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     (root / "README.txt").write_text(
-        f"{NOTICE}\n\nThe folders follow the layout of {_LAYOUTS[layout]}. "
+        f"{NOTICE}\n\nThe folders follow the layout of {DATASETS[layout]}. "
         "What each scan was made to show is in phantom_truth.csv; the settings are in phantom.json.\n",
         encoding="utf-8",
     )
@@ -142,9 +148,12 @@ def _write_scan(task: _Task) -> dict[str, object]:
     planned = task.planned
     scan = make_scan(task.seed, planned.partition, planned.number, resolution=task.resolution)
     try:
-        if task.layout == PhantomLayout.COV19CTDB:
-            _write_slices(task.root, planned.path, scan.voxels)
+        if task.layout in FIRST_SLICE:
+            _write_slices(task.root, planned.path, scan.voxels, task.layout)
             mask = _mask_of_slices(scan.mask, scan.spacing)
+        elif task.layout == PhantomLayout.COVID_CT_MD:
+            _write_dicom(task.root, planned.path, scan)
+            mask = as_image(scan.mask, scan.spacing)
         else:
             image = as_image(to_hounsfield(scan.voxels), scan.spacing)
             image.SetMetaData("ITK_FileNotes", COMMENT.decode())
@@ -166,19 +175,28 @@ def _write_scan(task: _Task) -> dict[str, object]:
     }
 
 
-def _write_slices(root: Path, path: str, voxels: NDArray[np.uint8]) -> None:
+def _write_slices(root: Path, path: str, voxels: NDArray[np.uint8], layout: PhantomLayout) -> None:
     """The slices as JPEG; the folder is written aside and renamed, so it is there whole or not at all."""
     aside, final = root / ASIDE / path, root / path
     aside.mkdir(parents=True)
-    for index, pixels in enumerate(voxels, start=1):
-        Image.fromarray(pixels).save(aside / f"{index}.jpg", quality=QUALITY, comment=COMMENT)
+    for index, pixels in enumerate(voxels):
+        Image.fromarray(pixels).save(aside / slice_name(layout, index), quality=QUALITY, comment=COMMENT)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    aside.rename(final)
+
+
+def _write_dicom(root: Path, path: str, scan: PhantomScan) -> None:
+    """The slices as DICOM; the folder is written aside and renamed, so it is there whole or not at all."""
+    aside, final = root / ASIDE / path, root / path
+    aside.mkdir(parents=True)
+    write_series(aside, to_hounsfield(scan.voxels), scan.spacing, COMMENT.decode())
     final.parent.mkdir(parents=True, exist_ok=True)
     aside.rename(final)
 
 
 def _partition(task: _Task) -> str:
     """The partition that the dataset has the scan in; without partitions, all scans are for training."""
-    if task.layout != PhantomLayout.COV19CTDB:
+    if task.layout not in (PhantomLayout.COV19CTDB, PhantomLayout.PHAROS):
         return TRAIN
     return task.planned.partition if task.planned.partition in SEVERITY_FILES else TEST
 
@@ -204,6 +222,8 @@ def _write_labels(root: Path, layout: PhantomLayout, planned: list[Planned]) -> 
     """The files that hold the labels, beside the folders that do."""
     if layout == PhantomLayout.STOIC:
         write_reference(root, planned)
+    if layout == PhantomLayout.PHAROS:
+        write_centres(root, planned)
     if layout == PhantomLayout.COV19CTDB:
         for partition, name in SEVERITY_FILES.items():
             _write_severity(root / name, [one for one in planned if one.partition == partition])
