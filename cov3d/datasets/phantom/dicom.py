@@ -1,14 +1,17 @@
-"""A synthetic scan as a DICOM series: a file a slice, in Hounsfield units, with positions from the head down."""
+"""A synthetic scan as a DICOM series: a file a slice, in Hounsfield units, with positions from the head down.
+
+pydicom writes it: SimpleITK's writer changes the locale of the process.
+"""
 
 from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
-import SimpleITK
 from numpy.typing import NDArray
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
-_CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
-_NO_DATE, _NO_TIME = "20000101", "000000"
+_DATE, _TIME = "20000101", "000000"
 """Fixed, so that the same scan has the same bytes whenever it is written."""
 
 
@@ -21,38 +24,33 @@ def write_series(folder: Path, hounsfield: NDArray[np.int16], spacing: tuple[flo
         spacing: of slices, rows and columns, in mm.
         note: a comment in every file.
     """
-    writer = SimpleITK.ImageFileWriter()
-    writer.KeepOriginalImageUIDOn()
     for index, pixels in enumerate(hounsfield):
-        image = SimpleITK.GetImageFromArray(pixels[None])
-        image.SetSpacing(spacing[::-1])
-        for tag, value in _tags(folder.name, index, spacing, note).items():
-            image.SetMetaData(tag, value)
-        writer.SetFileName(str(folder / f"IM{index + 1:04d}.dcm"))
-        writer.Execute(image)
+        dataset = _header(folder.name, index, spacing, note)
+        dataset.Rows, dataset.Columns = pixels.shape
+        dataset.PixelData = pixels.astype("<i2").tobytes()
+        dataset.save_as(folder / f"IM{index + 1:04d}.dcm", enforce_file_format=True)
 
 
-def _tags(patient: str, index: int, spacing: tuple[float, float, float], note: str) -> dict[str, str]:
-    return {
-        "0008|0016": _CT_IMAGE,
-        "0008|0018": _uid(patient, index),
-        "0008|0060": "CT",
-        **dict.fromkeys(("0008|0012", "0008|0020"), _NO_DATE),
-        **dict.fromkeys(("0008|0013", "0008|0030"), _NO_TIME),
-        "0010|0010": "Phantom",
-        "0010|0020": patient,
-        "0018|0050": f"{spacing[0]:g}",
-        "0020|000d": _uid(patient, "study"),
-        "0020|000e": _uid(patient, "series"),
-        "0020|0052": _uid(patient, "frame of reference"),
-        "0020|0011": "1",
-        "0020|0013": str(index + 1),
-        # The axes of the pictures go to the patient's left and back; slice 0 is the highest.
-        "0020|0032": f"0\\0\\{-index * spacing[0]:g}",
-        "0020|0037": "1\\0\\0\\0\\1\\0",
-        "0020|4000": note,
-        "0028|1054": "HU",
-    }
+def _header(patient: str, index: int, spacing: tuple[float, float, float], note: str) -> Dataset:
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.SOPClassUID, dataset.SOPInstanceUID = CTImageStorage, _uid(patient, index)
+    dataset.Modality, dataset.PatientName, dataset.PatientID = "CT", "Phantom", patient
+    dataset.StudyDate, dataset.StudyTime = _DATE, _TIME
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = _uid(patient, "study"), _uid(patient, "series")
+    dataset.FrameOfReferenceUID = _uid(patient, "frame of reference")
+    dataset.SeriesNumber, dataset.InstanceNumber = 1, index + 1
+    dataset.ImageComments = note
+    # The axes of the pictures go to the patient's left and back; slice 0 is the highest.
+    dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    dataset.ImagePositionPatient = [0, 0, round(-index * spacing[0], 4)]
+    dataset.SliceThickness = round(spacing[0], 4)
+    dataset.PixelSpacing = [round(step, 6) for step in spacing[1:]]
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 16, 15, 1
+    dataset.RescaleSlope, dataset.RescaleIntercept, dataset.RescaleType = 1, 0, "HU"
+    return dataset
 
 
 def _uid(*parts: object) -> str:

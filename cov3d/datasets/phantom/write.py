@@ -20,7 +20,6 @@ from PIL import Image
 from cov3d.datasets.cov19ctdb import SEVERITY_FILES
 from cov3d.datasets.found import TEST, TRAIN, stem
 from cov3d.datasets.names import PhantomLayout
-from cov3d.datasets.phantom.dicom import write_series
 from cov3d.datasets.phantom.layouts import (
     DATASETS,
     FIRST_SLICE,
@@ -187,6 +186,8 @@ def _write_slices(root: Path, path: str, voxels: NDArray[np.uint8], layout: Phan
 
 def _write_dicom(root: Path, path: str, scan: PhantomScan) -> None:
     """The slices as DICOM; the folder is written aside and renamed, so it is there whole or not at all."""
+    from cov3d.datasets.phantom.dicom import write_series
+
     aside, final = root / ASIDE / path, root / path
     aside.mkdir(parents=True)
     write_series(aside, to_hounsfield(scan.voxels), scan.spacing, COMMENT.decode())
