@@ -120,7 +120,7 @@ def folds(
     out().print(fold_table(built.table))
     if changes:
         say(f"compared with the table before: {changes}")
-    say(f"{len(built.table)} scans, laid out as {built.layout or 'no dataset that is known'}: {file}")
+    say(f"{built.counts}, laid out as {built.layout or 'no dataset that is known'}: {file}")
     _say_left_out(file)
 
 

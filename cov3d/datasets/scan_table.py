@@ -45,6 +45,15 @@ class Built:
     origin: Origin
     left_out: Sequence[LeftOut] = ()
 
+    @property
+    def counts(self) -> str:
+        """How many scans, and of how many patients where they are known, in words."""
+        scans = f"{len(self.table)} scans"
+        if PATIENT not in self.table:
+            return scans
+        patients = self.table.loc[self.table[PATIENT] != "", PATIENT].nunique()
+        return f"{scans} of {patients} patient{'s' * (patients != 1)}"
+
 
 def build(root: Path, seed: int, splits: Path | None = None) -> Built:
     """The scan table of the dataset at `root`.

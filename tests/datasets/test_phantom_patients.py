@@ -46,7 +46,8 @@ def test_folds_finds_what_the_truth_says(dataset: Path, cov3d: Command) -> None:
     truth = pd.read_csv(dataset / "phantom_truth.csv", keep_default_na=False)
     ended = cov3d("folds", "--data", dataset)
     assert ended.code == 0, ended.err
-    assert f"{SCANS} scans, laid out as {NAMES[dataset.name]}: " in ended.out
+    patients = {"pharos": "", "cc-ccii": " of 8 patients", "covid-ct-md": " of 12 patients"}[dataset.name]
+    assert f"{SCANS} scans{patients}, laid out as {NAMES[dataset.name]}: " in ended.out
     table = scan_table.load(dataset / "scans.csv").merge(truth, on="scan", suffixes=("", "_true"), validate="1:1")
     assert len(table) == len(truth) == SCANS
     assert (table["partition"] == table["partition_true"]).all()

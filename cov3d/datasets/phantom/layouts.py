@@ -81,7 +81,7 @@ def _pharos_path(planned: Planned, presence: str, number: int) -> str:
 
 def _ccccii_path(planned: Planned, presence: str, number: int) -> str:
     place = _place(planned)
-    group = 3 * (place // 4) + (0, 1, 1, 2)[place % 4]
+    group = 3 * (place // 4) + (0, 0, 1, 2)[place % 4]
     patient = 1 + 2 * (len(PARTITIONS) * group + PARTITIONS.index(planned.partition)) + (presence == NON_COVID)
     folder = ("CP", "Normal")[group % 2] if presence == NON_COVID else "NCP"
     return f"{folder}/{patient}/{number}"
