@@ -113,7 +113,7 @@ def folds(
     file = table or data / tables.FILE_NAME
     if file.exists() and not overwrite:
         raise OutputError(f"there is a scan table at {file} already: give --overwrite to make it again")
-    built = tables.build(data, seed, splits)
+    built = tables.build(data, seed, splits, file)
     say_some(built.problems, most=None)
     changes = _changes(file, built.table) if file.exists() else None
     tables.save_built(built, file)
@@ -140,7 +140,7 @@ def _changes(file: Path, table: Any) -> str:
     from cov3d.errors import DatasetError
 
     try:
-        return compare_tables(tables.load(file), table)
+        return compare_tables(tables.load(file, whole_patients=False), table)
     except DatasetError as error:
         return f"unknown, {error}"
 

@@ -25,6 +25,7 @@ _PARTITIONS = {
     **dict.fromkeys(("validation", "val", "valid"), VALIDATION),
 }
 _TABLE = re.compile(rf"({'|'.join(_PARTITIONS)})(non)?covid(?:19)?")
+_SCAN = re.compile(r"ct[\s_-]*scan[\s_-]*[0-9]+", re.IGNORECASE)
 _DEPTH, _MOST = 3, 64
 """Folders so far below the root are looked into, unless they lie among more folders than this: those are scans."""
 
@@ -80,12 +81,13 @@ def find(root: Path, known: Collection[Path] = ()) -> Found:
     found = Found()
     places = _look(root)
     for key, folders in sorted(places.classes.items()):
-        names = {}
+        cases: dict[str, list[str]] = defaultdict(list)
         for folder in folders:
             for scan in scans_below(folder, root, found, known):
                 found.scans[scan] = key
-                names[scan] = (root / scan).relative_to(folder).parts[::-1]
-        _add_centres(places, key, names, found)
+                cases[_case_of(scan, folder.relative_to(root).as_posix())].append(scan)
+        found.patients |= {scan: case for case, scans in cases.items() if len(scans) > 1 for scan in scans}
+        _add_centres(places, key, cases, found)
     for folder in places.tests:
         found.scans |= dict.fromkeys(scans_below(folder, root, found, known), UNLABELLED)
     _report_tables(places, found)
@@ -93,12 +95,21 @@ def find(root: Path, known: Collection[Path] = ()) -> Found:
     return found
 
 
-def _add_centres(places: _Places, key: _Key, names: dict[str, tuple[str, ...]], found: Found) -> None:
+def _case_of(scan: str, folder: str) -> str:
+    """The folder `ct_scan_<n>` that a scan is or lies in: several series may lie in one, of one patient."""
+    parts = scan.removeprefix(folder).strip("/").split("/")
+    length = next((place for place, part in enumerate(parts, start=1) if _SCAN.fullmatch(part)), len(parts))
+    return "/".join((folder, *parts[:length])).rstrip("/")
+
+
+def _add_centres(places: _Places, key: _Key, cases: dict[str, list[str]], found: Found) -> None:
     files = places.tables.get(key, [])
     if len(files) > 1:
         found.problems.append(f"{in_words(map(str, files))} are tables of the same scans: the first is read")
-    if files and names:
-        found.centres |= read_centres(files[0], names, f"the {key[0]} {key[1]} scans", found.problems)
+    if files and cases:
+        names = {case: [case.rpartition("/")[2]] for case in cases}
+        centres = read_centres(files[0], names, f"the {key[0]} {key[1]} scans", found.problems)
+        found.centres |= {scan: centre for case, centre in centres.items() for scan in cases[case]}
 
 
 def _report_tables(places: _Places, found: Found) -> None:

@@ -55,7 +55,7 @@ class Built:
         return f"{scans} of {patients} patient{'s' * (patients != 1)}"
 
 
-def build(root: Path, seed: int, splits: Path | None = None) -> Built:
+def build(root: Path, seed: int, splits: Path | None = None, before: Path | None = None) -> Built:
     """The scan table of the dataset at `root`.
 
     The official validation partition is fold 0 and the training partition is dealt to folds 1 to 4, balanced over
@@ -66,6 +66,8 @@ def build(root: Path, seed: int, splits: Path | None = None) -> Built:
         root: the dataset's folder.
         seed: of the deal.
         splits: a table that says otherwise; see `splits`.
+        before: the scan table that this one replaces, if there is one: its patients, or its centres, are kept where the
+            dataset itself tells none.
 
     Raises:
         DatasetError: `root` is missing, holds no scan, is a scan itself or fits two layouts; a file of labels can't
@@ -78,7 +80,9 @@ def build(root: Path, seed: int, splits: Path | None = None) -> Built:
     if not found.scans:
         where = f"{root}, which is laid out as {layout.name} ({layout.places})" if layout else str(root)
         raise DatasetError(f"no scan found under {where}: {A_SCAN}{instead(found.left_out)}")
-    labels = {scan: label for scan, (_, label) in found.scans.items()}
+    labels, centres = {scan: label for scan, (_, label) in found.scans.items()}, dict(found.centres)
+    if before is not None:
+        _keep_columns(before, found)
     fixed: dict[str, int | None] = {}
     if splits is not None:
         fixed = _apply(read_splits(splits, sorted(found.scans), FOLDS), found, splits)
@@ -88,9 +92,19 @@ def build(root: Path, seed: int, splits: Path | None = None) -> Built:
     except ValueError as error:
         raise DatasetError(f"{splits or root}: {error}") from error
     name = layout.name if layout else None
-    return Built(
-        table, found.problems, name, Origin.of(name, seed, splits, labels, dict(found.centres)), found.left_out
-    )
+    return Built(table, found.problems, name, Origin.of(name, seed, splits, labels, centres), found.left_out)
+
+
+def _keep_columns(table: Path, found: Found) -> None:
+    """Take patients and centres that a person wrote into an earlier table; one that can't be read has none."""
+    try:
+        rows = pd.read_csv(table, dtype=str, keep_default_na=False)
+    except (OSError, ValueError):
+        return
+    for column, known in ((PATIENT, found.patients), (CENTRE, found.centres)):
+        if {"scan", column} <= set(rows.columns) and not (column == CENTRE and known):  # a centre may be withdrawn
+            values = dict(zip(rows["scan"], rows[column].str.strip(), strict=True))
+            known |= {scan: values[scan] for scan in found.scans.keys() - known.keys() if values.get(scan)}
 
 
 def _apply(splits: Splits, found: Found, file: Path) -> dict[str, int | None]:
@@ -159,10 +173,13 @@ def save_built(built: Built, file: Path) -> None:
     save(built.table, file, built.origin)
 
 
-def load(file: Path) -> pd.DataFrame:
+def load(file: Path, *, whole_patients: bool = True) -> pd.DataFrame:
     """Read a scan table: columns `scan, partition, label` (strings, empty where there is none) and `fold` (Int64).
 
     There may be the columns `patient` and `centre` (strings, empty where not known), after these or among them.
+
+    Args:
+        whole_patients: refuse a table with a patient in two folds.
 
     Raises:
         DatasetError: the file is not a scan table; the sentence names the first row that is wrong.
@@ -183,6 +200,8 @@ def load(file: Path) -> pd.DataFrame:
     for column in optional:
         table[column] = table[column].str.strip()
     _check(table, file)
+    if whole_patients and PATIENT in table:
+        _check_patients(table, file)
     return table.assign(fold=pd.to_numeric(table["fold"]).astype("Int64"))
 
 
@@ -205,8 +224,6 @@ def _check(table: pd.DataFrame, file: Path) -> None:
     unsafe = [scan for scan in table["scan"] if not scan or scan.startswith("/") or ".." in scan.split("/")]
     if unsafe:
         raise DatasetError(f"{file}: {unsafe[0]!r} is not a path below the dataset's root")
-    if PATIENT in table:
-        _check_patients(table, file)
 
 
 def _check_patients(table: pd.DataFrame, file: Path) -> None:
@@ -217,7 +234,8 @@ def _check_patients(table: pd.DataFrame, file: Path) -> None:
         if len(firsts) > 1:
             raise DatasetError(
                 f"{file}: patient {patient} is in the folds {firsts['fold'].iloc[0]} (line {firsts.index[0] + 2}) and "
-                f"{firsts['fold'].iloc[1]} (line {firsts.index[1] + 2}): put all scans of a patient into one fold"
+                f"{firsts['fold'].iloc[1]} (line {firsts.index[1] + 2}): put all scans of a patient into one fold, "
+                "or make the table again with cov3d folds --overwrite, which keeps the patients"
             )
 
 

@@ -11,6 +11,7 @@ from cov3d.datasets import scan_table
 from cov3d.datasets.folds import deal
 from cov3d.datasets.stale import stale_sentence
 from cov3d.errors import DatasetError
+from tests.app.conftest import Command
 from tests.datasets.test_folds import labels_of
 from tests.datasets.test_pharos import scan
 
@@ -254,3 +255,33 @@ def test_splits_of_others_that_split_a_patient_leave_its_scans_out(tmp_path: Pat
     text = "\n".join(built.problems)
     assert "1 patient (0) would be in several folds: their scans are put into none" in text
     assert "1 patient (2) would be in fold 0 and among the scans for training" in text
+
+
+def test_patients_and_centres_that_a_person_adds_are_kept_and_make_the_folds(tmp_path: Path, cov3d: Command) -> None:
+    names = [f"train/{kind}/ct_scan_{number}" for kind in ("covid", "non-covid") for number in range(12)]
+    scan(tmp_path, *names)
+    file = tmp_path / "scans.csv"
+    assert cov3d("folds", "--data", tmp_path).code == 0
+    table = pd.read_csv(file, keep_default_na=False)
+    people = {name: f"p{number // 3}" for number, name in enumerate(names) if number < 12}
+    table["patient"] = [people.get(name, "") for name in table["scan"]]
+    table["centre"] = "north"
+    table.to_csv(file, index=False)
+    ended = cov3d("preprocess", "--data", tmp_path, "--size", "tiny")
+    assert (ended.code, ended.err.count("error: ")) == (2, 1)
+    assert "put all scans of a patient into one fold, or make the table again with cov3d folds --overwrite" in ended.err
+
+    scan(tmp_path, "train/covid/ct_scan_99")
+    ended = cov3d("folds", "--data", tmp_path, "--overwrite")
+    assert ended.code == 0, ended.err
+    assert "scans moved to another fold" in ended.out
+    made = scan_table.load(file)
+    assert dict(zip(made["scan"], made["patient"], strict=True)) == {
+        **dict.fromkeys((*names, "train/covid/ct_scan_99"), ""),
+        **people,
+    }
+    assert set(made["centre"][made["scan"] != "train/covid/ct_scan_99"]) == {"north"}
+    assert (made[made["patient"] != ""].groupby("patient")["fold"].nunique() == 1).all()
+    others = Counter(made["fold"][made["label"] == "non-covid"])  # none of them has a patient
+    assert (len(others), max(others.values()) - min(others.values())) == (5, 1)
+    assert stale_sentence(tmp_path, file, made) is None

@@ -131,6 +131,20 @@ def test_what_the_archives_hold_besides_slices_is_no_scan(tmp_path: Path) -> Non
     assert problems_of(root) == []
 
 
+def test_a_scan_unpacked_twice_stays_in_one_fold_with_its_centre(tmp_path: Path) -> None:
+    root = small(tmp_path)
+    scan(root, "covid2/ct_scan_30/ct_scan_30", "covid2/ct_scan_30", "covid2/ct_scan_31/a", "covid2/ct_scan_31/b")
+    table(root, "train_covid.csv", *(f"ct_scan_{number},1" for number in (0, 1, 2, 30, 31)))
+    found = scan_table.build(root, seed=0).table.set_index("scan")
+    for case, inner in (("covid2/ct_scan_30", ("", "/ct_scan_30")), ("covid2/ct_scan_31", ("/a", "/b"))):
+        rows = found.loc[[f"{case}{name}" for name in inner]]
+        assert set(rows["patient"]) == {case}
+        assert set(rows["centre"]) == {"1"}
+        assert rows["fold"].nunique() == 1
+    assert found.loc["covid1/ct_scan_0", "patient"] == ""
+    assert problems_of(root) == []
+
+
 def test_a_scan_that_a_table_names_and_one_that_it_lacks_are_reported(tmp_path: Path) -> None:
     root = small(tmp_path)
     table(root, "train_covid.csv", *(f"ct_scan_{number},0" for number in (0, 1, 7, 8, 9, 10)))
