@@ -37,7 +37,10 @@ def categories_of(labels: Iterable[str]) -> tuple[str, ...]:
     for categories in (CATEGORIES, STOIC_CATEGORIES):
         if found <= set(categories):
             return categories
-    raise ValueError(f"the labels {', '.join(sorted(found))} are not of one dataset")
+    raise ValueError(
+        f"the labels {', '.join(sorted(found))} are not of one dataset: one has {NON_COVID}, {UNKNOWN_SEVERITY} and "
+        f"either {', '.join(SEVERITIES)} or {', '.join(STOIC_SEVERITIES)}"
+    )
 
 
 def label_index(label: str, categories: Sequence[str] = CATEGORIES) -> int:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from cov3d.api import inputs, training
 from cov3d.api.crossval_result import CrossValidationResult, collect
+from cov3d.api.evaluation import sources_of
 from cov3d.api.given import compute_fields, training_options
 from cov3d.api.run_inputs import RunInputs, run_inputs
 from cov3d.api.tracking import Tracking
 from cov3d.challenge.run_names import name_without_fold, run_name
 from cov3d.datasets.folds import FOLDS
 from cov3d.errors import CheckpointError, Cov3dError
-from cov3d.evaluation import centres
 from cov3d.evaluation import crossval as crossvalidation
 from cov3d.evaluation.crossval import is_finished
 from cov3d.listener import SILENT, Listener
@@ -83,7 +83,7 @@ def crossval(
     below = Path(runs or given.data / "runs")
     folders = _run_folders(below, chosen, given.from_checkpoint)
     scans = given.scan_table()
-    source_by_scan = _sources(Path(sources), scans) if sources else {}
+    source_by_scan = sources_of(sources, scans, scans)
     wanted = list(folders) if fold is None else [fold]
     _check_finished({number: folders[number] for number in wanted}, chosen, scans, given.from_checkpoint)
     folder = Path(output_dir or below / f"crossval_{name_without_fold(chosen, from_checkpoint)}")
@@ -105,13 +105,6 @@ def _run_folders(folder: Path, chosen: TrainingOptions, from_checkpoint: Path | 
     """The folder of each fold's run: one with these options, else the one that `cov3d train` would make in `folder`."""
     names = {fold: run_name(replace(chosen, fold=fold), from_checkpoint) for fold in range(FOLDS)}
     return find_runs(folder, chosen, names, from_checkpoint=from_checkpoint is not None)
-
-
-def _sources(file: Path, scans: "pd.DataFrame") -> dict[str, str]:
-    """Where these scans come from, by scan."""
-    found = centres.load_sources(file)
-    centres.check_sources(scans["scan"], found)
-    return found
 
 
 def _check_finished(

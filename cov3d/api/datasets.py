@@ -24,6 +24,7 @@ class FoldsResult:
         layout: name of the dataset's layout; None where it is none that is known.
         changes: what differs from the table that it replaced, in words; None where there was none.
         left_out: number of files and folders that look like scans and are not in the table.
+        counts: how many scans, and of how many patients where they are known, in words.
     """
 
     table: "pd.DataFrame"
@@ -31,6 +32,7 @@ class FoldsResult:
     layout: str | None
     changes: str | None
     left_out: int
+    counts: str
 
 
 def folds(
@@ -44,7 +46,8 @@ def folds(
 ) -> FoldsResult:
     """Find a dataset's scans and labels, split them into five folds and write the scan table.
 
-    Known layouts: COV19-CT-DB (2022, 2023), STOIC2021, MosMedData. Scans in any other are listed without labels.
+    Known layouts are those of `cov3d.datasets.layouts.LAYOUTS`; scans in any other are listed without labels. All scans
+    of a patient are put into one fold, where the dataset names patients.
 
     Args:
         data: root folder of the dataset.
@@ -72,11 +75,11 @@ def folds(
     ):
         if file.exists() and not overwrite:
             raise OutputError(f"there is a scan table at {file} already: give --overwrite to make it again")
-        built = tables.build(data, seed, splits)
+        built = tables.build(data, seed, splits, file)
         listener.warn_of_all(built.problems, most=None)
         changes = _changes(file, built.table) if file.exists() else None
         tables.save_built(built, file)
-    return FoldsResult(built.table, file, built.layout, changes, warn_of_left_out(file, listener))
+    return FoldsResult(built.table, file, built.layout, changes, warn_of_left_out(file, listener), built.counts)
 
 
 def phantom(
@@ -146,7 +149,7 @@ def _changes(file: Path, table: "pd.DataFrame") -> str:
     from cov3d.errors import DatasetError
 
     try:
-        return compare_tables(tables.load(file), table)
+        return compare_tables(tables.load(file, whole_patients=False), table)
     except DatasetError as error:
         return f"unknown, {error}"
 

@@ -14,8 +14,9 @@ from cov3d.challenge.members import gather_experiments
 from cov3d.challenge.runs import Missing, MissingRunsError, Runs
 from cov3d.challenge.sets import SubmissionSet, save_sets
 from cov3d.command_words import command
+from cov3d.datasets import scan_table
 from cov3d.datasets.folds import FOLDS
-from cov3d.errors import Cov3dError, PredictionsError
+from cov3d.errors import Cov3dError, DatasetError, PredictionsError
 from cov3d.evaluation.metrics import THRESHOLD
 from cov3d.evaluation.predictions import save_predictions
 from cov3d.files import in_place, write_text
@@ -50,6 +51,7 @@ class EnsembleResult:
         evaluated: every score with its interval, by task; empty without labels.
         flatters: why the scores flatter; None where they do not.
         centres: the scores by source and task; empty without sources.
+        no_centres: why there are none though the dataset has a scan table, such as one that can't be read.
         fold_scores: macro F1 by task and fold.
         selection: what was selected, if asked for.
         gains: what the selection gained over the mean of all: `as_chosen` and `cross_fitted`.
@@ -65,6 +67,7 @@ class EnsembleResult:
     evaluated: "dict[str, TaskEvaluation]" = field(default_factory=dict)
     flatters: str | None = None
     centres: Centres = field(default_factory=dict)
+    no_centres: str = ""
     fold_scores: dict[str, dict[int, float]] = field(default_factory=dict)
     selection: "Selection | None" = None
     gains: "dict[str, Comparison]" = field(default_factory=dict)
@@ -85,6 +88,15 @@ class _Chosen:
     task: Task
     folds: tuple[int, ...] = ()
     paper: Ensemble | None = None
+
+
+def _known_table(data: Path) -> "tuple[pd.DataFrame | None, str]":
+    """The scan table of a dataset, if there is one; and why it can't be read, if so."""
+    file = data / scan_table.FILE_NAME
+    try:
+        return (scan_table.load(file) if file.is_file() else None), ""
+    except DatasetError as error:
+        return None, f"no scores by centre: {error}"
 
 
 def ensemble(
@@ -152,10 +164,11 @@ def ensemble(
             members = [member for member in members if member.name in selected.members]
         threshold = selected.threshold if selected else THRESHOLD
         table = average_tables(members, threshold)
-        origin = sources_of(sources, table["scan"])
+        of_dataset, no_centres = _known_table(Path(data))
+        origin = sources_of(sources, table, of_dataset)
         by_scan = {scan: fold for member in members for scan, fold in member.folds.items()}
         made = EnsembleResult(table, members, chosen.task, None if selects else chosen.paper, by_scan)
-        made.selection = selected
+        made.selection, made.no_centres = selected, "" if origin else no_centres
         with staged(folder, names) as to:
             save_predictions(table, to / PREDICTIONS)
             if "label" in table and (table["label"] != "").any():

@@ -1,6 +1,6 @@
 """`cov3d.evaluate`, `validate` and `compare`: labelled predictions → scores, printed by the caller."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,7 +89,7 @@ def evaluate(
     known = tuple(categories or found_categories)
     if known != found_categories:
         raise PredictionsError(f"the table's categories are {', '.join(found_categories)}, not {', '.join(known)}")
-    origin = sources_of(sources, table["scan"])
+    origin = sources_of(sources, table)
     evaluated = task_scores.evaluate(table, known, seed=seed, specificity=specificity)
     warn_of_small_classes({task: evaluation.calls.small for task, evaluation in evaluated.items()}, listener)
     by_source = centres.evaluate_centres(dict.fromkeys(TASKS, table), known, origin, seed=seed) if origin else {}
@@ -151,7 +151,7 @@ def validate(
     every = scan_table(root, path_or_none(table), listener, strict=strict)
     validation.check_labels(member.info, every["label"])
     scans = choose_fold(every, chosen).validation
-    origin = sources_of(sources, scans["scan"])
+    origin = sources_of(sources, scans, every)
     folder = Path(output_dir or file.with_name(f"{file.stem}-fold-{chosen}"))
     claim = claimed(folder, validation.RESULT_FILES, overwrite=overwrite, what="scores", command="cov3d validate")
     with elsewhere("--output-dir", output_dir), claim:
@@ -241,12 +241,20 @@ def tasks_of(task: Task) -> list[Task]:
     return [each for each in (Task.PRESENCE, Task.SEVERITY) if task in (Task.BOTH, each)]
 
 
-def sources_of(given: str | Path | Mapping[str, str] | None, scans: Iterable[str]) -> Mapping[str, str]:
-    """Where these scans come from, by scan; empty where nothing was given."""
+def sources_of(
+    given: str | Path | Mapping[str, str] | None, scans: pd.DataFrame, table: pd.DataFrame | None = None
+) -> Mapping[str, str]:
+    """Where scans come from, by scan: as given, else by the column `centre` of the scan table; empty without both.
+
+    Args:
+        given: by scan, or a CSV file with the columns `scan,source`.
+        scans: a table with the column `scan`.
+        table: the scan table, where there is one.
+    """
     if given is None:
-        return {}
+        return {} if table is None else centres.centres_of(table, scans)
     found = given if isinstance(given, Mapping) else centres.load_sources(Path(given))
-    centres.check_sources(scans, found)
+    centres.check_sources(scans["scan"], found)
     return found
 
 

@@ -28,6 +28,7 @@ from cov3d.app import (
     weights,
 )
 from cov3d.app.help import Command
+from cov3d.datasets.layouts import LAYOUTS
 from cov3d.training.options import Compute, TrainingOptions
 
 GROUPS = {
@@ -96,9 +97,11 @@ class Cov3d(TorchApp):
         super().__init__(**kwargs)
         # torchapp registers commands in alphabetical order; a newcomer reads them in the order of the work.
         self.main_app.registered_commands.sort(key=lambda command: COMMANDS.index(command.callback.__name__))
+        layouts = ", ".join(one.name for one in LAYOUTS)
         groups = {command: group for group, commands in GROUPS.items() for command in commands}
         for command in self.main_app.registered_commands:
             command.cls = Command
+            command.help = (command.callback.__doc__ or "").replace("{layouts}", layouts)
             command.rich_help_panel = groups[command.callback.__name__]
         self.main_app._add_completion = True  # torchapp gives no other way to --install-completion
         self.main_app.info.help = (

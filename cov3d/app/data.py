@@ -26,8 +26,8 @@ def phantom(
     resolution: int = Param(512, min=64, max=1024, help="Pixels to a side of a slice.", rich_help_panel="Dataset"),
     layout: PhantomLayout = Param(
         PhantomLayout.COV19CTDB,
-        help="The dataset whose layout it follows: cov19ctdb (slices as JPEG), stoic (.mha) or mosmed (.nii.gz); the "
-        "persons are the same.",
+        help="The dataset whose layout it follows: cov19ctdb, pharos, cc-ccii (slices as JPEG), stoic (.mha), mosmed "
+        "(.nii.gz) or covid-ct-md (slices as DICOM); the persons are the same.",
         rich_help_panel="Dataset",
     ),
     masks: bool = Param(False, help="Also save the true masks of lungs and lesions.", rich_help_panel=options.OUTPUT),
@@ -87,7 +87,8 @@ def folds(
 ) -> None:
     """Find the dataset's scans and labels, split them into five folds and write the scan table.
 
-    Known layouts: COV19-CT-DB (2022, 2023), STOIC2021, MosMedData. Scans in any other are listed without labels.
+    Known layouts: {layouts}. Scans in any other are listed without labels. All scans of a patient are put into one
+    fold, where the dataset names patients.
     """
     from cov3d.api import datasets
     from cov3d.reports.tables import fold_table
@@ -96,7 +97,7 @@ def folds(
     out().print(fold_table(made.table))
     if made.changes:
         say(f"compared with the table before: {made.changes}")
-    say(f"{len(made.table)} scans, laid out as {made.layout or 'no dataset that is known'}: {made.file}")
+    say(f"{made.counts}, laid out as {made.layout or 'no dataset that is known'}: {made.file}")
 
 
 def preprocess(

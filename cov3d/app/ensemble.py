@@ -143,6 +143,8 @@ def _show_scores(made: "EnsembleResult") -> None:
         title = "; ".join(filter(None, [f"{name}, {len(evaluation.calls)} scans", made.flatters]))
         out().print(evaluation_table(evaluation, title))
     warn_of_small_classes({name: evaluation.calls.small for name, evaluation in made.evaluated.items()}, Printer())
+    if made.no_centres:
+        say_warning(made.no_centres)
     if made.centres:
         out().print(centre_table(made.centres))
 

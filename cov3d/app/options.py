@@ -43,6 +43,7 @@ def sources() -> Param:
     return Param(
         None,
         help="A CSV file with the columns scan,source: scores of each source's scans too, hospital by hospital.",
+        show_default="the column centre of the scan table, if there",
         rich_help_panel=INPUT,
     )
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cov3d.datasets.folders import merged, named, others
 from cov3d.datasets.found import TEST, TRAIN, UNLABELLED, VALIDATION, Found, in_words, scans_below
+from cov3d.datasets.pharos import is_pharos
 from cov3d.datasets.severities import SEVERITY_FILES, severities
 from cov3d.labels import NON_COVID, UNKNOWN_SEVERITY
 
@@ -22,8 +23,9 @@ _TESTS = {TEST: ("task1", "task2", "test")}
 
 
 def is_cov19ctdb(root: Path) -> bool:
-    """Whether `root` has a folder of COV19-CT-DB's layouts."""
-    return any(named(folder, _CLASSES) for folders in named(root, _PARTITIONS).values() for folder in folders)
+    """Whether `root` has a folder of COV19-CT-DB's layouts, and is not PHAROS's, which is of this dataset's kind."""
+    inside = (named(folder, _CLASSES) for folders in named(root, _PARTITIONS).values() for folder in folders)
+    return any(inside) and not is_pharos(root)
 
 
 def find(root: Path, known: Collection[Path] = ()) -> Found:

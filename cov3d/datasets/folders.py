@@ -6,10 +6,14 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from cov3d.datasets.found import in_words
+from cov3d.datasets.found import Found, in_words
 from cov3d.errors import ScanError
 
 _NEVER_SEARCHED = {"masks", "@eadir", "macosx"}
+_NAMED = 5
+"""Folders that are each reported; of more, how many there are."""
+_OURS = {"preprocessed", "runs", "report"}
+"""Folders that cov3d writes into a dataset's folder."""
 
 
 def plain(name: str) -> str:
@@ -69,3 +73,30 @@ def others(folder: Path, meanings: Mapping[str, Collection[str]]) -> list[Path]:
     """The folders in `folder` whose names mean nothing, but for those that are never searched (`masks`, thumbnails)."""
     meant = {name for names in meanings.values() for name in names}
     return [folder / name for name in subfolders(folder) if plain(name) not in meant | _NEVER_SEARCHED]
+
+
+def is_searched(name: str) -> bool:
+    """Whether a folder of a dataset may hold scans: not label maps, thumbnails, or what cov3d writes."""
+    return plain(name) not in _NEVER_SEARCHED | _OURS
+
+
+def leave_out(folders: Collection[Path], root: Path, why: str, into: Found, known: Collection[Path]) -> None:
+    """Report the scans in folders that a layout has no meaning for.
+
+    Args:
+        why: follows the folder in the sentence.
+        known: folders that are scans and need not be listed.
+
+    Raises:
+        ScanError: a folder can't be listed, or its name can't be written.
+    """
+    from cov3d.readers import search_scans
+
+    sentences = []
+    for folder in folders:
+        if scans := [scan for scan in search_scans(folder, known).scans if not scan.lost]:
+            count = f"its {len(scans)} scans are" if len(scans) > 1 else "its scan is"
+            sentences.append(f"{folder.relative_to(root).as_posix()} {why}: {count} left out")
+    into.problems += sentences[:_NAMED]
+    if len(sentences) > _NAMED:
+        into.problems.append(f"and {len(sentences) - _NAMED} more folders, as {sentences[0]}")

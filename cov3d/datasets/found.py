@@ -1,13 +1,18 @@
-"""What the search of a dataset's folders gives, whatever its layout, and the search itself."""
+"""What the search of a dataset's folders gives, whatever its layout, and the search itself.
+
+The readers are loaded when a folder is searched, so that the names of the layouts, which `--help` prints, load fast.
+"""
 
 import unicodedata
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cov3d.errors import DatasetError
-from cov3d.readers import LeftOut, search_scans
-from cov3d.readers.image import SUFFIXES
+
+if TYPE_CHECKING:
+    from cov3d.readers import LeftOut
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 UNLABELLED = (TEST, "")
@@ -25,21 +30,27 @@ class Found:
         problems: what was found wrong.
         without_file: scans whose file of labels is missing.
         left_out: what looks like a scan and is not taken.
+        patients: the patient of each scan, by its name; empty where the dataset does not tell patients.
+        centres: the centre that each scan is from, by its name; without those of no known centre.
     """
 
     scans: dict[str, tuple[str, str]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     without_file: set[str] = field(default_factory=set)
-    left_out: list[LeftOut] = field(default_factory=list)
+    left_out: list["LeftOut"] = field(default_factory=list)
+    patients: dict[str, str] = field(default_factory=dict)
+    centres: dict[str, str] = field(default_factory=dict)
 
-    def leave_out(self, left_out: Iterable[LeftOut], root: Path) -> None:
+    def leave_out(self, left_out: Iterable["LeftOut"], root: Path) -> None:
         """Note what looks like a scan and is not taken; here the paths are relative to `root`."""
         for left in left_out:
             self.left_out.append(replace(left, path=left.path.relative_to(root)))
             self.problems.append(f"left out: {self.left_out[-1]}")
 
 
-def scans_below(folder: Path, root: Path, into: Found, known: Collection[Path] = ()) -> list[str]:
+def scans_below(
+    folder: Path, root: Path, into: Found, known: Collection[Path] = (), slices: Collection[str] = ()
+) -> list[str]:
     """Names (paths relative to `root`) of the scans at any depth below `folder`, sorted.
 
     What looks like a scan and is none is noted in `into`: scans that are lost, have one slice, or are of a format that
@@ -47,10 +58,13 @@ def scans_below(folder: Path, root: Path, into: Found, known: Collection[Path] =
 
     Args:
         known: folders that are scans and need not be listed.
+        slices: suffixes of the dataset's slices. A folder of such slices is a scan, whether or not it can be read.
 
     Raises:
         ScanError: a folder can't be listed, or its name can't be written.
     """
+    from cov3d.readers import LeftOut, search_scans
+
     if not folder.is_dir():
         return []
     search = search_scans(folder, known)
@@ -58,8 +72,22 @@ def scans_below(folder: Path, root: Path, into: Found, known: Collection[Path] =
     for found in search.scans:
         if found.lost:
             left_out += [LeftOut(found.path, "holds no JPEG slices", is_scan=True), *found.instead]
-    into.leave_out(sorted(left_out, key=str), root)
-    return sorted(found.path.relative_to(root).as_posix() for found in search.scans if not found.lost)
+    scans = {found.path for found in search.scans if not found.lost}
+    series = _series(left_out, scans, slices) - {folder}
+    into.leave_out(sorted((left for left in left_out if not {left.path, left.path.parent} & series), key=str), root)
+    return sorted(path.relative_to(root).as_posix() for path in scans | series)
+
+
+def _series(left_out: Iterable["LeftOut"], scans: Collection[Path], suffixes: Collection[str]) -> set[Path]:
+    """The folders of slices among what was left out; folders that are or hold scans are none."""
+    above = {parent for scan in scans for parent in (scan, *scan.parents)}
+    likely = [left.path for left in left_out if left.is_scan] if suffixes else []
+    folders = {path if path.is_dir() else path.parent for path in likely}
+    return {
+        folder
+        for folder in folders - above
+        if any(file.suffix.lower() in suffixes and file.name[0] != "." for file in folder.iterdir())
+    }
 
 
 def check_names(scans: Iterable[str]) -> None:
@@ -78,6 +106,8 @@ def check_names(scans: Iterable[str]) -> None:
 
 def stem(scan: str) -> str:
     """A scan's name without the folders above it and, of a file, without its suffix."""
+    from cov3d.readers.image import SUFFIXES
+
     name = scan.rpartition("/")[2]
     return next((name[: -len(suffix)] for suffix in SUFFIXES if name.lower().endswith(suffix)), name)
 

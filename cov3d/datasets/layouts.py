@@ -4,11 +4,10 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from cov3d.datasets import cov19ctdb, mosmed, stoic
+from cov3d.datasets import ccccii, cov19ctdb, covidctmd, mosmed, pharos, stoic
 from cov3d.datasets.found import UNLABELLED, Found, check_names, in_words
 from cov3d.datasets.links import settle_links
 from cov3d.errors import DatasetError
-from cov3d.readers import discover, walk_scans
 
 
 @dataclass(frozen=True)
@@ -32,6 +31,9 @@ LAYOUTS = (
     Layout(cov19ctdb.NAME, "train/covid, train/non-covid, validation/…", cov19ctdb.is_cov19ctdb, cov19ctdb.find),
     Layout(stoic.NAME, stoic.SCANS.as_posix(), stoic.is_stoic, stoic.find),
     Layout(mosmed.NAME, f"{mosmed.STUDIES}/CT-0 to CT-4", mosmed.is_mosmed, mosmed.find),
+    Layout(pharos.NAME, "covid1, non-covid1, …, Validation/val/…", pharos.is_pharos, pharos.find),
+    Layout(ccccii.NAME, "NCP, CP, Normal", ccccii.is_ccccii, ccccii.find),
+    Layout(covidctmd.NAME, "COVID-19 Cases, Cap Cases, Normal Cases", covidctmd.is_covidctmd, covidctmd.find),
 )
 
 
@@ -67,6 +69,8 @@ def search(root: Path, known: Collection[Path] = ()) -> tuple[Layout | None, Fou
 
 
 def _unlabelled(root: Path, known: Collection[Path]) -> Found:
+    from cov3d.readers import discover, walk_scans
+
     if known:  # of a table that is there: it may be that there is no raw scan any more
         paths = sorted(scan.path for scan in walk_scans(root, known))
         return Found(dict.fromkeys((path.relative_to(root).as_posix() for path in paths), UNLABELLED))

@@ -9,3 +9,6 @@ class PhantomLayout(StrEnum):
     COV19CTDB = "cov19ctdb"
     STOIC = "stoic"
     MOSMED = "mosmed"
+    PHAROS = "pharos"
+    CC_CCII = "cc-ccii"
+    COVID_CT_MD = "covid-ct-md"

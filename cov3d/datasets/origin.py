@@ -6,7 +6,7 @@ dataset of then, not with the table alone.
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ class Origin:
         splits_digest: of its content.
         table_digest: of the scan table's text; another text was edited.
         labels: of every scan that the dataset held, by its own folders and files.
+        centres: of every scan whose centre the dataset's own files gave.
     """
 
     layout: str | None
@@ -33,17 +34,25 @@ class Origin:
     splits_digest: str | None
     labels: dict[str, str]
     table_digest: str = ""
+    centres: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, layout: str | None, seed: int, splits: Path | None, labels: dict[str, str]) -> "Origin":
+    def of(
+        cls,
+        layout: str | None,
+        seed: int,
+        splits: Path | None,
+        labels: dict[str, str],
+        centres: dict[str, str],
+    ) -> "Origin":
         """The origin of a table that is made now.
 
         Raises:
             DatasetError: the table of splits can't be read.
         """
         if splits is None:
-            return cls(layout, seed, None, None, labels)
-        return cls(layout, seed, str(splits.absolute()), digest_of(splits), labels)
+            return cls(layout, seed, None, None, labels, centres=centres)
+        return cls(layout, seed, str(splits.absolute()), digest_of(splits), labels, centres=centres)
 
 
 def digest_of(file: Path) -> str:
@@ -85,7 +94,7 @@ def read_origin(table: Path) -> Origin | None:
         all(text is None or isinstance(text, str) for text in texts)
         and type(origin.seed) is int
         and isinstance(origin.table_digest, str)
-        and isinstance(origin.labels, dict)
-        and all(isinstance(label, str) for label in origin.labels.values())
+        and all(isinstance(found, dict) for found in (origin.labels, origin.centres))
+        and all(isinstance(text, str) for found in (origin.labels, origin.centres) for text in found.values())
     )
     return origin if good else None

@@ -1,6 +1,5 @@
-"""The scan table `scans.csv`: every scan of a dataset, its partition, label and fold."""
+"""The scan table `scans.csv`: every scan of a dataset, its partition, label and fold, its patient and its centre."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from cov3d.datasets.found import TEST, TRAIN, VALIDATION, Found
 from cov3d.datasets.layouts import search
 from cov3d.datasets.origin import Origin, write_origin
 from cov3d.datasets.splits import Splits, read_splits
+from cov3d.datasets.whole_patients import keep_whole, without_label
 from cov3d.errors import DatasetError
 from cov3d.files import write_text
 from cov3d.labels import ALL_LABELS, NON_COVID, UNKNOWN_SEVERITY, categories_of
@@ -22,6 +22,8 @@ from cov3d.readers.unread import instead
 
 FILE_NAME = "scans.csv"
 COLUMNS = ("scan", "partition", "label", "fold")
+PATIENT, CENTRE = "patient", "centre"
+"""Columns that a table has where the dataset tells patients or centres; empty where one is not known."""
 PARTITIONS = (TRAIN, VALIDATION, TEST)
 
 
@@ -43,18 +45,29 @@ class Built:
     origin: Origin
     left_out: Sequence[LeftOut] = ()
 
+    @property
+    def counts(self) -> str:
+        """How many scans, and of how many patients where they are known, in words."""
+        scans = f"{len(self.table)} scans"
+        if PATIENT not in self.table:
+            return scans
+        patients = self.table.loc[self.table[PATIENT] != "", PATIENT].nunique()
+        return f"{scans} of {patients} patient{'s' * (patients != 1)}"
 
-def build(root: Path, seed: int, splits: Path | None = None) -> Built:
+
+def build(root: Path, seed: int, splits: Path | None = None, before: Path | None = None) -> Built:
     """The scan table of the dataset at `root`.
 
     The official validation partition is fold 0 and the training partition is dealt to folds 1 to 4, balanced over
-    the labels (section 2.1); without a validation partition the training scans are dealt to all five. A root of no
-    known layout gives a table of unlabelled scans.
+    the labels (section 2.1); without a validation partition the training scans are dealt to all five. No patient is in
+    two folds. A root of no known layout gives a table of unlabelled scans.
 
     Args:
         root: the dataset's folder.
         seed: of the deal.
         splits: a table that says otherwise; see `splits`.
+        before: the scan table that this one replaces, if there is one: its patients, or its centres, are kept where the
+            dataset itself tells none.
 
     Raises:
         DatasetError: `root` is missing, holds no scan, is a scan itself or fits two layouts; a file of labels can't
@@ -66,7 +79,9 @@ def build(root: Path, seed: int, splits: Path | None = None) -> Built:
     if not found.scans:
         where = f"{root}, which is laid out as {layout.name} ({layout.places})" if layout else str(root)
         raise DatasetError(f"no scan found under {where}: {A_SCAN}{instead(found.left_out)}")
-    labels = {scan: label for scan, (_, label) in found.scans.items()}
+    labels, centres = {scan: label for scan, (_, label) in found.scans.items()}, dict(found.centres)
+    if before is not None:
+        _keep_columns(before, found)
     fixed: dict[str, int | None] = {}
     if splits is not None:
         fixed = _apply(read_splits(splits, sorted(found.scans), FOLDS), found, splits)
@@ -74,9 +89,21 @@ def build(root: Path, seed: int, splits: Path | None = None) -> Built:
     try:
         categories_of(table["label"])
     except ValueError as error:
-        raise DatasetError(f"{splits or root}: {error}, and a scan table is of one") from error
+        raise DatasetError(f"{splits or root}: {error}") from error
     name = layout.name if layout else None
-    return Built(table, found.problems, name, Origin.of(name, seed, splits, labels), found.left_out)
+    return Built(table, found.problems, name, Origin.of(name, seed, splits, labels, centres), found.left_out)
+
+
+def _keep_columns(table: Path, found: Found) -> None:
+    """Take patients and centres that a person wrote into an earlier table; one that can't be read has none."""
+    try:
+        rows = pd.read_csv(table, dtype=str, keep_default_na=False)
+    except (OSError, ValueError):
+        return
+    for column, known in ((PATIENT, found.patients), (CENTRE, found.centres)):
+        if {"scan", column} <= set(rows.columns) and not (column == CENTRE and known):  # a centre may be withdrawn
+            values = dict(zip(rows["scan"], rows[column].str.strip(), strict=True))
+            known |= {scan: values[scan] for scan in found.scans.keys() - known.keys() if values.get(scan)}
 
 
 def check_root(root: Path) -> None:
@@ -121,16 +148,16 @@ def _fold(found: Found, fixed: Mapping[str, int | None], seed: int) -> pd.DataFr
         scan: label for scan, (partition, label) in found.scans.items() if partition == TRAIN and scan not in fixed
     }
     dealt_to = range(1 if 0 in folds.values() else 0, FOLDS)
-    folds |= deal({scan: label for scan, label in train.items() if label}, dealt_to, seed)
-    for label, count in sorted(Counter(train.values()).items()):
-        if label and count < len(dealt_to):
-            found.problems.append(
-                f"only {count} of the training scans are {label}: {len(dealt_to) - count} of the "
-                f"{len(dealt_to)} folds drawn have none"
-            )
+    folds = keep_whole(folds, train, found.patients, found.problems)
+    train = {scan: label for scan, label in train.items() if scan not in folds}
+    folds |= deal({scan: label for scan, label in train.items() if label}, dealt_to, seed, found.patients)
+    found.problems += without_label(train, folds, len(dealt_to))
     rows = [(scan, partition, label, folds.get(scan)) for scan, (partition, label) in sorted(found.scans.items())]
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
-    return table.astype({"fold": "Int64"})
+    table = pd.DataFrame(rows, columns=list(COLUMNS)).astype({"fold": "Int64"})
+    for column, values in ((PATIENT, found.patients), (CENTRE, found.centres)):
+        if known := {scan: value for scan, value in values.items() if scan in found.scans}:
+            table[column] = [known.get(scan, "") for scan in table["scan"]]
+    return table
 
 
 def save(table: pd.DataFrame, file: Path, origin: Origin | None = None) -> None:
@@ -155,8 +182,13 @@ def save_built(built: Built, file: Path) -> None:
     save(built.table, file, built.origin)
 
 
-def load(file: Path) -> pd.DataFrame:
+def load(file: Path, *, whole_patients: bool = True) -> pd.DataFrame:
     """Read a scan table: columns `scan, partition, label` (strings, empty where there is none) and `fold` (Int64).
+
+    There may be the columns `patient` and `centre` (strings, empty where not known), after these or among them.
+
+    Args:
+        whole_patients: refuse a table with a patient in two folds.
 
     Raises:
         DatasetError: the file is not a scan table; the sentence names the first row that is wrong.
@@ -167,9 +199,18 @@ def load(file: Path) -> pd.DataFrame:
         raise DatasetError(f"there is no scan table at {file}: make it with cov3d folds") from None
     except (OSError, ValueError) as error:
         raise DatasetError(f"{file} can't be read as a table: {error}") from error
-    if tuple(table.columns) != COLUMNS:
-        raise DatasetError(f"{file} must have the columns {','.join(COLUMNS)}, not {','.join(table.columns)}")
+    optional = [column for column in (PATIENT, CENTRE) if column in table.columns]
+    if sorted(table.columns) != sorted([*COLUMNS, *optional]):
+        raise DatasetError(
+            f"{file} must have the columns {','.join(COLUMNS)}, and may have {PATIENT} and {CENTRE}; it has "
+            f"{','.join(table.columns)}"
+        )
+    table = table[[*COLUMNS, *optional]]
+    for column in optional:
+        table[column] = table[column].str.strip()
     _check(table, file)
+    if whole_patients and PATIENT in table:
+        _check_patients(table, file)
     return table.assign(fold=pd.to_numeric(table["fold"]).astype("Int64"))
 
 
@@ -192,6 +233,19 @@ def _check(table: pd.DataFrame, file: Path) -> None:
     unsafe = [scan for scan in table["scan"] if not scan or scan.startswith("/") or ".." in scan.split("/")]
     if unsafe:
         raise DatasetError(f"{file}: {unsafe[0]!r} is not a path below the dataset's root")
+
+
+def _check_patients(table: pd.DataFrame, file: Path) -> None:
+    """Refuse a patient in two folds: networks would be scored on a person that they were trained on."""
+    known = table[(table[PATIENT] != "") & (table["fold"] != "") & (table["label"] != "")]
+    for patient, rows in known.groupby(PATIENT, sort=False):
+        firsts = rows.drop_duplicates("fold")
+        if len(firsts) > 1:
+            raise DatasetError(
+                f"{file}: patient {patient} is in the folds {firsts['fold'].iloc[0]} (line {firsts.index[0] + 2}) and "
+                f"{firsts['fold'].iloc[1]} (line {firsts.index[1] + 2}): put all scans of a patient into one fold, "
+                "or make the table again with cov3d folds --overwrite, which keeps the patients"
+            )
 
 
 def _check_one_dataset(table: pd.DataFrame, file: Path) -> None:

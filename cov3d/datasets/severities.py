@@ -91,6 +91,12 @@ def _severity(category: object) -> str | None:
     return SEVERITIES[int(number[1]) - 1] if number else None
 
 
+def severity_files(root: Path) -> list[Path]:
+    """The files of severities in a dataset's folder, of either year."""
+    names = (*SEVERITY_FILES.values(), *SEVERITY_FILES_2022.values())
+    return [root / name for name in names if (root / name).exists()]
+
+
 def _severity_file(root: Path, partition: str) -> Path | None:
     files = [root / names[partition] for names in (SEVERITY_FILES, SEVERITY_FILES_2022)]
     present = [file for file in files if file.exists()]

@@ -10,7 +10,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cov3d.datasets.found import TEST, TRAIN, VALIDATION, in_words
+from cov3d.datasets.found import TEST, TRAIN, VALIDATION, in_words, stem
 from cov3d.datasets.rows import Row, read_rows
 from cov3d.errors import DatasetError
 from cov3d.labels import ALL_LABELS, CATEGORIES, LABELS, NON_COVID, UNKNOWN_SEVERITY
@@ -24,6 +24,7 @@ _PRESENCE = {
     **dict.fromkeys(("1", "1.0", "true", "yes", "covid", "positive"), True),
     **dict.fromkeys(("0", "0.0", "false", "no", NON_COVID, "negative"), False),
 }
+_CATEGORIES = f"{', '.join(ALL_LABELS)}, a number from 0 ({LABELS[0]}) to {len(CATEGORIES)} ({LABELS[-1]}), or empty"
 _NOTHING = ("", "-", "nan", "none")
 
 
@@ -66,7 +67,7 @@ def read_splits(file: Path, scans: list[str], folds: int) -> Splits:
     if not rows:
         raise DatasetError(
             f"none of the rows of {file} names a scan of the dataset: a path is the scan's, relative to the "
-            "dataset's root, or ends in it"
+            "dataset's root, or ends in it, with or without a file's suffix"
         )
     for scan, given in rows.items():
         splits.labels[scan] = _agreed_label(scan, given, file, splits.problems)
@@ -92,8 +93,10 @@ def _label(scan: str, row: Row, file: Path, problems: list[str]) -> str | None:
     category = _category(row.values["category"])
     presence = _PRESENCE.get(_plain(row.values["has_covid"]))
     if category is None or (presence is None and _plain(row.values["has_covid"]) not in _NOTHING):
-        column = "category" if category is None else "has_covid"
-        problems.append(f"{_where(file, [row])}: {column} of {scan} is {row.values[column]!r}: no label")
+        column, allowed = ("category", _CATEGORIES) if category is None else ("has_covid", "0 or 1, or true or false")
+        problems.append(
+            f"{_where(file, [row])}: {column} of {scan} is {row.values[column]!r}: no label. It may be {allowed}"
+        )
         return ""
     if presence is None:
         return category or None
@@ -140,18 +143,23 @@ def _fold(text: str, folds: int) -> int | str | None:
 
 
 class _Names:
-    """Scans by path: the one that a path is or ends in, else by the same without regard to underscores and case."""
+    """Scans by path: the one that a path is or ends in, else by the same without regard to underscores and case.
+
+    Where that is none, the suffix of a file is passed over: `scans/a` is `scans/a.nii.gz`.
+    """
 
     def __init__(self, scans: list[str]) -> None:
         self._exact = {scan: [scan] for scan in scans}
         self._loose: dict[str, list[str]] = defaultdict(list)
+        self._bare: dict[str, list[str]] = defaultdict(list)
         for scan in scans:
             self._loose[self._key(scan)].append(scan)
+            self._bare[self._bare_key(scan)].append(scan)
 
     def find(self, path: str) -> list[str]:
         """The scans that the path may mean."""
         parts = [part for part in path.replace("\\", "/").split("/") if part not in ("", ".")]
-        for names, key in ((self._exact, str), (self._loose, self._key)):
+        for names, key in ((self._exact, str), (self._loose, self._key), (self._bare, self._bare_key)):
             for first in range(len(parts)):
                 if found := names.get(key("/".join(parts[first:]))):
                     return found
@@ -160,3 +168,8 @@ class _Names:
     @staticmethod
     def _key(name: str) -> str:
         return re.sub(r"[\s_]+", "", name).lower()
+
+    @classmethod
+    def _bare_key(cls, name: str) -> str:
+        folders, slash, last = name.rpartition("/")
+        return cls._key(f"{folders}{slash}{stem(last)}")

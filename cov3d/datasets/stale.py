@@ -1,4 +1,4 @@
-"""Does a scan table still fit the dataset? Scans that came or went, labels that were corrected.
+"""Does a scan table still fit the dataset? Scans that came or went, labels and centres that were corrected.
 
 Class folders are listed and files of labels are read; the folders of scans that are in the table are not opened. What a
 person edited in the table is no difference, and neither is what can't be compared: where only the preprocessed store
@@ -6,7 +6,7 @@ is, without raw scans, or a file of labels is missing, or a table made by hand s
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -14,7 +14,7 @@ import pandas as pd
 from cov3d.command_words import command
 from cov3d.datasets.layouts import layout_of, search
 from cov3d.datasets.origin import Origin, digest_of, read_origin
-from cov3d.datasets.scan_table import FILE_NAME
+from cov3d.datasets.scan_table import CENTRE, FILE_NAME
 from cov3d.errors import Cov3dError
 
 _NAMED = 3
@@ -22,16 +22,25 @@ _NAMED = 3
 
 @dataclass(frozen=True)
 class Changes:
-    """What differs between two states of a dataset: names of scans, and labels (before, after) by scan."""
+    """What differs between two states of a dataset: names of scans; labels and centres (before, after) by scan."""
 
     added: tuple[str, ...]
     gone: tuple[str, ...]
     relabelled: Mapping[str, tuple[str, str]]
+    moved: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     def words(self) -> list[str]:
         """What differs, with the first names of each kind."""
-        labels = [f"{scan}: {old or 'none'}, now {new or 'none'}" for scan, (old, new) in self.relabelled.items()]
-        kinds = (("new", self.added), ("gone", self.gone), ("with another label", labels))
+        labels, centres = (
+            [f"{scan}: {old or 'none'}, now {new or 'none'}" for scan, (old, new) in changed.items()]
+            for changed in (self.relabelled, self.moved)
+        )
+        kinds = (
+            ("new", self.added),
+            ("gone", self.gone),
+            ("with another label", labels),
+            ("of another centre", centres),
+        )
         return [f"{_count(len(names))} {kind} ({_first(names)})" for kind, names in kinds if names]
 
 
@@ -43,7 +52,7 @@ def stale_sentence(root: Path, file: Path, table: pd.DataFrame) -> str | None:
     """
     origin = read_origin(file)
     try:
-        changes = _compare(root, origin, dict(zip(table["scan"], table["label"], strict=True)))
+        changes = _compare(root, origin, _by_scan(table, "label"), _by_scan(table, CENTRE))
         differs = changes.words() if changes else []
         if origin and origin.splits and Path(origin.splits).is_file():
             changed = digest_of(Path(origin.splits)) != origin.splits_digest
@@ -61,7 +70,13 @@ def stale_sentence(root: Path, file: Path, table: pd.DataFrame) -> str | None:
     return f"{file} does not fit the dataset any more: {', '.join(differs)}. Make it again{lost}: {command}"
 
 
-def _compare(root: Path, origin: Origin | None, table: Mapping[str, str]) -> Changes | None:
+def _by_scan(table: pd.DataFrame, column: str) -> dict[str, str]:
+    """A column by scan; empty strings where the table has none."""
+    values = table[column] if column in table else [""] * len(table)
+    return dict(zip(table["scan"], values, strict=True))
+
+
+def _compare(root: Path, origin: Origin | None, table: Mapping[str, str], centres: Mapping[str, str]) -> Changes | None:
     """What came, went or changed in the dataset since the table was made, and is not in the table; None if unknown."""
     by_layout = origin is None or origin.layout is not None
     if not root.is_dir() or (by_layout and layout_of(root) is None):
@@ -78,6 +93,11 @@ def _compare(root: Path, origin: Origin | None, table: Mapping[str, str]) -> Cha
             scan: (table[scan], now[scan])
             for scan in sorted(then.keys() & now.keys() & table.keys())
             if now[scan] not in (then[scan], table[scan]) and scan not in found.without_file
+        },
+        moved={
+            scan: (centres[scan], found.centres[scan])
+            for scan in sorted(found.centres.keys() & then.keys() & centres.keys())
+            if found.centres[scan] not in (centres[scan], "" if origin is None else origin.centres.get(scan, ""))
         },
     )
 
@@ -107,7 +127,9 @@ def _command(root: Path, file: Path, origin: Origin | None) -> str:
 
 def compare_tables(before: pd.DataFrame, after: pd.DataFrame) -> str:
     """What differs between two scan tables of a dataset, in words; how many scans moved to another fold, first."""
-    old, new = (dict(zip(table["scan"], table["label"], strict=True)) for table in (before, after))
+    (old, old_centres), (new, new_centres) = (
+        (_by_scan(table, "label"), _by_scan(table, CENTRE)) for table in (before, after)
+    )
     folds = [dict(zip(table["scan"], table["fold"].fillna(-1), strict=True)) for table in (before, after)]
     both = [scan for scan in new if scan in old]
     moved = [scan for scan in both if folds[0][scan] != folds[1][scan]]
@@ -115,6 +137,7 @@ def compare_tables(before: pd.DataFrame, after: pd.DataFrame) -> str:
         added=tuple(scan for scan in new if scan not in old),
         gone=tuple(scan for scan in old if scan not in new),
         relabelled={scan: (old[scan], new[scan]) for scan in both if old[scan] != new[scan]},
+        moved={scan: (old_centres[scan], new_centres[scan]) for scan in both if old_centres[scan] != new_centres[scan]},
     )
     said = f"{len(moved)} of {len(both)} scans moved to another fold" + (f" ({_first(moved)})" if moved else "")
     return ", ".join([said, *changes.words()])

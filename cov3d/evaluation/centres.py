@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from cov3d.datasets.scan_table import CENTRE
 from cov3d.errors import PredictionsError
 from cov3d.evaluation.measures import F1, MACRO_F1
 from cov3d.evaluation.scores import TaskEvaluation, evaluate_task
@@ -39,6 +40,14 @@ def load_sources(file: Path) -> dict[str, str]:
     if len(empty):
         raise PredictionsError(f"{file} says no source for {empty.iloc[0]}: leave its row out if it is not known")
     return dict(zip(table["scan"], table["source"].str.strip(), strict=True))
+
+
+def centres_of(table: pd.DataFrame, scans: pd.DataFrame) -> dict[str, str]:
+    """The centre of each of `scans` that the scan table `table` knows one of; none where it has no column `centre`."""
+    if CENTRE not in table:
+        return {}
+    known = table[(table[CENTRE] != "") & table["scan"].isin(scans["scan"])]
+    return dict(zip(known["scan"], known[CENTRE], strict=True))
 
 
 def check_sources(scans: Iterable[str], sources: Mapping[str, str]) -> None:

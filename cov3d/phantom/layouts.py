@@ -1,10 +1,12 @@
 """The same synthetic scans in the layouts of other datasets: where each lies and what label it has there.
 
-STOIC2021 and MosMedData have no partitions and label every scan, so nothing of the truth is hidden there.
+STOIC2021, MosMedData, CC-CCII and COVID-CT-MD have no partitions and label every scan, so nothing of the truth is
+hidden there. In CC-CCII's layout every third patient has two scans, which show two persons all the same.
 """
 
 import gzip
 import zlib
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from io import StringIO
@@ -15,10 +17,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cov3d.datasets import mosmed, stoic
+from cov3d.datasets import ccccii, centre_file, covidctmd, mosmed, pharos, stoic
 from cov3d.datasets.names import PhantomLayout
 from cov3d.files import write_text
-from cov3d.labels import NON_COVID, STOIC_SEVERITIES
+from cov3d.labels import NON_COVID, STOIC_SEVERITIES, UNKNOWN_SEVERITY
 from cov3d.phantom.plan import PARTITIONS, Planned
 from cov3d.volume import WINDOW_HU
 
@@ -30,15 +32,78 @@ _STOIC_LABELS = {
 _MOSMED_FOLDERS = {category: folder for folder, category in mosmed.GRADES.items()}
 
 
+DATASETS = {
+    PhantomLayout.COV19CTDB: "COV19-CT-DB of 2023",
+    PhantomLayout.STOIC: stoic.NAME,
+    PhantomLayout.MOSMED: mosmed.NAME,
+    PhantomLayout.PHAROS: pharos.NAME,
+    PhantomLayout.CC_CCII: ccccii.NAME,
+    PhantomLayout.COVID_CT_MD: covidctmd.NAME,
+}
+FIRST_SLICE = {PhantomLayout.COV19CTDB: 1, PhantomLayout.PHAROS: 0, PhantomLayout.CC_CCII: 0}
+"""The number of the first slice, by the layouts of slices as JPEG."""
+_CENTRES = 4
+
+
 def placed(planned: Planned, layout: PhantomLayout) -> Planned:
     """A scan of COV19-CT-DB's layout as it is in `layout`; its number there is its own, whatever others there are."""
     number = 1 + len(PARTITIONS) * planned.number + PARTITIONS.index(planned.partition)
+    presence = NON_COVID if planned.grade == NON_COVID else UNKNOWN_SEVERITY
     if layout == PhantomLayout.STOIC:
         return replace(planned, path=f"{stoic.SCANS.as_posix()}/{number}.mha", label=_STOIC_LABELS[planned.grade])
     if layout == PhantomLayout.MOSMED:
         folder = _MOSMED_FOLDERS[planned.grade]
         return replace(planned, path=f"{mosmed.STUDIES}/{folder}/study_{number:04d}.nii.gz", label=planned.grade)
+    if layout == PhantomLayout.PHAROS:
+        return replace(planned, path=_pharos_path(planned, presence, number), label=presence)
+    if layout == PhantomLayout.CC_CCII:
+        return replace(planned, path=_ccccii_path(planned, presence, number), label=presence)
+    if layout == PhantomLayout.COVID_CT_MD:
+        folder, prefix = ("COVID-19 Cases", "P") if presence != NON_COVID else _OF_NO_COVID[_place(planned) % 2]
+        return replace(planned, path=f"{folder}/{prefix}{number:03d}", label=presence)
     return planned
+
+
+_OF_NO_COVID = (("Cap Cases", "cap"), ("Normal Cases", "normal"))
+
+
+def _place(planned: Planned) -> int:
+    """A scan's place among those of its partition and class: COVID and other scans take turns, but in task 2."""
+    return planned.number if planned.partition == "task2" else planned.number // 2
+
+
+def _pharos_path(planned: Planned, presence: str, number: int) -> str:
+    place = _place(planned)
+    if planned.partition == "train":
+        return f"{presence}{1 + place % (3 if presence == NON_COVID else 2)}/ct_scan_{place}"
+    if planned.partition == "validation":
+        return f"Validation/val/{presence}/ct_scan_{place}"
+    return f"1st_challenge_test_set/test/ct_scan_{number}"
+
+
+def _ccccii_path(planned: Planned, presence: str, number: int) -> str:
+    place = _place(planned)
+    group = 3 * (place // 4) + (0, 0, 1, 2)[place % 4]
+    patient = 1 + 2 * (len(PARTITIONS) * group + PARTITIONS.index(planned.partition)) + (presence == NON_COVID)
+    folder = ("CP", "Normal")[group % 2] if presence == NON_COVID else "NCP"
+    return f"{folder}/{patient}/{number}"
+
+
+def slice_name(layout: PhantomLayout, index: int) -> str:
+    """The file of a slice in a layout of slices as JPEG; `index` 0 is the first."""
+    number = FIRST_SLICE[layout] + index
+    return f"{number:04d}.jpg" if layout == PhantomLayout.CC_CCII else f"{number}.jpg"
+
+
+def write_centres(root: Path, planned: Sequence[Planned]) -> None:
+    """PHAROS's tables of centres; a scan's centre says nothing of what it shows."""
+    rows = defaultdict(list)
+    for one in planned:
+        if one.partition in ("train", "validation"):
+            rows[one.partition, one.label].append((one.path.rpartition("/")[2], _place(one) % _CENTRES))
+    for (partition, label), some in rows.items():
+        text = pd.DataFrame(some, columns=list(centre_file.COLUMNS)).to_csv(index=False, lineterminator="\n")
+        write_text(root / f"{partition}_{label.replace('-', '_')}.csv", text)
 
 
 def write_reference(root: Path, planned: Sequence[Planned]) -> None:

@@ -22,9 +22,19 @@ from cov3d.datasets.names import PhantomLayout
 from cov3d.errors import DatasetError, OutputError
 from cov3d.files import remove, replacing, write_text
 from cov3d.labels import NON_COVID, SEVERITIES
-from cov3d.phantom.layouts import metaimage, nifti, placed, to_hounsfield, write_reference
+from cov3d.phantom.layouts import (
+    DATASETS,
+    FIRST_SLICE,
+    metaimage,
+    nifti,
+    placed,
+    slice_name,
+    to_hounsfield,
+    write_centres,
+    write_reference,
+)
 from cov3d.phantom.plan import Planned, plan
-from cov3d.phantom.scan import make_scan
+from cov3d.phantom.scan import PhantomScan, make_scan
 from cov3d.processes import Leash, Pool
 
 VERSION = 2
@@ -39,11 +49,6 @@ _COMMENT = "synthetic: made by cov3d phantom, not CT of any person"
 ASIDE = ".writing"
 _FACTS, _TRUTH = "phantom.json", "phantom_truth.csv"
 """The files that are written first and last: what the dataset is made of, and what each scan shows."""
-_LAYOUTS = {
-    PhantomLayout.COV19CTDB: "COV19-CT-DB of 2023",
-    PhantomLayout.STOIC: "STOIC2021",
-    PhantomLayout.MOSMED: "MosMedData",
-}
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,8 @@ def write_phantom(
     the label maps of lungs and lesions go to `masks/<scan>.nii.gz`, on the grid of the scans.
 
     Args:
-        layout: COV19-CT-DB's has JPEG slices, the others one file a scan, in Hounsfield units and with spacing.
+        layout: those of COV19-CT-DB, PHAROS and CC-CCII have JPEG slices, COVID-CT-MD's has DICOM slices, the others
+            one file a scan; DICOM slices and files are in Hounsfield units and have a spacing.
         on_scan: called with each scan's path below the root, in order, when it is written.
 
     Returns:
@@ -120,7 +126,7 @@ def _claim(root: Path, layout: PhantomLayout, settings: dict[str, int | bool]) -
     write_text(root / _FACTS, json.dumps(facts, indent=2) + "\n")
     write_text(
         root / "README.txt",
-        f"{NOTICE}\n\nThe folders follow the layout of {_LAYOUTS[layout]}. "
+        f"{NOTICE}\n\nThe folders follow the layout of {DATASETS[layout]}. "
         "What each scan was made to show is in phantom_truth.csv; the settings are in phantom.json.\n",
     )
 
@@ -169,9 +175,11 @@ def _make_scan(task: _Task) -> dict[str, object]:
     planned = task.planned
     scan = make_scan(task.seed, planned.partition, planned.number, resolution=task.resolution)
     try:
-        slices = task.layout == PhantomLayout.COV19CTDB
+        slices = task.layout in FIRST_SLICE
         if slices:
-            _write_slices(task.root, planned.path, scan.voxels)
+            _write_slices(task.root, planned.path, scan.voxels, task.layout)
+        elif task.layout == PhantomLayout.COVID_CT_MD:
+            _write_dicom(task.root, planned.path, scan)
         else:
             encode = metaimage if planned.path.endswith(".mha") else nifti
             _write_file(task.root, planned.path, encode(to_hounsfield(scan.voxels), scan.spacing, _COMMENT))
@@ -192,13 +200,26 @@ def _make_scan(task: _Task) -> dict[str, object]:
     }
 
 
-def _write_slices(root: Path, path: str, voxels: NDArray[np.uint8]) -> None:
+def _write_slices(root: Path, path: str, voxels: NDArray[np.uint8], layout: PhantomLayout) -> None:
     """The slices as JPEG; the folder is written aside and renamed, so it is there whole or not at all."""
     aside, final = root / ASIDE / path, root / path
     remove(aside)
     aside.mkdir(parents=True)
-    for index, pixels in enumerate(voxels, start=1):
-        Image.fromarray(pixels).save(aside / f"{index}.jpg", quality=QUALITY, comment=_COMMENT.encode())
+    for index, pixels in enumerate(voxels):
+        Image.fromarray(pixels).save(aside / slice_name(layout, index), quality=QUALITY, comment=_COMMENT.encode())
+    final.parent.mkdir(parents=True, exist_ok=True)
+    remove(final)
+    aside.rename(final)
+
+
+def _write_dicom(root: Path, path: str, scan: PhantomScan) -> None:
+    """The slices as DICOM; the folder is written aside and renamed, so it is there whole or not at all."""
+    from cov3d.phantom.dicom import write_series
+
+    aside, final = root / ASIDE / path, root / path
+    remove(aside)
+    aside.mkdir(parents=True)
+    write_series(aside, to_hounsfield(scan.voxels), scan.spacing, _COMMENT)
     final.parent.mkdir(parents=True, exist_ok=True)
     remove(final)
     aside.rename(final)
@@ -206,7 +227,7 @@ def _write_slices(root: Path, path: str, voxels: NDArray[np.uint8]) -> None:
 
 def _partition(task: _Task) -> str:
     """The partition that the dataset has the scan in; without partitions, all scans are for training."""
-    if task.layout != PhantomLayout.COV19CTDB:
+    if task.layout not in (PhantomLayout.COV19CTDB, PhantomLayout.PHAROS):
         return TRAIN
     return task.planned.partition if task.planned.partition in SEVERITY_FILES else TEST
 
@@ -224,6 +245,8 @@ def _write_labels(root: Path, layout: PhantomLayout, planned: list[Planned]) -> 
     """The files that hold the labels, beside the folders that do."""
     if layout == PhantomLayout.STOIC:
         write_reference(root, planned)
+    if layout == PhantomLayout.PHAROS:
+        write_centres(root, planned)
     if layout == PhantomLayout.COV19CTDB:
         for partition, name in SEVERITY_FILES.items():
             _write_severity(root / name, [one for one in planned if one.partition == partition])

@@ -26,6 +26,8 @@ _SUFFIXES = (".jpg", ".jpeg")
 _DIGITS = re.compile(r"\d+")
 _POSITION = re.compile(r"(?<![\d.])(\d+)(?:\.(\d+))?$")
 """A number at the end of a name, with one decimal point at most: a UID has more."""
+_COPY = re.compile(r"(?: ?\(\d+\)|[ _-]+copy(?: ?\(?\d+\)?)?)$", re.IGNORECASE)
+"""What file managers add to the name of a second copy: `12 (1)`, `12 - Copy`."""
 
 
 def is_slice(name: str) -> bool:
@@ -158,22 +160,62 @@ def _numbered_slices(folder: Path) -> tuple[dict[int, str], list[str]]:
         raise ScanError(f"no JPEG slices (1.jpg, 2.jpg, …) in {folder}{instead(find_unread(folder, others))}")
     if positions := _positions(folder, files):
         return _by_position(folder, positions)
+    numbered, doubled = _by_number(folder, files)
+    if not numbered:
+        raise ScanError(f"no slice in {folder} has a number in its name ({files[0]}): their order is not known")
+    ignored = len(files) - len(numbered) - len(doubled)
+    notes = [f"{_count(ignored, 'image')} without a number ignored"] if ignored else []
+    if doubled:
+        notes.append(f"{_count(len(doubled), 'copy', 'copies')} of slices left out ({_in_words(_runs(set(doubled)))})")
+    return {number: os.path.join(folder, file) for number, file in sorted(numbered.items())}, notes  # noqa: PTH118
+
+
+def _by_number(folder: Path, files: Sequence[str]) -> tuple[dict[int, str], list[int]]:
+    """The slices' files by number, and the number of each further copy of a slice: of the same name and bytes.
+
+    Raises:
+        ScanError: two different slices have one number.
+    """
     numbered: dict[int, str] = {}
-    for file in files:
-        number = number_of(file)
+    doubled = []
+    for file in sorted(files, key=lambda file: (_is_copy(file, files), file)):
+        number = number_of(_without_mark(file) if _is_copy(file, files) else file)
         if number is None:
             continue
         other = numbered.setdefault(number, file)
-        if other != file:
+        if other == file:
+            continue
+        if _name_of(other, files) != _name_of(file, files) or not _are_same(folder / other, folder / file):
             raise ScanError(
                 f"{folder} holds two slices numbered {number} ({other}, {file}): "
                 "put each series into a folder of its own"
             )
-    if not numbered:
-        raise ScanError(f"no slice in {folder} has a number in its name ({files[0]}): their order is not known")
-    ignored = len(files) - len(numbered)
-    notes = [f"{_count(ignored, 'image')} without a number ignored"] if ignored else []
-    return {number: os.path.join(folder, file) for number, file in sorted(numbered.items())}, notes  # noqa: PTH118
+        doubled.append(number)
+    return numbered, doubled
+
+
+def _is_copy(file: str, files: Sequence[str]) -> bool:
+    """Whether a name is that of a second copy of a numbered slice that is there, too."""
+    first = _without_mark(file)
+    return first != file and first in files and number_of(first) is not None
+
+
+def _without_mark(file: str) -> str:
+    stem, dot, suffix = file.rpartition(".")
+    return _COPY.sub("", stem) + dot + suffix
+
+
+def _name_of(file: str, files: Sequence[str]) -> str:
+    """A slice's name without its suffix, the mark of a copy, and zeros before numbers: `007 (1).JPG` is `7`."""
+    stem = (_without_mark(file) if _is_copy(file, files) else file).rpartition(".")[0]
+    return _DIGITS.sub(lambda digits: str(int(digits[0])), stem.casefold())
+
+
+def _are_same(file: Path, other: Path) -> bool:
+    try:
+        return file.stat().st_size == other.stat().st_size and file.read_bytes() == other.read_bytes()
+    except OSError:
+        return False
 
 
 def _positions(folder: Path, files: Sequence[str]) -> dict[str, Decimal]:
@@ -238,8 +280,8 @@ def _missing(numbers: Sequence[int]) -> tuple[int, list[str]]:
     return count, gaps
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")
+def _count(number: int, noun: str, nouns: str = "") -> str:
+    return f"{number} {noun if number == 1 else nouns or f'{noun}s'}"
 
 
 def _runs(numbers: Iterable[int]) -> list[tuple[int, int]]:

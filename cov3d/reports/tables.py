@@ -105,7 +105,10 @@ def comparison_table(found: "Comparison", title: str) -> Table:
 def centre_table(found: Mapping[str, Mapping[str, "TaskEvaluation"]]) -> Table:
     """Macro F1 of each centre's scans."""
     notes = {
-        f"{centre}, {task}: {note}" for centre, tasks in found.items() for task, e in tasks.items() for note in e.notes
+        f"source {centre}, {task}: {note}"
+        for centre, tasks in found.items()
+        for task, e in tasks.items()
+        for note in e.notes
     }
     table = _table("Macro F1 by source", sorted(notes))
     for column in ("source", "task"):

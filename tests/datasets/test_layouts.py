@@ -203,6 +203,13 @@ def test_labels_of_two_datasets_have_no_categories(labels: list[str]) -> None:
         categories_of(labels)
 
 
+def test_labels_that_are_of_no_dataset_are_answered_with_those_that_are() -> None:
+    with pytest.raises(
+        ValueError, match=r"the labels light are .*: one has non-covid, covid and either mild, moderate"
+    ):
+        categories_of(["light"])
+
+
 def test_a_table_of_two_datasets_labels_is_refused_by_line(tmp_path: Path) -> None:
     file = tmp_path / "scans.csv"
     rows = ["a,train,covid,1", "b,train,covid-severe,2", "c,train,non-covid,2", "d,train,mild,1"]

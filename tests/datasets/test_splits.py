@@ -133,6 +133,42 @@ def test_what_a_table_of_splits_leaves_open_is_a_problem_and_no_guess(
     assert rows_of(built)["a.mha"] == wanted
 
 
+@pytest.mark.parametrize(
+    ("path", "scan"),
+    [
+        *(("scans/a", "scans/a.nii.gz"), ("/x/data/scans/a", "scans/a.nii.gz"), ("/elsewhere/scans/B", "scans/b.mha")),
+        *(
+            ("scans/ct_scan1", "scans/ct_scan_1.mha"),
+            ("scans/a.nii", "scans/a.nii.gz"),
+            ("scans/v1.2", "scans/v1.2.mha"),
+        ),
+    ],
+)
+def test_a_path_may_lack_the_suffix_of_its_file(tmp_path: Path, path: str, scan: str) -> None:
+    touch(tmp_path, "scans/a.nii.gz", "scans/b.mha", "scans/ct_scan_1.mha", "scans/v1.2.mha")
+    built = build(tmp_path, f"{path},2,1,mild")
+    assert rows_of(built)[scan] == ("train", "mild", 2)
+    assert built.problems == []
+
+
+def test_a_path_without_its_suffix_that_may_be_two_files_is_reported(tmp_path: Path) -> None:
+    touch(tmp_path, "a.nii.gz", "a.mha", "other.mha")
+    built = build(tmp_path, "a,2,1,mild", "a.mha,1,0,", "other,1,0,")
+    assert "splits.csv line 2: 'a' may be a.mha and a.nii.gz" in built.problems
+    found = rows_of(built)
+    assert (found["a.mha"], found["a.nii.gz"]) == (("train", "non-covid", 1), ("test", "", None))
+
+
+def test_a_label_that_is_not_known_names_those_that_are(tmp_path: Path) -> None:
+    touch(tmp_path, "a.mha", "b.mha")
+    built = build(tmp_path, "a.mha,1,,light", "b.mha,1,maybe,")
+    assert built.problems == [
+        "splits.csv line 2: category of a.mha is 'light': no label. It may be non-covid, mild, moderate, severe, "
+        "critical, covid-not-severe, covid-severe, covid, a number from 0 (non-covid) to 5 (covid), or empty",
+        "splits.csv line 3: has_covid of b.mha is 'maybe': no label. It may be 0 or 1, or true or false",
+    ]
+
+
 def test_scans_of_a_labelled_dataset_without_a_row_are_in_no_fold(tmp_path: Path) -> None:
     built = small(tmp_path, "train/covid/ct_scan0,1,1,mild")
     assert "7 scans are not in splits.csv and so in no fold: the first is train/covid/ct_scan2" in built.problems
