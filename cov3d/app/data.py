@@ -184,7 +184,7 @@ def preprocess(
 ) -> None:
     """Crop every scan of the dataset to its lungs, resize it and store it; what is stored already stays."""
     from cov3d.datasets.scan_table import FILE_NAME
-    from cov3d.preprocessing.batch import deal
+    from cov3d.preprocessing.batch import select_share
     from cov3d.preprocessing.store import MANIFEST, Store
 
     _refuse_contradictions(
@@ -207,7 +207,7 @@ def preprocess(
     boxes = load_overrides(data, overrides, set(table["scan"]))
     with options.elsewhere("--store", store):
         opened = Store.create(folder, size)
-    scans = {scan: data / scan for scan in deal(table["scan"], number, of)}
+    scans = {scan: data / scan for scan in select_share(table["scan"], number, of)}
     outcome = fill_store(
         opened, scans, overrides=boxes, jobs=options.default_jobs(jobs), dask=dask, skip_errors=skip_errors
     )
