@@ -72,11 +72,11 @@ def _predict(
     scans: dict[str, Path], members: list[Any], folder: Path, processors: int, how: dict[str, Any]
 ) -> tuple[Any, Any]:
     """What the networks predict, and where that is kept until the results are in place."""
-    from cov3d.inference.kept import Kept
+    from cov3d.inference.kept import KeptPredictions
     from cov3d.inference.predict import predict_scans
 
     say(f"predicting {len(scans)} scans with {len(members)} checkpoint{'s' * (len(members) > 1)}, on {how['device']}")
-    kept = Kept(folder, [member.file for member in members if member.file is not None])
+    kept = KeptPredictions(folder, [member.file for member in members if member.file is not None])
     processes = min(processors, len(scans))
     with (
         stoppable(f"what was predicted is kept in {folder}, and the same command continues"),

@@ -49,7 +49,7 @@ def validate(
 ) -> Any:
     """Score a checkpoint on a fold: F1, areas, calibration, with 95 % intervals; confusion matrices, pictures."""
     from cov3d.inference import validate as validation
-    from cov3d.inference.kept import Kept
+    from cov3d.inference.kept import KeptPredictions
     from cov3d.inference.predict import load_members
     from cov3d.preprocessing.store import Store
     from cov3d.results import claimed
@@ -72,7 +72,7 @@ def validate(
     with options.elsewhere("--output-dir", output_dir), claimed(folder, validation.RESULT_FILES, **how):
         for note in validation_notes(scans["label"], chosen):
             say_warning(note)
-        kept = Kept(folder, [] if member.file is None else [member.file])
+        kept = KeptPredictions(folder, [] if member.file is None else [member.file])
         found = validation.validate(
             member,
             scans,

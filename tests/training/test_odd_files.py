@@ -16,7 +16,7 @@ from cov3d.challenge.sets import load_sets
 from cov3d.errors import CheckpointError, Cov3dError
 from cov3d.evaluation import crossval
 from cov3d.evaluation.summary import selection_of_run
-from cov3d.inference.origin import networks_of, trained_on, write_origin
+from cov3d.inference.origin import count_trained_on, networks_of, write_origin
 from cov3d.preprocessing.sizes import Size
 from cov3d.preprocessing.store import Store
 from cov3d.reports.entries import read_entry
@@ -250,7 +250,10 @@ def test_odd_values_in_a_set_an_origin_and_settings(run: Path, tmp_path: Path) -
     record = next((store.folder / "records").rglob("*.json"))
     readers: dict[Path, Callable[[], object]] = {
         sets: lambda: load_sets(sets),
-        tmp_path / "origin.json": lambda: (networks_of(tmp_path), trained_on(tmp_path / "predictions.csv", ["a"])),
+        tmp_path / "origin.json": lambda: (
+            networks_of(tmp_path),
+            count_trained_on(tmp_path / "predictions.csv", ["a"]),
+        ),
         store.settings_file: lambda: Store.open(store.folder, Size.TINY),
         record: lambda: (store.has("train/x/scan_0"), store.manifest()),
     }
