@@ -93,7 +93,7 @@ def tune(
             _write_best(folder, best_of(ended), chosen, objective, kwargs)
 
         ended = tuning.search(
-            wanted, train, folder, trials=trials, overwrite=overwrite, on_begin=on_begin, on_end=on_end
+            wanted, train, folder, n_trials=trials, overwrite=overwrite, on_begin=on_begin, on_end=on_end
         )
     out().print(trial_table([trial.row() for trial in ended], tuple(space)))
     best = best_of(ended)

@@ -96,14 +96,14 @@ def starting_point(
 
 def _say_of_checkpoint(found: Any, chosen: TrainingOptions) -> None:
     """Say what a checkpoint to start from was trained for, and how that differs from what it will be."""
-    from cov3d.training.start import otherwise_preprocessed
+    from cov3d.training.start import differs_in_preprocessing
 
     info = found.info
     found.check_architecture(chosen.architecture)
     say(f"starting from {found.file}: {info.architecture} of {len(info.categories)} categories, epoch {info.epoch}")
     if info.size != chosen.size:
         say(f"it was trained at size {info.size} and goes on at {chosen.size}")
-    if otherwise_preprocessed(info):
+    if differs_in_preprocessing(info):
         made_by = info.versions.get("cov3d", "unknown")
         say_warning(f"{found.file} was trained on scans preprocessed otherwise, by version {made_by} of cov3d")
 

@@ -418,7 +418,7 @@ def refusals(data: Path, trained: Path, tmp: Path) -> dict[str, tuple[list[objec
         "all weights and some": (["weights", "--all", "--architecture", "mc3"], "contradict each other"),
         "dropout of swin": (
             ["train", *on, *tiny, "--architecture", "swin", "--dropout", 0.2],
-            "--dropout: swin has none",
+            "--dropout: swin has no dropout",
         ),
         "device that is none": (["train", *on, *tiny, "--device", "gpu"], "--device is auto"),
         "learning rate of zero": (["train", *on, *tiny, "--learning-rate", 0], "--learning-rate must be above 0"),

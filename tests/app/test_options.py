@@ -274,7 +274,7 @@ def test_torchrun_gives_each_process_its_place(
     assert choose_device("auto", 1) == choose_device("cuda", 1) == torch.device("cuda", 1)
     with pytest.raises(Cov3dError, match="each process of torchrun has a GPU of its own"):
         choose_device("cuda:3", 1)
-    with pytest.raises(Cov3dError, match="there are 4 CUDA devices here: lower torchrun's --nproc-per-node"):
+    with pytest.raises(Cov3dError, match="this machine has only 4 CUDA devices: lower torchrun's --nproc-per-node"):
         choose_device("auto", 4)
 
 

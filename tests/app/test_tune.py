@@ -144,7 +144,7 @@ def test_every_network_and_size_that_is_searched_must_be_at_hand(
     Store.create(data / "preprocessed" / "small", Size.SMALL)
     ended = cov3d(*two)
     assert ended.code == 2
-    assert re.search("7 of 7 scans are not whole in .* run cov3d preprocess --size small", flat(ended.err))
+    assert re.search("7 of 7 scans are missing or incomplete in .* run cov3d preprocess --size small", flat(ended.err))
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_every_network_and_size_that_is_searched_must_be_at_hand(
     [
         (
             ["--search", "speed"],
-            "--search is one of architecture, size, learning-rate, gamma, emd-weight, dropout, brightness",
+            "--search must be one of architecture, size, learning-rate, gamma, emd-weight, dropout, brightness",
         ),
         (["--search", "gamma", "--gamma", 1], "--gamma and --search gamma contradict each other"),
         (["--search", "dropout", "--architecture", "swin"], "--search dropout: swin has none"),

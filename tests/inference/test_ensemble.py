@@ -285,7 +285,7 @@ def test_what_can_not_be_averaged_is_one_sentence_and_exit_code_2(
     refused: dict[tuple[object, ...], str] = {
         (one, lacking): f"{lacking} has no prediction of test/ct_38 (and 1 more), but {one} has",
         (lacking, one): f"{lacking} has no prediction of test/ct_38",
-        (labelled, contradicting): f"test/ct_7 is mild in {labelled} and critical in {contradicting}",
+        (labelled, contradicting): f"test/ct_7 is mild in {labelled} but critical in {contradicting}",
         (one, other): f"{other} has the categories non-covid, covid-not-severe, covid-severe, but {one} has",
         (one, one): f"{one} is given twice",
         (one, tmp_path / "nowhere.csv"): f"there is no prediction table at {tmp_path / 'nowhere.csv'}",

@@ -105,7 +105,7 @@ def test_every_odd_value_in_a_checkpoints_metadata_is_refused_or_predicts(tmp_pa
     ("changed", "sentence"),
     [
         ({"lung_share": ["0.1", "0.2"]}, "lung_share holds an item that is '0.1', but must be a number from 0 to 1"),
-        ({"lung_share": [0.3, 0.1]}, "lung_share is [0.3, 0.1], but must be the least share, then the greatest"),
+        ({"lung_share": [0.3, 0.1]}, "lung_share is [0.3, 0.1], but must be the smallest share, then the largest"),
         ({"model": {"dropout": 5}}, "model dropout is 5, but must be a number from 0 to 1"),
         ({"model": {"window": 7}}, "model has the argument 'window', which resnet does not take"),
         ({"architecture": "swin", "model": {"dropout": 0.2}}, "the argument 'dropout', which swin does not take"),
@@ -151,7 +151,7 @@ def test_metadata_that_is_no_object_is_refused(tmp_path: Path, text: str) -> Non
         (lambda w: {**w, "head.bias": torch.zeros(4)}, r"head.bias has the shape \(4,\), not \(5,\)"),
         (lambda w: {**w, "head.bias": torch.zeros(())}, r"head.bias has the shape \(\)"),
         (lambda w: {"head.bias": w["head.bias"]}, "head.weight is missing"),
-        (lambda w: {**w, "tail": torch.zeros(1)}, "it has no 'tail'"),
+        (lambda w: {**w, "tail": torch.zeros(1)}, "the network has no 'tail'"),
         (lambda w: {}, "head.bias is missing"),
     ],
 )
