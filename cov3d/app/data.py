@@ -298,8 +298,8 @@ def crop_report(store: Any, scans: Iterable[str], failed: Mapping[str, str] = Ma
 
     absent = {scan: "it is not in the store yet" for scan in scans if not store.has(scan)}
     made = write_report(store, {**absent, **failed})
-    crops = "crop" if made.scans == 1 else "crops"
-    say(f"{made.doubtful} of {made.scans} {crops} to check: look at {made.page}")
+    crops = "crop" if made.n_scans == 1 else "crops"
+    say(f"{made.n_doubtful} of {made.n_scans} {crops} to check: look at {made.page}")
 
 
 def _say_crops(manifest: Any) -> None:

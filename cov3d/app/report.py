@@ -57,7 +57,7 @@ def report(
     scans = tables.load(file) if table or file.exists() else None
     if scans is not None:
         check_fresh(root, file, scans, strict=strict)
-    reports.check_something(sources, scans, root)
+    reports.check_not_empty(sources, scans, root)
     folder = output_dir or root / "report"
     with options.elsewhere("--output-dir", output_dir), held(folder, "cov3d report", removes=True):
         check_free(folder, reports.RESULT_FILES, overwrite=True, what="a report")

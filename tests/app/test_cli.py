@@ -123,7 +123,7 @@ def test_validate_scores_the_checkpoint_as_training_did(cov3d: Command, data: Pa
     }
     flat = re.sub(r"\s+", " ", ended.out)
     assert flat.count(f"among {summary['epochs']}, selected on this fold by presence macro F1") == 2
-    assert re.search(rf"of the last epoch {summary['tasks']['presence']['last']['macro_f1']:.3f}", flat)
+    assert re.search(rf"last epoch {summary['tasks']['presence']['last']['macro_f1']:.3f}", flat)
     assert "presence: fewer than 10 scans of a class" in ended.err
     again, before = (pd.read_csv(file) for file in (folder / "predictions.csv", trained / "validation-presence.csv"))
     assert again["scan"].tolist() == before["scan"].tolist()

@@ -20,7 +20,7 @@ from cov3d.inference.origin import count_trained_on, networks_of, write_origin
 from cov3d.preprocessing.sizes import Size
 from cov3d.preprocessing.store import Store
 from cov3d.reports.entries import read_entry
-from cov3d.reports.sources import Kind, Source
+from cov3d.reports.sources import Source, SourceKind
 from cov3d.reports.tables import fold_scores_table
 from cov3d.run_files import run_options
 from cov3d.training import checkpoint, resume
@@ -234,7 +234,7 @@ def test_odd_values_in_a_runs_files(run: Path, name: str) -> None:
             "runs": lambda: Runs(run.parent, run.parent).find(12, 0, "presence.safetensors"),
             "selection": lambda: str(selection_of_run(run, "presence")),
             "collected": lambda: fold_scores_table(crossval.collect({0: run})),
-            "entry": lambda: read_entry(Source(run, Kind.RUN)),
+            "entry": lambda: read_entry(Source(run, SourceKind.RUN)),
         }
         for reader, read in readers.items():
             refused += refused_or_read(read, f"{name}, {where}, {reader}")
