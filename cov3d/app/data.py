@@ -46,7 +46,7 @@ def phantom(
 
         written = write_phantom(
             directory,
-            scans=scans,
+            n_scans=scans,
             seed=seed,
             resolution=resolution,
             masks=masks,

@@ -28,7 +28,7 @@ SCANS = 12
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A phantom dataset, the smallest there is."""
     root = tmp_path_factory.mktemp("cli") / "data"
-    write_phantom(root, scans=SCANS, seed=101, resolution=64)
+    write_phantom(root, n_scans=SCANS, seed=101, resolution=64)
     return root
 
 
