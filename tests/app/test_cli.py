@@ -420,7 +420,7 @@ def refusals(data: Path, trained: Path, tmp: Path) -> dict[str, tuple[list[objec
             ["train", *on, *tiny, "--architecture", "swin", "--dropout", 0.2],
             "--dropout: swin has no dropout",
         ),
-        "device that is none": (["train", *on, *tiny, "--device", "gpu"], "--device is auto"),
+        "device that is none": (["train", *on, *tiny, "--device", "gpu"], "--device must be auto"),
         "learning rate of zero": (["train", *on, *tiny, "--learning-rate", 0], "--learning-rate must be above 0"),
         "validate a missing checkpoint": (["validate", *on, "--checkpoint", tmp / "no"], "no checkpoint"),
         "validate no checkpoint": (["validate", *on, "--checkpoint", tmp / "file"], "not a checkpoint"),

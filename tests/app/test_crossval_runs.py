@@ -87,7 +87,7 @@ def test_runs_of_any_name_are_found_by_their_options(
     shutil.copytree(run_of(trained, 3), gathered / "again")
     ended = crossval("--runs", gathered, "--output-dir", tmp_path / "out")
     assert ended.code == 2
-    assert "fold 3 was trained with these options 2 times" in ended.err
+    assert "fold 3 was trained 2 times with these options" in ended.err
     assert all(str(gathered / name) in ended.err for name in ("again", "machine-1/runs/d"))
 
 
