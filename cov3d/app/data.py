@@ -31,11 +31,11 @@ def phantom(
     jobs: int = options.jobs(),
 ) -> None:
     """Write a synthetic chest-CT dataset in the layout of a real one, for trying and testing only."""
-    from cov3d.files import held
+    from cov3d.files import folder_lock
     from cov3d.phantom import write_phantom
 
     with (
-        held(directory, "cov3d phantom", "wait for it, or give another folder", removes=True),
+        folder_lock(directory, "cov3d phantom", "wait for it, or give another folder", removes=True),
         progress("phantoms", scans) as advance,
     ):
         done: list[str] = []
@@ -112,14 +112,14 @@ def folds(
     """
     from cov3d.datasets import scan_table as tables
     from cov3d.errors import OutputError
-    from cov3d.files import held
+    from cov3d.files import folder_lock
     from cov3d.reports.tables import fold_table
 
     file = table or data / tables.FILE_NAME
     tables.check_root(data)
     with (
         options.elsewhere("--table", table),
-        held(file.parent, "cov3d", "wait for it, or give another --table", removes=True),
+        folder_lock(file.parent, "cov3d", "wait for it, or give another --table", removes=True),
     ):
         if file.exists() and not overwrite:
             raise OutputError(f"there is a scan table at {file} already: give --overwrite to make it again")

@@ -38,12 +38,12 @@ def demo(
     Run it again to continue after an interruption.
     """
     from cov3d.errors import OutputError
-    from cov3d.files import held
+    from cov3d.files import folder_lock
 
     if directory.is_symlink():
         raise OutputError(f"{directory} is a link: give the folder that it leads to")
     started = time.monotonic()
-    with held(directory, "cov3d demo", "wait for it, or give another folder", nests=True, removes=True):
+    with folder_lock(directory, "cov3d demo", "wait for it, or give another folder", nests=True, removes=True):
         _begin(directory, {"scans": scans, "seed": seed, "epochs": epochs}, overwrite=overwrite)
         validated, steps = _steps(self, directory, scans, seed, epochs, device, jobs)
         _close(directory, validated, steps, time.monotonic() - started)

@@ -45,7 +45,7 @@ def report(
     mistakes. What is not there yet is a dash in the tables, and listed.
     """
     from cov3d.datasets import scan_table as tables
-    from cov3d.files import held
+    from cov3d.files import folder_lock
     from cov3d.reports import report as reports
     from cov3d.reports.sources import dataset_of, find_sources, sources_below
     from cov3d.results import check_free, staged
@@ -59,7 +59,7 @@ def report(
         check_fresh(root, file, scans, strict=strict)
     reports.check_not_empty(sources, scans, root)
     folder = output_dir or root / "report"
-    with options.elsewhere("--output-dir", output_dir), held(folder, "cov3d report", removes=True):
+    with options.elsewhere("--output-dir", output_dir), folder_lock(folder, "cov3d report", removes=True):
         check_free(folder, reports.RESULT_FILES, overwrite=True, what="a report")
         with progress("report", reports.steps(sources)) as advance, staged(folder, reports.RESULT_FILES) as to:
             made = reports.write_report(

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cov3d.files import held, in_place
+from cov3d.files import folder_lock, in_place
 from cov3d.preprocessing.store import Store
 from cov3d.reports.contact_sheet import sheets_in, write_sheets
 from cov3d.reports.crop_cases import UnprocessedScan, find_cases
@@ -52,7 +52,7 @@ def write_report(store: Store, missing: Mapping[str, str]) -> CropReport:
     folder = store.folder / FOLDER
     title = f"Crops at size {store.size}"
     with (
-        held(folder, "cov3d preprocess", "wait for it, then make the pictures with --only-report", removes=True),
+        folder_lock(folder, "cov3d preprocess", "wait for it, then make the pictures with --only-report", removes=True),
         staged(folder, [PAGE, *(file.name for file in sheets_in(folder))]) as to,
     ):
         page = write_page(to / PAGE, title, cases, absent, pictures)

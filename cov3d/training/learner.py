@@ -18,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 from cov3d.errors import OutputError
 from cov3d.evaluation.metrics import TaskScore
 from cov3d.evaluation.summary import write_summary
-from cov3d.files import held, remove_aside
+from cov3d.files import folder_lock, remove_aside
 from cov3d.labels import CATEGORIES, TASKS
 from cov3d.models.memory import checkpoint_activations
 from cov3d.preprocessing.store import Store
@@ -121,7 +121,7 @@ def train(
     start.check(options.architecture, categories)
     description = describe(options, fold, store, categories, start, compute, world)
     identity = identity_of(description, fold, world)
-    with held(folder, "run") if world.is_first else nullcontext():
+    with folder_lock(folder, "run") if world.is_first else nullcontext():
         state = _claim(folder, description, identity, fold, world, overwrite=overwrite, continues=continues)
         console = (console if world.is_first else None) or Console(quiet=True)
         with chosen_algorithms(compute.deterministic), _explained(options, device):

@@ -28,7 +28,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
 from cov3d.errors import CheckpointError, Cov3dError, DeviceMemoryError, OutputError, TrainingDivergedError
-from cov3d.files import claim_folder, held, write_text
+from cov3d.files import claim_folder, folder_lock, write_text
 from cov3d.training import resume
 from cov3d.training.learner import Run
 from cov3d.training.options import TrainingOptions
@@ -205,7 +205,7 @@ def _ended(study: optuna.Study, tuning: Tuning) -> list[Trial]:
 @contextmanager
 def _claimed(folder: Path, overwrite: bool) -> Iterator[None]:
     """Lock the folder for this process; `overwrite` deletes an earlier search in it."""
-    with held(folder, "search"):
+    with folder_lock(folder, "search"):
         if overwrite:
             claim_folder(folder, (STUDY, TRIALS, TABLE, BEST), overwrite=True, what="a search")
         yield

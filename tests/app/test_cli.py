@@ -408,7 +408,7 @@ def refusals(data: Path, trained: Path, tmp: Path) -> dict[str, tuple[list[objec
         "fold out of range": (["train", *on, "--fold", 5], "--fold must be from 0 to 4, not 5"),
         "size that is none": (["train", *on, "--size", "huge"], "huge"),
         "option that is none": (["train", *on, "--speed", "9"], "No such option"),
-        "run that exists": (["train", *on, *tiny, "--epochs", 1], "holds a run already"),
+        "run that exists": (["train", *on, *tiny, "--epochs", 1], "already holds a run"),
         "run in a file": (["train", *on, *tiny, "--output-dir", tmp / "file" / "r"], "can't be written"),
         "weights missing": (["train", *on, "--size", "tiny", "--weights", tmp / "w"], "no weights file"),
         "weights that are none": (["train", *on, "--size", "tiny", "--weights", tmp / "file"], "can't be read"),

@@ -74,7 +74,7 @@ def test_what_is_missing_is_said_and_no_error(cov3d: Command, data: Path) -> Non
     ended = cov3d("report", "--data", data)
     assert ended.code == 0, ended.err
     assert "Figure 1 (slices per scan): no scan is preprocessed: run cov3d preprocess" in ended.err
-    assert f"{broken / 'config.json'} can't be read as a run's options" in ended.err
+    assert f"the options of the run in {broken / 'config.json'} can't be read" in ended.err
     assert names(data / "report") & (PAPERS | FIGURES) == (PAPERS | FIGURES) - {"figure-1.png", "figure-1.svg"}
 
     (data / "scans.csv").unlink()

@@ -122,7 +122,7 @@ def test_the_command_line_speaks_once_and_fails_once(root: Path, tmp_path: Path)
     assert (tmp_path / "run" / "curves.png").exists()
     again = torchrun(*words, "--device", "cpu", "--output-dir", tmp_path / "run")
     assert again.returncode != 0
-    assert again.stderr.count("holds a run already: give another --output-dir, or --overwrite") == 1
+    assert again.stderr.count("already holds a run: give another --output-dir, or --overwrite") == 1
     assert "cov3d/training/learner.py" not in again.stderr  # no traceback through our code
 
 

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from cov3d.errors import CheckpointError, OutputError
-from cov3d.files import held
+from cov3d.files import folder_lock
 from cov3d.preprocessing.store import Store
 from cov3d.training import checkpoint, resume
 from cov3d.training.journal import Journal
@@ -171,7 +171,7 @@ def test_a_file_system_without_locks_is_worked_on_all_the_same(
 
 def test_a_folder_in_which_a_run_is_at_work_is_left_alone(labelled: Labelled, unbroken: Path) -> None:
     before = contents(unbroken)
-    with held(unbroken, "run"), pytest.raises(OutputError, match="another run works in"):
+    with folder_lock(unbroken, "run"), pytest.raises(OutputError, match="another run is using"):
         run(labelled, unbroken, OPTIONS, continues=True)
     assert contents(unbroken) == before
 

@@ -282,7 +282,7 @@ def test_weights_that_blow_up_in_an_epochs_last_step_are_not_saved_as_best(
 def test_a_run_is_not_overwritten_unless_asked(labelled: tuple[Store, pd.DataFrame], tmp_path: Path) -> None:
     run(labelled, tmp_path / "run")
     (tmp_path / "run" / "notes.txt").write_text("mine")
-    with pytest.raises(OutputError, match="holds a run already"):
+    with pytest.raises(OutputError, match="already holds a run"):
         run(labelled, tmp_path / "run")
     run(labelled, tmp_path / "run", replace(QUICK, seed=2), overwrite=True)
     assert json.loads((tmp_path / "run" / "config.json").read_text())["options"]["seed"] == 2

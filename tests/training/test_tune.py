@@ -210,7 +210,7 @@ def test_two_searches_do_not_work_in_one_folder(tmp_path: Path) -> None:
         search(TUNING, faked([]), tmp_path, n_trials=1)
         raise AssertionError
 
-    with pytest.raises(OutputError, match="another search works in"):
+    with pytest.raises(OutputError, match="another search is using"):
         search(TUNING, nested, tmp_path, n_trials=1)
 
 
