@@ -88,7 +88,7 @@ def _phantom(case: Case) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
             case.seed,
             number=case.number,
             resolution=case.resolution,
-            grade="critical" if case.kind in SICK else None,
+            category="critical" if case.kind in SICK else None,
             variant=None if case.kind == ORDINARY else case.kind,
         )
         aside = file.with_name(f".{os.getpid()}.npz")

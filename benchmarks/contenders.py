@@ -26,9 +26,9 @@ from cov3d.models.memory import checkpoint_activations
 from cov3d.models.registry import build
 from cov3d.preprocessing.store import Store
 from cov3d.training import augment
-from cov3d.training.callbacks import Chance, PrepareBatch
+from cov3d.training.callbacks import EpochSeeds, PrepareBatch
 from cov3d.training.device import amp_mode
-from cov3d.training.fit import EPSILON, MOMENTUM, SQUARED_MOMENTUM, chosen_algorithms, decayed_and_spared, fit
+from cov3d.training.fit import EPSILON, MOMENTUM, SQUARED_MOMENTUM, chosen_algorithms, fit, split_by_decay
 from cov3d.training.learner import assemble
 from cov3d.training.loaders import EpochShuffle, Fold
 from cov3d.training.loss import FocalEMDLoss
@@ -146,7 +146,7 @@ class Bare:
         if compute.compile:
             self.model.compile()
         self.loss = job.loss()
-        decayed, spared = decayed_and_spared(self.model)
+        decayed, spared = split_by_decay(self.model)
         self.optimiser = torch.optim.Adam(
             [{"params": decayed, "weight_decay": options.weight_decay}, {"params": spared, "weight_decay": 0.0}],
             lr=options.learning_rate,
@@ -195,7 +195,7 @@ class Paper:
         options = job.options
         self.amp = "fp16" if job.device.type == "cuda" else None
         self.how = in_words(self.amp, Compute(channels_last=False, deterministic=False))
-        chance = Chance(seed=0, rank=0)
+        chance = EpochSeeds(seed=0, rank=0)
         prepare = PrepareBatch(
             chance,
             reflect=options.reflect,
@@ -236,7 +236,7 @@ class _Repeated:
 
     def __init__(self, batch: tuple[Tensor, Tensor], steps: int) -> None:
         self.batch, self.steps = batch, steps
-        self.sampler = EpochShuffle(steps, seed=0)  # `Chance` tells it the epoch
+        self.sampler = EpochShuffle(steps, seed=0)  # `EpochSeeds` tells it the epoch
 
     def __len__(self) -> int:
         return self.steps

@@ -21,7 +21,7 @@ from stability import scans_asked_for
 
 from cov3d.preprocessing.crop import Crop, find_crop
 from cov3d.preprocessing.doubt import find_doubts
-from cov3d.preprocessing.pipeline import Located, locate, record_of
+from cov3d.preprocessing.pipeline import Located, locate, make_record
 
 Judged = tuple[str, str, str]
 """Scan, what was done to its crop, and the doubts in one line."""
@@ -58,7 +58,7 @@ def made_wrong(located: Located) -> Iterator[tuple[str, Located]]:
 
 def doubts_about(located: Located) -> str:
     """The doubts about a crop by itself, in one line; empty where there are none."""
-    manifest = pd.DataFrame([{"scan": "scan", **record_of(located)}])
+    manifest = pd.DataFrame([{"scan": "scan", **make_record(located)}])
     return "; ".join(doubt.phrase for doubt in find_doubts(manifest)["scan"])
 
 

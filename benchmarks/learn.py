@@ -34,7 +34,7 @@ from scipy.stats import bootstrap
 
 from cov3d.app.options import cpus, default_workers
 from cov3d.labels import NON_COVID, SEVERITIES, UNKNOWN_SEVERITY
-from cov3d.phantom.plan import grade_of, label_of
+from cov3d.phantom.plan import category_of, label_of
 from cov3d.phantom.scan import make_scan
 from cov3d.preprocessing.crop import Box
 from cov3d.preprocessing.pipeline import preprocess
@@ -105,7 +105,7 @@ def make_stores(folder: Path, counts: dict[str, int], size: Size, resolution: in
 
 def make_fold(counts: dict[str, int]) -> Fold:
     """The scans with their labels: as a dataset has them to train on, the truth to validate on."""
-    labels = {"train": label_of, "validation": grade_of}
+    labels = {"train": label_of, "validation": category_of}
     tables = {
         partition: pd.DataFrame(
             [(f"{partition}/{number}", labels[partition](partition, number)) for number in range(count)],

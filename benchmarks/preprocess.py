@@ -24,7 +24,7 @@ from rich.table import Table
 
 from cov3d.phantom.scan import make_scan
 from cov3d.preprocessing.batch import preprocess_scans
-from cov3d.preprocessing.executors import here
+from cov3d.preprocessing.executors import this_process
 from cov3d.preprocessing.pipeline import Preprocessed, locate, preprocess_scan
 from cov3d.preprocessing.preview import preview
 from cov3d.preprocessing.resize import resize
@@ -78,7 +78,7 @@ def stages(scan: Path, size: Size, store: Store) -> list[float]:
 def speed(scans: dict[str, Path], sizes: list[Size], repeats: int, folder: Path) -> Table:
     """A row a scan and size: seconds of each stage, and their ratio to the floor."""
     table = Table("scan", "size", *STAGES, "total / floor", title="Seconds, one thread")
-    with here():  # as a process of `cov3d preprocess` works
+    with this_process():  # as a process of `cov3d preprocess` works
         for name, scan in scans.items():
             for size in sizes:
                 store = Store.create(folder / f"store-{size}", size)

@@ -73,7 +73,7 @@ def main() -> None:
     real = of_scan(voxels, mask, (1, by, by))
     found = []
     for number in range(options.phantoms):
-        scan = make_scan(options.seed, number=number, resolution=512, grade="non-covid", slices=70)
+        scan = make_scan(options.seed, number=number, resolution=512, category="non-covid", slices=70)
         fit = max(1, round(options.pixel / scan.spacing[1]))
         found.append(of_scan(scan.voxels, scan.mask > 0, (1, fit, fit)))
     table = Table("grey levels", "real", "phantoms: least", "median", "most", title="Real CT and phantoms")

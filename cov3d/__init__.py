@@ -1,7 +1,7 @@
-"""cov3d: detect COVID-19, and grade how severe it is, from 3-D chest CT. Research use only.
+"""cov3d: detect COVID-19 and predict its severity from 3-D chest CT. Research use only.
 
-What the commands do can be called from Python: `cov3d.preprocess`, `cov3d.train`, `cov3d.crossval`, `cov3d.evaluate`,
-`cov3d.predict`. Each is loaded, with torch where it needs it, when its name is first used.
+The commands are also functions: `cov3d.preprocess`, `cov3d.train`, `cov3d.crossval`, `cov3d.evaluate`,
+`cov3d.predict`. Each is imported, with torch if needed, when it is first used.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""`python -m cov3d` is the command `cov3d`."""
+"""`python -m cov3d` runs the command `cov3d`."""
 
 from cov3d.app import command_line
 

@@ -1,8 +1,8 @@
-"""Processes that load or preprocess scans end when the process that started them ends, even by `kill -9`.
+"""End processes that load or preprocess scans when their parent process ends, even after `kill -9`.
 
-torch's loading processes look for their parent only while they wait for work, every five seconds, and a
-`ProcessPoolExecutor`'s never do. Linux could send a signal (PR_SET_PDEATHSIG), but it does so when the *thread* that
-started the process ends. So a thread in the child waits for the parent instead, on every system.
+torch's loading processes check for their parent only while they wait for work, every five seconds. The processes of a
+`ProcessPoolExecutor` never check. Linux can send a signal (PR_SET_PDEATHSIG), but does so when the *thread* that
+started the process ends. So a thread in the child waits for the parent, on every system.
 """
 
 import os
@@ -10,11 +10,11 @@ import threading
 from multiprocessing import parent_process
 from multiprocessing.connection import wait
 
-_SECONDS_BETWEEN_LOOKS = 1.0
+_SECONDS_BETWEEN_CHECKS = 1.0
 
 
 def end_with_parent() -> None:
-    """End this process, within seconds, when the process that started it has ended; called once in a child."""
+    """End this process within seconds after its parent has ended. Call it once in the child."""
     threading.Thread(target=_wait_for_parent, args=(os.getppid(),), daemon=True).start()
 
 
@@ -22,7 +22,7 @@ def _wait_for_parent(started_by: int) -> None:
     parent = parent_process()
     if parent is None:  # not a child of multiprocessing
         return
-    # The sentinel tells at once, unless a process that was forked later has a copy of its other end: so look, too.
-    while os.getppid() == started_by and not wait([parent.sentinel], _SECONDS_BETWEEN_LOOKS):
+    # The sentinel reacts at once, unless a process forked later has a copy of its other end: so also check the parent.
+    while os.getppid() == started_by and not wait([parent.sentinel], _SECONDS_BETWEEN_CHECKS):
         pass
     os._exit(1)

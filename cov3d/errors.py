@@ -1,20 +1,20 @@
-"""The failures that a user can meet. Each carries one sentence: what is wrong, where, what to do.
+"""The errors that a user can meet. Each has one sentence: what is wrong, where, and what to do.
 
-Cov3dError                     bad input or usage: the command line prints the sentence and exits 2
-├── ScanError                  one scan can't be read or used; `--skip-errors` goes on past it
-├── DatasetError               a dataset's folders, scan table, severity files or overrides are not as they should be
-├── StoreError                 the store of preprocessed volumes is missing, incomplete or of other settings
-├── CheckpointError            a file is not a checkpoint of ours, or does not fit what is asked of it
-├── PredictionsError           a prediction table can't be read, or does not fit what it is compared with
-├── SubmissionError            submission files, or a list of those to make, are not as they should be
-├── WeightsError               pretrained weights can't be fetched or don't fit
-├── ClusterError               the Dask cluster can't be reached, or its workers are not fit for the work
-├── TrainingDivergedError      the loss is no longer a number
+Cov3dError                     bad input or usage: the command line prints the sentence and exits with code 2
+├── ScanError                  one scan can't be read or used; `--skip-errors` skips it
+├── DatasetError               a dataset's folders, scan table, severity files or overrides are wrong
+├── StoreError                 the store of preprocessed volumes is missing, incomplete or has other settings
+├── CheckpointError            a file is not a cov3d checkpoint, or can't be used for the task
+├── PredictionsError           a prediction table can't be read, or does not match another table
+├── SubmissionError            submission files, or a list of submissions, are wrong
+├── WeightsError               pretrained weights can't be downloaded, or don't fit the network
+├── ClusterError               the Dask cluster can't be reached, or its workers can't do the work
+├── TrainingDivergedError      the loss is not a finite number
 ├── DeviceMemoryError          a batch does not fit into the memory of the device
 ├── PeerLostError              another process of a run on several GPUs has ended
-├── TrackingError             TensorBoard or Weights & Biases can't be written to or reached
+├── TrackingError              TensorBoard or Weights & Biases can't be written to or reached
 ├── OutputError                an output folder can't be written, or would be overwritten
-└── StoppedError               the work was interrupted (Ctrl-C) or told to stop (SIGTERM): exit code 130
+└── StoppedError               the work was interrupted (Ctrl-C) or stopped (SIGTERM): exit code 130
 """
 
 import re
@@ -23,7 +23,7 @@ _LONGEST, _AT_THE_END = 600, 200
 
 
 def one_line(text: str) -> str:
-    """A text of several lines in one, and without its middle where that is long: libraries list all that differs."""
+    """Join the lines of a text, and shorten it in the middle if it is long: libraries may list many differences."""
     text = text.strip("\r\n")
     if not re.search(r"[\r\n]", text):
         return text
@@ -39,7 +39,7 @@ class Cov3dError(Exception):
     exit_code = 2
 
     def __str__(self) -> str:
-        # torch hands an error over from a loading process as the text of its traceback, which ends with our sentence.
+        # torch passes an error of a loading process on as the text of its traceback, which ends with the sentence.
         text = super().__str__()
         name = f"\n{type(self).__module__}.{type(self).__qualname__}: "
         return one_line(text.rpartition(name)[2])
@@ -50,35 +50,35 @@ class ScanError(Cov3dError):
 
 
 class DatasetError(Cov3dError):
-    """A dataset's folders, scan table, severity files or overrides are not as they should be."""
+    """A dataset's folders, scan table, severity files or overrides are wrong."""
 
 
 class StoreError(Cov3dError):
-    """The store of preprocessed volumes is missing, incomplete or of other settings."""
+    """The store of preprocessed volumes is missing, incomplete or has other settings."""
 
 
 class CheckpointError(Cov3dError):
-    """A file is not a checkpoint of ours, or does not fit what is asked of it."""
+    """A file is not a cov3d checkpoint, or can't be used for the task."""
 
 
 class PredictionsError(Cov3dError):
-    """A prediction table can't be read, or does not fit what it is compared with."""
+    """A prediction table can't be read, or does not match another table."""
 
 
 class SubmissionError(Cov3dError):
-    """Submission files, or a list of those to make, are not as they should be."""
+    """Submission files, or a list of submissions, are wrong."""
 
 
 class WeightsError(Cov3dError):
-    """Pretrained weights can't be fetched or don't fit the network."""
+    """Pretrained weights can't be downloaded, or don't fit the network."""
 
 
 class ClusterError(Cov3dError):
-    """The Dask cluster can't be reached, or its workers are not fit for the work."""
+    """The Dask cluster can't be reached, or its workers can't do the work."""
 
 
 class TrainingDivergedError(Cov3dError):
-    """The loss is no longer a number."""
+    """The loss is not a finite number."""
 
 
 class DeviceMemoryError(Cov3dError):
@@ -98,6 +98,6 @@ class OutputError(Cov3dError):
 
 
 class StoppedError(Cov3dError):
-    """The work was interrupted or told to stop; the sentence says what becomes of what was done."""
+    """The work was interrupted or stopped; the sentence states what is kept."""
 
     exit_code = 130

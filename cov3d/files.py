@@ -1,4 +1,4 @@
-"""Writing files whole or not at all, and claiming the folders that they go to."""
+"""Write files completely or not at all, and prepare folders for results."""
 
 import hashlib
 import os
@@ -9,18 +9,18 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cov3d.errors import OutputError
-from cov3d.locks import held as held
+from cov3d.locks import folder_lock as folder_lock
 
 STAGE = ".staged"
-"""The folder, inside a folder of results, in which they are written before they are put in place: see `results`."""
+"""The subfolder of a folder of results in which files are written before they are moved into place: see `results`."""
 
 
 @contextmanager
 def replacing(file: Path, aside_in: Path | None = None) -> Iterator[Path]:
-    """A path to write to; when the block ends without an error, it takes the place of `file` in one step.
+    """A temporary path to write to, which replaces `file` in one step when the block ends without an error.
 
-    Its name is drawn at random, so that several processes, on several machines, may write one file at once and the
-    last one wins whole. It lies beside `file`, or in the folder `aside_in`, which must be on the same file system.
+    Its name is random, so that several processes, on several machines, may write the same file at once: the last one
+    wins. It is in the folder of `file`, or in `aside_in`, which must be on the same file system.
 
     Raises:
         OutputError: a folder can't be made or written.
@@ -45,12 +45,12 @@ def _aside(file: Path, folder: Path | None) -> Iterator[Path]:
 
 
 def in_place(path: Path) -> Path:
-    """Where a file of a staged result will be in the end; any other path is returned as it is."""
+    """The final path of a file in a staged result; other paths are returned unchanged."""
     return Path(*(part for part in path.parts if part != STAGE))
 
 
 def make_folder(folder: Path, tries: int = 5) -> None:
-    """Make a folder, though another process may be removing an empty one above it."""
+    """Make a folder, even if another process is removing an empty parent folder at the same time."""
     for left in reversed(range(tries)):
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -62,47 +62,47 @@ def make_folder(folder: Path, tries: int = 5) -> None:
 
 
 def remove_aside(folder: Path) -> None:
-    """Remove what `replacing` left in a folder when its process was killed; nobody may be writing there."""
+    """Remove temporary files that killed processes left in a folder. No process may be writing there."""
     for left in folder.glob(".*.part"):
         with suppress(OSError):
             left.unlink()
 
 
 def write_text(file: Path, text: str, aside_in: Path | None = None) -> None:
-    """Write a UTF-8 text file whole; `aside_in` as in `replacing`."""
+    """Write a UTF-8 text file, completely or not at all; `aside_in` as in `replacing`."""
     with replacing(file, aside_in) as aside:
         aside.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write_text_once(file: Path, text: str, aside_in: Path | None = None) -> None:
-    """Write a UTF-8 text file whole, unless there is one: of several processes at once, the first wins."""
+    """Write a UTF-8 text file unless it exists. Of several processes at once, the first wins."""
     with _aside(file, aside_in) as aside:
         aside.write_text(text, encoding="utf-8", newline="\n")
         try:
             os.link(aside, file)
         except FileExistsError:
             pass
-        except OSError:  # a file system without hard links: there, the last one wins
+        except OSError:  # a file system without hard links, where the last process wins
             aside.replace(file)
 
 
 def claim_folder(folder: Path, names: Iterable[str], *, overwrite: bool, what: str) -> None:
-    """Make `folder` ready for a run: what an earlier one left there is removed before the new one begins.
+    """Prepare `folder` for a run: remove the files of an earlier run.
 
-    Commands that write all their results at the end use `results.staged` instead.
+    Commands that write all results at the end use `results.staged` instead.
 
     Args:
         folder: made if it is missing.
-        names: the files and folders of a run; with `overwrite`, those that are there are removed. Other files stay.
-        overwrite: whether they may be removed.
-        what: what they are, for the error.
+        names: files and folders of a run. Other files are kept.
+        overwrite: whether existing ones may be removed.
+        what: a name for them, for the error.
 
     Raises:
-        OutputError: there are some and `overwrite` is not set, or the folder can't be written.
+        OutputError: some exist and `overwrite` is not set, or the folder can't be written.
     """
     present = [folder / name for name in names if (folder / name).exists()]
     if present and not overwrite:
-        raise OutputError(f"{folder} holds {what} already: give another --output-dir, or --overwrite")
+        raise OutputError(f"{folder} already holds {what}: give another --output-dir, or --overwrite")
     check_writable(folder)
     for path in present:
         try:
@@ -112,7 +112,7 @@ def claim_folder(folder: Path, names: Iterable[str], *, overwrite: bool, what: s
 
 
 def check_writable(folder: Path) -> None:
-    """Make `folder` if it is missing, and make sure that files can be written there before the work begins.
+    """Make `folder` if it is missing, and check that files can be written there.
 
     Raises:
         OutputError: it can't be made or written.
@@ -127,7 +127,7 @@ def check_writable(folder: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, a link or a folder with all that is in it; a missing one is no error."""
+    """Remove a file, a link, or a folder with its content. It may be missing."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

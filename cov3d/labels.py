@@ -1,10 +1,10 @@
-"""The words for what a scan shows: categories, labels, and which of them mean COVID-19.
+"""Categories and labels of scans, and which of them mean COVID-19.
 
-A *category* is an output of a network. A *label* is what a scan table says of a scan: a category, or `covid` for a
-scan known to be positive whose severity is not known. The order of the categories is their order of severity.
+A *category* is an output of a network. A *label* is the entry of a scan in the scan table: a category, or `covid` for a
+positive scan with unknown severity. Categories are ordered by severity.
 
-The categories belong to the dataset: COV19-CT-DB and MosMedData grade severity in four steps, STOIC in two. The first
-category is the same in all of them.
+The categories depend on the dataset: COV19-CT-DB and MosMedData have four severities, STOIC has two. The first category
+is the same in all datasets.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,35 +19,35 @@ STOIC_SEVERITIES = ("covid-not-severe", "covid-severe")
 STOIC_CATEGORIES = (NON_COVID, *STOIC_SEVERITIES)
 
 ALL_LABELS = (*CATEGORIES, *STOIC_SEVERITIES, UNKNOWN_SEVERITY)
-"""The labels of every dataset."""
+"""The labels of all datasets."""
 
 TASKS = ("presence", "severity")
-"""What is asked of a scan: whether it is positive, and how severe it is if it is."""
+"""The tasks: whether a scan is positive, and the severity of positive scans."""
 
 
 def categories_of(labels: Iterable[str]) -> tuple[str, ...]:
-    """The categories of the dataset that has these labels; empty ones say nothing.
+    """The categories of the dataset that has these labels. Empty labels are ignored.
 
-    Labels that every dataset has, `non-covid` and `covid`, are taken for COV19-CT-DB's.
+    If there are only labels that all datasets have (`non-covid` and `covid`), the dataset is COV19-CT-DB.
 
     Raises:
-        ValueError: they are of two datasets, or one is of none.
+        ValueError: the labels belong to two datasets, or one is unknown.
     """
     found = set(labels) - {"", NON_COVID, UNKNOWN_SEVERITY}
     for categories in (CATEGORIES, STOIC_CATEGORIES):
         if found <= set(categories):
             return categories
     raise ValueError(
-        f"the labels {', '.join(sorted(found))} are not of one dataset: one has {NON_COVID}, {UNKNOWN_SEVERITY} and "
-        f"either {', '.join(SEVERITIES)} or {', '.join(STOIC_SEVERITIES)}"
+        f"the labels {', '.join(sorted(found))} do not belong to one dataset, which has {NON_COVID}, "
+        f"{UNKNOWN_SEVERITY} and either {', '.join(SEVERITIES)} or {', '.join(STOIC_SEVERITIES)}"
     )
 
 
 def label_index(label: str, categories: Sequence[str] = CATEGORIES) -> int:
-    """The integer that the loss and the metrics use for `label`.
+    """The index of `label` for the loss and the metrics.
 
-    A category's index is its place in `categories`; unknown severity is `len(categories)`, one past the last
-    output (label 5 of the paper's equations 1 to 7).
+    A category's index is its position in `categories`. Unknown severity is `len(categories)`, one after the last
+    output (label 5 in the paper's equations 1 to 7).
 
     Raises:
         ValueError: `label` is neither a category nor `covid`.
@@ -57,4 +57,6 @@ def label_index(label: str, categories: Sequence[str] = CATEGORIES) -> int:
     try:
         return list(categories).index(label)
     except ValueError:
-        raise ValueError(f"a label is one of {', '.join((*categories, UNKNOWN_SEVERITY))}, not {label!r}") from None
+        raise ValueError(
+            f"a label must be one of {', '.join((*categories, UNKNOWN_SEVERITY))}, not {label!r}"
+        ) from None

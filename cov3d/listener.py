@@ -1,7 +1,7 @@
-"""Who hears what a long piece of work has to say: sentences, warnings, progress.
+"""Listeners, which receive the sentences, warnings and progress of a function.
 
-The functions of `cov3d.api` print nothing. They speak to a listener: the command line's prints, and the one that Python
-gets by default passes warnings on as `Cov3dWarning` and is silent otherwise.
+The functions of `cov3d.api` print nothing. They report to a listener. The listener of the command line prints; the
+default in Python passes warnings on as `Cov3dWarning` and ignores the rest.
 """
 
 import warnings
@@ -14,27 +14,27 @@ if TYPE_CHECKING:
 
 
 class Cov3dWarning(UserWarning):
-    """Something that a user should know about a result."""
+    """A warning about a result."""
 
 
 class Advance(Protocol):
-    """Tells how far the work is, and what to say beside it."""
+    """Reports the number of finished steps, with a note."""
 
     def __call__(self, done: int, note: str = "") -> None: ...
 
 
 class Listener:
-    """A listener that passes warnings on to Python's, and hears nothing else. Others derive from it."""
+    """The default listener: passes warnings on to Python's warnings and ignores the rest. Others derive from it."""
 
     def say(self, sentence: str) -> None:
-        """Hear of what is done, or of a result."""
+        """Receive a sentence on progress or on a result."""
 
     def warn(self, sentence: str) -> None:
-        """Hear of what a user should know, such as a score that flatters."""
+        """Receive a warning, for example of an optimistic score."""
         warnings.warn(sentence, Cov3dWarning, stacklevel=3)
 
     def warn_of_all(self, sentences: Sequence[str], most: int | None = 20) -> None:
-        """Hear of each of `sentences`; past `most` only of how many there are."""
+        """Receive several warnings. After `most`, only the number of the others is reported."""
         for sentence in sentences[:most]:
             self.warn(sentence)
         if most is not None and len(sentences) > most:
@@ -42,7 +42,7 @@ class Listener:
 
     @contextmanager
     def progress(self, what: str, total: int) -> Iterator[Advance]:
-        """Hear of how far a piece of work is, as long as the block runs."""
+        """Receive the progress of a task of `total` steps while the block runs."""
         yield lambda done, note="": None
 
     @contextmanager

@@ -1,18 +1,17 @@
-"""Holding a folder: one process at a time writes results to it.
+"""Folder locks: only one process at a time writes results to a folder.
 
-The lock is `flock` on the hidden file `.lock` in the folder. The system releases it when the process ends, however that
-happens. Two things need care:
+The lock is `flock` on the hidden file `.lock` in the folder. The system releases it when the process ends, also after
+`kill -9`. Two cases need care:
 
-- A forked child (a worker of a data loader) inherits the open file, and with it the lock: after `kill -9` of its parent
-  it would hold the folder until it ends itself. So a child closes its copy right after the fork. POSIX record locks
-  (`lockf`) are not inherited, but they are lost when any other part of the process opens and closes the file. On NFS,
-  Linux turns `flock` into such a lock on the server, so it holds between machines too; that needs a file opened for
-  writing.
-- Where the lock file is removed at the end, a process that opened it just before holds a file that is gone: it notices
-  and tries again with the new one.
+- A forked child (a worker of a data loader) inherits the open file, and with it the lock. After `kill -9` of its parent
+  it would keep the folder locked. So a child closes its copy right after the fork. POSIX record locks (`lockf`) are not
+  inherited, but are lost when any other part of the process opens and closes the file. On NFS, Linux converts `flock`
+  to such a lock on the server, so it also works between machines; for this the file must be opened for writing.
+- If the lock file is removed at the end, a process that opened it just before has locked a deleted file. It detects
+  this and tries again with the new file.
 
-A second block on a folder is refused in the same process too, unless the first one allows it: `demo` calls commands
-that hold its folder themselves.
+A second block on a folder is also refused in the same process, unless the first block allows it: `demo` calls commands
+that lock its folder themselves.
 """
 
 import errno
@@ -30,15 +29,15 @@ from cov3d.errors import OutputError
 
 FILE_NAME = ".lock"
 _PATIENCE = 2.0
-"""Seconds to try for: a killed process needs a moment to end, and a child forked just then to close its copy."""
+"""Seconds to try for: a killed process needs a moment to end, and a forked child to close its copy."""
 
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
-"""What a file system without locks answers: there, nothing is held."""
+"""Errors of file systems without locks. There, folders are not locked."""
 
 
 @dataclass
 class _Lock:
-    """A lock of this process: its open file, its thread, whether blocks within may hold it too, and how many do."""
+    """A lock of this process: its open file and thread, whether blocks may be nested, and the number of blocks."""
 
     opened: TextIOWrapper
     thread: int
@@ -51,7 +50,7 @@ _changing = threading.RLock()
 
 
 @contextmanager
-def held(
+def folder_lock(
     folder: Path,
     what: str,
     remedy: str = "wait for it, or give another --output-dir",
@@ -59,17 +58,17 @@ def held(
     nests: bool = False,
     removes: bool = False,
 ) -> Iterator[None]:
-    """Hold a folder for this process as long as the block runs; the end of the process releases it in any case.
+    """Lock a folder for this process while the block runs. The end of the process also releases the lock.
 
     Args:
         folder: made if it is missing.
-        what: what works in it, for the error.
+        what: a name for the user of the folder, for the error.
         remedy: what to do, for the error.
-        nests: whether blocks within, of the same thread, may hold the folder too.
+        nests: whether nested blocks in the same thread may lock the folder, too.
         removes: whether to remove the lock file at the end, and the folders that were made here and are empty.
 
     Raises:
-        OutputError: another process holds it, or it can't be written.
+        OutputError: another process has locked the folder, or it can't be written.
     """
     try:
         missing = [path for path in (folder, *folder.parents) if not path.exists()]
@@ -78,7 +77,7 @@ def held(
     except OSError as error:
         raise OutputError(f"{folder} can't be written: {error.strerror or error}") from error
     if not taken:
-        raise OutputError(f"another {what} works in {folder}: {remedy}")
+        raise OutputError(f"another {what} is using {folder}: {remedy}")
     try:
         yield
     finally:
@@ -89,7 +88,7 @@ def held(
 
 
 def _take(folder: Path, nests: bool) -> bool:
-    """Take the lock, or enter it once more; False where another block, process or thread has it."""
+    """Take the lock, or enter it again; False if another block, process or thread has it."""
     end = time.monotonic() + _PATIENCE
     while True:
         with _changing:
@@ -108,12 +107,12 @@ def _take(folder: Path, nests: bool) -> bool:
 
 
 def _lock_file(folder: Path, nests: bool) -> bool:
-    """Lock the file in the folder; False where another process has it, or it was removed meanwhile."""
+    """Lock the file in the folder; False if another process has locked it, or it was removed meanwhile."""
     with ExitStack() as stack:
         try:
             opened = stack.enter_context((folder / FILE_NAME).open("w"))
             fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, FileNotFoundError):  # or the folder was removed, being empty
+        except (BlockingIOError, FileNotFoundError):  # locked, or the empty folder was removed
             return False
         except OSError as error:
             if error.errno in _NO_LOCKS:
@@ -127,7 +126,7 @@ def _lock_file(folder: Path, nests: bool) -> bool:
 
 
 def _is_in_place(opened: TextIOWrapper, folder: Path) -> bool:
-    """Whether an open lock file is still the one in the folder: whoever had it before may have removed it."""
+    """Whether an open lock file is still the one in the folder. Its last owner may have removed it."""
     try:
         return os.path.samestat(os.fstat(opened.fileno()), (folder / FILE_NAME).stat())
     except FileNotFoundError:
@@ -149,9 +148,9 @@ def _release(folder: Path, *, removes: bool) -> None:
 
 
 def _forget_in_child() -> None:
-    """Close a forked child's copies of the locks: they are its parent's."""
+    """Close a forked child's copies of its parent's locks."""
     global _changing
-    _changing = threading.RLock()  # another thread may have had it at the fork
+    _changing = threading.RLock()  # another thread may have held the old one during the fork
     for lock in _locks.values():
         with suppress(OSError):
             lock.opened.close()

@@ -1,7 +1,7 @@
-"""Processes beside this one, as the command line and Python callers start them.
+"""Pools of child processes, for the command line and Python callers.
 
-They are spawned, not forked: a fork of a process with threads may hang. They leave Ctrl-C to this process, from their
-own start on, and end when it ends, however it does.
+Children are spawned, not forked, because a fork of a process with threads may hang. They ignore Ctrl-C from their
+start, and end when this process ends.
 """
 
 import multiprocessing
@@ -21,10 +21,10 @@ _QUIET = "ignore:resource_tracker:UserWarning"
 
 
 class Leash:
-    """Ties processes to this one: they end at once when it is cut, or when this process is killed.
+    """Ties child processes to this one: they end at once when it is cut, or when this process ends.
 
-    Nothing is ever sent through its pipe: the processes notice when the writing end is closed, and the system closes it
-    if we die.
+    No data is sent through its pipe. The children notice when the writing end is closed, which the system does when
+    this process ends.
     """
 
     def __init__(self) -> None:
@@ -43,12 +43,12 @@ class Leash:
 
 
 class Pool(ProcessPoolExecutor):
-    """`jobs` processes on a leash.
+    """A pool of processes on a leash.
 
     Args:
-        jobs: how many.
+        jobs: number of processes.
         leash: ends them.
-        set_up: called in each before it works.
+        set_up: called in each process at its start.
     """
 
     def __init__(self, jobs: int, leash: Leash, set_up: Callable[[], Any]) -> None:
@@ -56,7 +56,7 @@ class Pool(ProcessPoolExecutor):
             super().__init__(jobs, _SPAWN, initializer=_start, initargs=(leash.followed, set_up))
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """As of every executor; processes that are started for it don't know Ctrl-C."""
+        """As in every executor. Processes started by it ignore Ctrl-C."""
         with _ctrl_c_held(), _main_hidden():
             return super().submit(fn, *args, **kwargs)
 
@@ -74,7 +74,7 @@ def _end_when_closed(leash: Connection) -> None:
 
 @contextmanager
 def _ctrl_c_held() -> Iterator[None]:
-    """Hold Ctrl-C back from this thread, and for good from processes that it starts: they import for a while first."""
+    """Block Ctrl-C in this thread while the block runs, and for good in processes started by it."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -97,14 +97,14 @@ def _main_hidden() -> Iterator[None]:
 
 
 def quiet_tracker() -> dict[str, str]:
-    """Environment in which Python's resource tracker is silent when it removes the semaphores of a killed process."""
+    """Environment that silences Python's resource tracker, which warns of semaphores of killed processes."""
     given = [part for part in os.environ.get("PYTHONWARNINGS", "").split(",") if part and part != _QUIET]
     return {"PYTHONWARNINGS": ",".join([*given, _QUIET])}
 
 
 @contextmanager
 def environment(wanted: dict[str, str]) -> Iterator[None]:
-    """Environment variables for processes to be started: a library reads them when it is first imported."""
+    """Set environment variables for processes started in the block. Libraries read them when they are imported."""
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)
     try:

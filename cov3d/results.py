@@ -1,9 +1,9 @@
-"""Results of several files, put in place together when all of them are written.
+"""Results of several files, which are moved into place together when all of them are written.
 
-Until then an earlier result stays as it is: a scan that can't be read, a full disk or a kill takes nothing away. The
-files are written to `.staged` in the folder of the results, so on the same file system. When all are written, that
-folder is renamed to `.complete`, earlier files that have no successor are removed, it is renamed to `.moving`, and each
-file is moved from there over the earlier one. After a kill in between, the next command on the folder does the rest.
+Until then, an earlier result is unchanged: an unreadable scan, a full disk or a kill loses nothing. The files are
+written to `.staged` in the folder of the results, on the same file system. When all are written, this folder is renamed
+to `.complete`, earlier files without a successor are removed, the folder is renamed to `.moving`, and each file is
+moved into place. If the command is killed in between, the next command on the folder finishes the work.
 """
 
 import errno
@@ -13,22 +13,22 @@ from pathlib import Path
 
 from cov3d.errors import OutputError
 from cov3d.files import STAGE, check_writable, remove
-from cov3d.locks import held
+from cov3d.locks import folder_lock
 
 _COMPLETE, _MOVING = ".complete", ".moving"
 _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO)
-"""Errors of a block that writes results which say that the disk is full or can't be written."""
+"""Errors that mean that the disk is full or can't be written."""
 
 
 def check_free(folder: Path, names: Iterable[str], *, overwrite: bool, what: str) -> None:
-    """Make sure, before the work begins, that results can be written to `folder`.
+    """Check, before the work begins, that results can be written to `folder`.
 
     Args:
-        folder: made if it is missing. The command holds it, `locks.held`.
-        names: files and folders that the results consist of.
-        overwrite: whether an earlier result may be replaced. One whose command was killed while it was put in place
-            may be replaced in any case.
-        what: what the results are, for the error.
+        folder: made if it is missing. The command must have locked it (`locks.folder_lock`).
+        names: files and folders of the results.
+        overwrite: whether an earlier result may be replaced. A result whose command was killed while moving it into
+            place is always replaced.
+        what: a name for the results, for the error.
 
     Raises:
         OutputError: there is an earlier result and `overwrite` is not set, or the folder can't be written.
@@ -38,34 +38,34 @@ def check_free(folder: Path, names: Iterable[str], *, overwrite: bool, what: str
     if interrupted:
         _put_in_place(folder, names)
     if not (overwrite or interrupted) and any((folder / name).exists() for name in names):
-        raise OutputError(f"{folder} holds {what} already: give another --output-dir, or --overwrite")
+        raise OutputError(f"{folder} already holds {what}: give another --output-dir, or --overwrite")
     check_writable(folder)
 
 
 @contextmanager
 def claimed(folder: Path, names: Iterable[str], *, overwrite: bool, what: str, command: str) -> Iterator[None]:
-    """Hold a folder of results as long as the block runs, free for them: see `locks.held` and `check_free`."""
-    with held(folder, command, removes=True):
+    """Lock a folder while the block runs and check that it is free: see `locks.folder_lock` and `check_free`."""
+    with folder_lock(folder, command, removes=True):
         check_free(folder, names, overwrite=overwrite, what=what)
         yield
 
 
 @contextmanager
 def staged(folder: Path, names: Iterable[str]) -> Iterator[Path]:
-    """A folder to write results to; at the end of the block they take the place of the earlier ones in `folder`.
+    """A folder to write results to. At the end of the block, they replace the earlier results in `folder`.
 
-    If the block ends with an error, what it wrote is removed and the earlier result stays.
+    If the block ends with an error, its files are removed and the earlier result is kept.
 
     Args:
-        folder: of the results. The command holds it, `locks.held`.
-        names: files and folders that results consist of: an earlier one that was not written again is removed. Other
-            files in `folder` stay.
+        folder: of the results. The command must have locked it (`locks.folder_lock`).
+        names: files and folders of the results. Earlier ones that were not written again are removed. Other files in
+            `folder` are kept.
 
     Raises:
         OutputError: the results can't be written.
     """
     stage = folder / STAGE
-    _put_in_place(folder, names := list(names))  # what an earlier command was killed at
+    _put_in_place(folder, names := list(names))  # finish the work of a command that was killed
     try:
         remove(stage)
         stage.mkdir(parents=True)
@@ -82,7 +82,7 @@ def staged(folder: Path, names: Iterable[str]) -> Iterator[Path]:
 
 
 def _put_in_place(folder: Path, names: Iterable[str]) -> None:
-    """Do what is left to do, if anything, to put complete results in the places of earlier ones."""
+    """Move complete results into place, or finish this; do nothing if there are none."""
     complete, moving = folder / _COMPLETE, folder / _MOVING
     try:
         if complete.exists():
@@ -97,6 +97,6 @@ def _put_in_place(folder: Path, names: Iterable[str]) -> None:
         remove(moving)
     except OSError as error:
         raise OutputError(
-            f"the results can't be put in place in {folder}: {error.strerror or error}; the same command does it when "
-            "that is mended"
+            f"the results can't be moved into {folder}: {error.strerror or error}; fix this and run the same command "
+            "again"
         ) from error

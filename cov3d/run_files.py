@@ -16,10 +16,9 @@ CONFUSION_PICTURE, CURVE_PICTURE, RELIABILITY_PICTURE = "confusion.png", "curves
 SCORE_PICTURES = (CONFUSION_PICTURE, CURVE_PICTURE, RELIABILITY_PICTURE)
 """The pictures of the scores of predictions."""
 ORIGIN = "origin.json"
-"""What the networks behind a prediction table were trained on, beside it."""
+"""The networks that predicted a table in the same folder, and whether they were trained on its scans."""
 VALIDATION, OUT_OF_FOLD = "validation-", "out-of-fold-"
-"""How the names of a run's prediction tables begin, and of those that a cross-validation puts together; the task
-follows."""
+"""Prefixes of the prediction tables of a run and of a cross-validation; the task follows."""
 
 _OPTIONS = {"fold": Field(integer(0)), "experiment": Field(optional(integer(1)), required=False)}
 _CONFIG = {
@@ -33,7 +32,7 @@ _TASK = {"best_epoch": Field(optional(integer(1))), "best": Field(_score), "last
 
 def _tasks(value: Any) -> dict[str, Any]:
     if not value:
-        raise WrongValueError("has no task in it")
+        raise WrongValueError("has no tasks")
     return mapping(lambda task: check_fields(task, _TASK))(value)
 
 
@@ -41,32 +40,32 @@ _SUMMARY = {"epochs": Field(integer(1)), "tasks": Field(_tasks)}
 
 
 def read_config(run: Path) -> dict[str, Any]:
-    """What a run says of itself; its `options` have a `fold`.
+    """The content of a run's `config.json`; its `options` have a `fold`.
 
     Raises:
         OSError: the file can't be read.
-        ValueError: it is not as `cov3d train` writes it; the sentence names the field.
+        ValueError: a field is missing or has a wrong value; the message names it.
     """
     return check_fields(read_object(run / CONFIG), _CONFIG)
 
 
 def read_summary(run: Path) -> dict[str, Any]:
-    """How a finished run chose its epochs: `epochs`, and `tasks` with `best_epoch`, `best` and `last` of each.
+    """The content of a finished run's `summary.json`: `epochs`, and `tasks` with `best_epoch`, `best` and `last`.
 
     Raises:
         OSError: the file can't be read.
-        ValueError: it is not as `cov3d train` writes it; the sentence names the field.
+        ValueError: a field is missing or has a wrong value; the message names it.
     """
     return check_fields(read_object(run / SUMMARY), _SUMMARY)
 
 
 def validation_table(task: str) -> str:
-    """The name of a run's prediction table of its fold at the best epoch of a task."""
+    """The name of a run's prediction table of its fold, at the best epoch for a task."""
     return f"{VALIDATION}{task}.csv"
 
 
 def out_of_fold_table(task: str) -> str:
-    """The name of a cross-validation's prediction table of a task."""
+    """The name of a cross-validation's prediction table for a task."""
     return f"{OUT_OF_FOLD}{task}.csv"
 
 
@@ -76,22 +75,22 @@ def confusion_table(task: str) -> str:
 
 
 def checkpoint_name(task: str) -> str:
-    """The name of a run's checkpoint of a task."""
+    """The name of a run's checkpoint for a task."""
     return f"{task}.safetensors"
 
 
 def runs_below(folder: Path) -> list[Path]:
-    """The folders of runs in a folder, and in folders in it, sorted."""
+    """The folders of runs in a folder and its subfolders, sorted."""
     return sorted(config.parent for depth in ("*", "*/*") for config in folder.glob(f"{depth}/{CONFIG}"))
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder is a run's."""
+    """Whether a folder is the folder of a run."""
     return (folder / CONFIG).is_file()
 
 
 def run_options(run: Path) -> dict[str, Any]:
-    """The options that a run was made with.
+    """The options of a run.
 
     Raises:
         PredictionsError: its `config.json` can't be read.
@@ -99,4 +98,4 @@ def run_options(run: Path) -> dict[str, Any]:
     try:
         return {"experiment": None, **read_config(run)["options"]}
     except (OSError, ValueError) as error:
-        raise PredictionsError(f"{run / CONFIG} can't be read as a run's options: {error}") from error
+        raise PredictionsError(f"the options of the run in {run / CONFIG} can't be read: {error}") from error

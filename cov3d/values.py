@@ -1,7 +1,7 @@
-"""Values read from files, checked against what they may be: one mechanism for JSON that others may have written.
+"""Check values read from JSON files, which others may have written.
 
-A *check* takes a value and gives it back, perhaps converted, or raises a `WrongValueError` that says what it must be.
-`check_fields` applies one to each field of an object and names the field that is wrong.
+A *check* takes a value and returns it, perhaps converted, or raises a `WrongValueError` that describes allowed values.
+`check_fields` applies a check to each field of an object, and names the field that is wrong.
 """
 
 import json
@@ -17,22 +17,22 @@ _LONGEST, _DEEPEST = 60, 30
 
 
 class WrongValueError(ValueError):
-    """A value is not what it must be; `str(error)` says what it is and what it must be."""
+    """A value is not allowed; `str(error)` has the value and what it must be."""
 
 
 @dataclass(frozen=True)
 class Field:
-    """A field of an object: what it may be, and whether it may be missing."""
+    """A field of an object: the check of its value, and whether it is required."""
 
     check: Check
     required: bool = True
 
 
 def brief(value: Any) -> str:
-    """A value as it is shown in a sentence: on one line, printable, not long."""
+    """A value for display in a sentence: on one line, printable, short."""
     try:
         text = ascii(value)
-    except (ValueError, RecursionError):  # an integer of more digits than are ever converted; deeply nested
+    except (ValueError, RecursionError):  # an integer with too many digits; deeply nested values
         text = f"a very long {type(value).__name__}"
     return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
 
@@ -42,16 +42,16 @@ def read_object(file: Path) -> dict[str, Any]:
 
     Raises:
         OSError: the file can't be read.
-        ValueError: it holds something else.
+        ValueError: its content is not a JSON object.
     """
     return parse_object(file.read_text(encoding="utf-8"))
 
 
 def parse(text: str) -> Any:
-    """The JSON value that a text is.
+    """The JSON value of a text.
 
     Raises:
-        ValueError: it is none, or is nested too deeply.
+        ValueError: the text is not JSON, or is nested too deeply.
     """
     try:
         found = json.loads(text)
@@ -71,10 +71,10 @@ def parse(text: str) -> Any:
 
 
 def parse_object(text: str) -> dict[str, Any]:
-    """The JSON object that a text is.
+    """The JSON object of a text.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: the text is not a JSON object.
     """
     found = parse(text)
     if not isinstance(found, dict):
@@ -83,10 +83,10 @@ def parse_object(text: str) -> dict[str, Any]:
 
 
 def check_fields(values: Any, fields: Mapping[str, Field]) -> dict[str, Any]:
-    """The values of the fields that are there, each checked; fields without a check stay as they are.
+    """Check the fields of an object. Fields without a check are returned unchanged.
 
     Raises:
-        WrongValueError: it is no object, a field is missing or has a value that it must not have.
+        WrongValueError: the value is not an object, or a field is missing or has a wrong value.
     """
     found = dict(mapping()(values))
     for name, field in fields.items():
@@ -118,7 +118,7 @@ def integer(low: int, high: int = 2**63 - 1) -> Check:
 
 
 def number(low: float, high: float, *, nan: bool = False) -> Check:
-    """A number within bounds, or also NaN."""
+    """A number within bounds; with `nan`, also NaN."""
     must = f"a number from {low:g} to {high:g}"
 
     def check(value: Any) -> float:
@@ -144,7 +144,7 @@ def text(longest: int = 1000) -> Check:
 
 
 def string(value: Any) -> str:
-    """Any string, such as a file's name."""
+    """Any string, for example a file name."""
     if not isinstance(value, str):
         raise _refuse(value, "a text")
     return value
@@ -158,7 +158,7 @@ def plain(value: Any) -> Any:
 
 
 def one_of(values: Collection[Any]) -> Check:
-    """One of some values: of an enumeration, a member by its value."""
+    """One of the given values; a member of an enumeration is given by its value."""
     in_words = ", ".join(json.dumps(list(value) if isinstance(value, tuple) else value) for value in values)
 
     def check(value: Any) -> Any:
@@ -172,12 +172,12 @@ def one_of(values: Collection[Any]) -> Check:
 
 
 def optional(check: Check) -> Check:
-    """What another check allows, or null."""
+    """A value that another check allows, or null."""
     return lambda value: None if value is None else check(value)
 
 
 def listed(check: Check, length: int | None = None) -> Check:
-    """A list, of a length, of what another check allows; it becomes a tuple."""
+    """A list, optionally of a fixed length, of values that another check allows. It is converted to a tuple."""
 
     def check_list(value: Any) -> tuple[Any, ...]:
         if not isinstance(value, (list, tuple)) or length not in (None, len(value)):
@@ -191,7 +191,7 @@ def listed(check: Check, length: int | None = None) -> Check:
 
 
 def mapping(check: Check | None = None) -> Check:
-    """An object with values that another check allows, or with any; its names are strings."""
+    """An object with values that another check allows, or with any values."""
 
     def check_mapping(value: Any) -> dict[str, Any]:
         if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):

@@ -1,4 +1,4 @@
-"""The canonical volume: what every reader returns and every later stage relies on."""
+"""The canonical volume, which all readers return and all later stages use."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 WINDOW_HU = (-1150.0, 350.0)
-"""Hounsfield units that grey level 0 and grey level 255 stand for (COV19-CT-DB's window)."""
+"""Hounsfield units of grey levels 0 and 255 (the window of COV19-CT-DB)."""
 
 
 def hounsfield_to_grey(hounsfield: float) -> float:
@@ -23,10 +23,10 @@ class Volume:
     Attributes:
         voxels: `uint8`, shape (depth, height, width). 0 is −1150 HU or less, 255 is 350 HU or more. Slice 0 is at
             the head, row 0 is anterior, column 0 is the patient's right.
-        path: the folder or file that it was read from.
-        slices_found: slices that the scan has on disk, readable or not.
-        spacing: millimetres between voxels along (depth, height, width); None where the format has none (JPEG).
-        notes: what the reader found wrong and did about it, one short phrase each.
+        path: the folder or file of the scan.
+        slices_found: number of slices on disk, readable or not.
+        spacing: millimetres between voxels along (depth, height, width); None if the format has none (JPEG).
+        notes: problems that the reader found, and what it did about them; one short phrase each.
     """
 
     voxels: NDArray[np.uint8]
@@ -38,6 +38,6 @@ class Volume:
     def __post_init__(self) -> None:
         if self.voxels.dtype != np.uint8 or self.voxels.ndim != 3 or 0 in self.voxels.shape:
             raise ValueError(
-                "a volume is a non-empty uint8 array of three axes, "
+                "a volume must be a non-empty uint8 array with three axes, "
                 f"not {self.voxels.dtype} of shape {self.voxels.shape!r}"
             )

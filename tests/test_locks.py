@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from cov3d.errors import OutputError
-from cov3d.files import held
+from cov3d.files import folder_lock
 
 _FORKS = """
 import os, sys, time
 from pathlib import Path
-from cov3d.files import held
-with held(Path(sys.argv[1]), "cov3d"):
+from cov3d.files import folder_lock
+with folder_lock(Path(sys.argv[1]), "cov3d"):
     child = os.fork()
     if not child:
         time.sleep(60)
@@ -90,12 +90,12 @@ def test_a_folder_is_free_at_once_when_its_process_is_killed_though_a_forked_chi
 ) -> None:
     running, child = begun(_FORKS, tmp_path / "out")
     try:
-        with pytest.raises(OutputError, match="another cov3d works in"), held(tmp_path / "out", "cov3d"):
+        with pytest.raises(OutputError, match="another cov3d is using"), folder_lock(tmp_path / "out", "cov3d"):
             pass
         running.kill()
         running.wait()
         assert is_alive(child)
-        with held(tmp_path / "out", "cov3d"):
+        with folder_lock(tmp_path / "out", "cov3d"):
             pass
     finally:
         killed(child)
@@ -115,39 +115,43 @@ def test_a_loading_process_ends_with_its_parent_though_it_is_at_work(
 
 
 def test_a_folder_is_held_against_every_other_block_but_those_that_nest(tmp_path: Path) -> None:
-    with held(tmp_path, "run"), pytest.raises(OutputError, match="another run works in"), held(tmp_path, "run"):
+    with (
+        folder_lock(tmp_path, "run"),
+        pytest.raises(OutputError, match="another run is using"),
+        folder_lock(tmp_path, "run"),
+    ):
         pass
     refused: list[str] = []
 
     def other_thread() -> None:
         try:
-            with held(tmp_path, "thread"):
+            with folder_lock(tmp_path, "thread"):
                 pass
         except OutputError as error:
             refused.append(str(error))
 
-    with held(tmp_path, "demo", nests=True):
-        with held(tmp_path, "phantom"), held(tmp_path / "below", "run"):
+    with folder_lock(tmp_path, "demo", nests=True):
+        with folder_lock(tmp_path, "phantom"), folder_lock(tmp_path / "below", "run"):
             pass
         thread = threading.Thread(target=other_thread)
         thread.start()
         thread.join()
         held_on = subprocess.run([sys.executable, "-c", _FORKS, str(tmp_path)], capture_output=True, text=True)
-        assert "another cov3d works in" in held_on.stderr
-    assert refused == [f"another thread works in {tmp_path}: wait for it, or give another --output-dir"]
-    with held(tmp_path, "run"):
+        assert "another cov3d is using" in held_on.stderr
+    assert refused == [f"another thread is using {tmp_path}: wait for it, or give another --output-dir"]
+    with folder_lock(tmp_path, "run"):
         pass
 
 
 def test_no_lock_file_is_left_where_it_is_not_wanted(tmp_path: Path) -> None:
-    with held(tmp_path / "empty", "run", removes=True):
+    with folder_lock(tmp_path / "empty", "run", removes=True):
         assert (tmp_path / "empty").is_dir()
     assert not (tmp_path / "empty").exists()
-    with held(tmp_path, "folds", removes=True):
+    with folder_lock(tmp_path, "folds", removes=True):
         assert [file.name for file in tmp_path.iterdir()] == [".lock"]
     assert not list(tmp_path.iterdir())
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="can't be written"), held(tmp_path / "file", "run"):
+    with pytest.raises(OutputError, match="can't be written"), folder_lock(tmp_path / "file", "run"):
         pass
 
 
@@ -163,7 +167,7 @@ def test_a_lock_file_that_was_removed_meanwhile_holds_nothing(tmp_path: Path, mo
         real(opened, how)  # type: ignore[arg-type]
 
     monkeypatch.setattr("fcntl.flock", removed_before)
-    with held(tmp_path, "run"):
+    with folder_lock(tmp_path, "run"):
         monkeypatch.undo()
         held_on = subprocess.run([sys.executable, "-c", _FORKS, str(tmp_path)], capture_output=True, text=True)
-        assert "another cov3d works in" in held_on.stderr
+        assert "another cov3d is using" in held_on.stderr

@@ -33,7 +33,7 @@ NEW = {"table.csv": "new table", "list/a.csv": "new list", "notes.txt": "notes.t
 
 
 def test_new_results_replace_the_earlier_ones_and_nothing_else(earlier: Path) -> None:
-    with pytest.raises(OutputError, match=r"holds a result already: give another --output-dir, or --overwrite"):
+    with pytest.raises(OutputError, match=r"already holds a result: give another --output-dir, or --overwrite"):
         check_free(earlier, NAMES, overwrite=False, what="a result")
     check_free(earlier, NAMES, overwrite=True, what="a result")
     with staged(earlier, NAMES) as stage:

@@ -64,14 +64,14 @@ def folds(
     """
     from cov3d.datasets import scan_table as tables
     from cov3d.errors import OutputError
-    from cov3d.files import held
+    from cov3d.files import folder_lock
 
     data, table, splits = Path(data), path_or_none(table), path_or_none(splits)
     file = table or data / tables.FILE_NAME
     tables.check_root(data)
     with (
         elsewhere("--table", table),
-        held(file.parent, "cov3d", "wait for it, or give another --table", removes=True),
+        folder_lock(file.parent, "cov3d", "wait for it, or give another --table", removes=True),
     ):
         if file.exists() and not overwrite:
             raise OutputError(f"there is a scan table at {file} already: give --overwrite to make it again")
@@ -114,7 +114,7 @@ def phantom(
         OutputError: the folder holds something else, or can't be written.
         Cov3dError: there is no such layout.
     """
-    from cov3d.files import held
+    from cov3d.files import folder_lock
     from cov3d.phantom import write_phantom
 
     directory = Path(directory)
@@ -122,7 +122,7 @@ def phantom(
         raise Cov3dError(f"layout is one of {', '.join(PhantomLayout)}, not {layout!r}")
     written: list[str] = []
     with (
-        held(directory, "cov3d phantom", "wait for it, or give another folder", removes=True),
+        folder_lock(directory, "cov3d phantom", "wait for it, or give another folder", removes=True),
         listener.progress("phantoms", scans) as advance,
     ):
 
@@ -132,7 +132,7 @@ def phantom(
 
         return write_phantom(
             directory,
-            scans=scans,
+            n_scans=scans,
             seed=seed,
             resolution=resolution,
             masks=masks,

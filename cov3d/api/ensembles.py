@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from cov3d.evaluation.comparison import Comparison
     from cov3d.evaluation.scores import TaskEvaluation
-    from cov3d.inference.selection import Selection
+    from cov3d.inference.selection import EnsembleSelection
 
 SET_FILE, SELECTION_FILE = "set.json", "selection.json"
 
@@ -69,7 +69,7 @@ class EnsembleResult:
     centres: Centres = field(default_factory=dict)
     no_centres: str = ""
     fold_scores: dict[str, dict[int, float]] = field(default_factory=dict)
-    selection: "Selection | None" = None
+    selection: "EnsembleSelection | None" = None
     gains: "dict[str, Comparison]" = field(default_factory=dict)
     submission_set: Path | None = None
     no_set: str = ""
@@ -250,7 +250,7 @@ def _score(made: EnsembleResult, folder: Path, origin: Mapping[str, str], seed: 
     made.fold_scores = {each.value: fold_scores(made.table, categories, made.folds, each) for each in tasks}
 
 
-def _write_selection(made: EnsembleResult, selected: "Selection", folder: Path, seed: int) -> None:
+def _write_selection(made: EnsembleResult, selected: "EnsembleSelection", folder: Path, seed: int) -> None:
     """Write what was chosen, and what that gained over the mean of all members by the usual threshold."""
     from cov3d.evaluation.comparison import compare
 

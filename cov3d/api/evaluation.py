@@ -137,7 +137,7 @@ def validate(
             OutputError: the folder holds scores already or can't be written.
     """
     from cov3d.inference import predict as networks
-    from cov3d.inference.kept import Kept
+    from cov3d.inference.kept import KeptPredictions
     from cov3d.preprocessing.store import Store
     from cov3d.training.classes import validation_notes
     from cov3d.training.device import choose_device
@@ -156,7 +156,7 @@ def validate(
     claim = claimed(folder, validation.RESULT_FILES, overwrite=overwrite, what="scores", command="cov3d validate")
     with elsewhere("--output-dir", output_dir), claim:
         listener.warn_of_all(validation_notes(scans["label"], chosen), most=None)
-        kept = Kept(folder, [] if member.file is None else [member.file])
+        kept = KeptPredictions(folder, [] if member.file is None else [member.file])
         processes = default_workers(workers, target.type)
         found = validation.validate(member, scans, opened, kept=kept, device=target, workers=processes)
         made = _write_validated(found, member, file, chosen, folder, origin, seed, specificity, listener)

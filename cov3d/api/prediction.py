@@ -13,7 +13,7 @@ from cov3d.errors import Cov3dError
 from cov3d.evaluation.predictions import save_predictions
 from cov3d.files import write_text
 from cov3d.inference import predict as networks
-from cov3d.inference.kept import Kept
+from cov3d.inference.kept import KeptPredictions
 from cov3d.inference.names import name_scans
 from cov3d.inference.task import Task
 from cov3d.listener import SILENT, Listener
@@ -112,7 +112,9 @@ def predict(
             stack.enter_context(claim)
         members = networks.load_members(files, target)  # last: it takes longest
         listener.warn_of_all([f"left out: {left}" for left in discovered.left_out])
-        kept = None if folder is None else Kept(folder, [one.file for one in members if one.file is not None])
+        kept = (
+            None if folder is None else KeptPredictions(folder, [one.file for one in members if one.file is not None])
+        )
         how = _How(target, batch_size, skip_errors, default_jobs(jobs))
         found = _predict(named, members, how, folder, kept, listener)
         made = Predicted(found.table, found.manifest, found.doubtful, found.failed, tuple(discovered.left_out))
@@ -148,7 +150,7 @@ def _predict(
     members: Sequence["Member"],
     how: _How,
     folder: Path | None,
-    kept: Kept | None,
+    kept: KeptPredictions | None,
     listener: Listener,
 ) -> "Predictions":
     """What the networks predict."""

@@ -96,7 +96,7 @@ def preprocess(
         OutputError: the store can't be written.
         Cov3dError: there is no such size or share, or both `jobs` and `dask` are given.
     """
-    from cov3d.preprocessing.batch import deal
+    from cov3d.preprocessing.batch import select_share
     from cov3d.preprocessing.store import MANIFEST, Store
 
     size, data, store, table = as_size(size), Path(data), path_or_none(store), path_or_none(table)
@@ -107,7 +107,7 @@ def preprocess(
     boxes = _boxes(data, path_or_none(overrides), set(known["scan"]), listener)
     with elsewhere("--store", store):
         opened = Store.create(store_folder(data, store, size), size)
-    scans = {scan: data / scan for scan in deal(known["scan"], number, of)}
+    scans = {scan: data / scan for scan in select_share(known["scan"], number, of)}
     how = _How(boxes, default_jobs(jobs), dask, skip_errors)
     outcome, manifest = _fill(opened, scans, how, listener)
     share = "" if shard is None else f"share {number} of {of}: "
@@ -128,7 +128,7 @@ def preprocess(
         present=tuple(outcome.present),
         failed=dict(outcome.failed),
         left_out=left_out,
-        doubtful=None if made is None else made.doubtful,
+        doubtful=None if made is None else made.n_doubtful,
         page=None if made is None else made.page,
     )
 
@@ -264,8 +264,8 @@ def _report(store: "Store", scans: Iterable[str], failed: Mapping[str, str], lis
 
     absent = {scan: "it is not in the store yet" for scan in scans if not store.has(scan)}
     made = write_report(store, {**absent, **failed})
-    crops = "crop" if made.scans == 1 else "crops"
-    listener.say(f"{made.doubtful} of {made.scans} {crops} to check: look at {made.page}")
+    crops = "crop" if made.n_scans == 1 else "crops"
+    listener.say(f"{made.n_doubtful} of {made.n_scans} {crops} to check: look at {made.page}")
     return made
 
 

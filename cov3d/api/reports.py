@@ -9,7 +9,7 @@ from cov3d.api.inputs import elsewhere, path_or_none
 from cov3d.datasets import scan_table as tables
 from cov3d.datasets.stale import stale_sentence
 from cov3d.errors import DatasetError
-from cov3d.files import held
+from cov3d.files import folder_lock
 from cov3d.listener import SILENT, Listener
 from cov3d.reports import report as reports
 from cov3d.reports.report import Report
@@ -65,9 +65,9 @@ def report(
     root = path_or_none(data) or dataset_of(given)
     sources = find_sources(given) if given else sources_below(root / "runs")
     scans = _known_scans(root, path_or_none(table), listener, strict=strict)
-    reports.check_something(sources, scans, root)
+    reports.check_not_empty(sources, scans, root)
     folder = Path(output_dir or root / "report")
-    with elsewhere("--output-dir", output_dir), held(folder, "cov3d report", removes=True):
+    with elsewhere("--output-dir", output_dir), folder_lock(folder, "cov3d report", removes=True):
         check_free(folder, reports.RESULT_FILES, overwrite=True, what="a report")
         steps = reports.steps(sources)
         with listener.progress("report", steps) as advance, staged(folder, reports.RESULT_FILES) as to:

@@ -216,5 +216,5 @@ def _search(
         write_best(folder, ended, chosen, wanted.objective, given)
 
     return searching.search(
-        wanted, trainer.train, folder, trials=trials, overwrite=overwrite, on_begin=on_begin, on_end=on_end
+        wanted, trainer.train, folder, n_trials=trials, overwrite=overwrite, on_begin=on_begin, on_end=on_end
     )

@@ -122,7 +122,7 @@ def starting_point(
 
 def _say_of_checkpoint(found: "Start", options: TrainingOptions, listener: Listener) -> None:
     """Say what a checkpoint to start from was trained for, and how that differs from what it will be."""
-    from cov3d.training.start import otherwise_preprocessed
+    from cov3d.training.start import differs_in_preprocessing
 
     info = found.info
     found.check_architecture(options.architecture)
@@ -133,7 +133,7 @@ def _say_of_checkpoint(found: "Start", options: TrainingOptions, listener: Liste
     )
     if info.size != options.size:
         listener.say(f"it was trained at size {info.size} and goes on at {options.size}")
-    if otherwise_preprocessed(info):
+    if differs_in_preprocessing(info):
         made_by = info.versions.get("cov3d", "unknown")
         listener.warn(f"{found.file} was trained on scans preprocessed otherwise, by version {made_by} of cov3d")
 

@@ -40,13 +40,13 @@ def demo(
     """
     from cov3d.api import demonstration
     from cov3d.errors import OutputError
-    from cov3d.files import held
+    from cov3d.files import folder_lock
 
     if directory.is_symlink():
         raise OutputError(f"{directory} is a link: give the folder that it leads to")
     started = time.monotonic()
     settings = demonstration.settings(scans=scans, seed=seed, epochs=epochs, quick=quick)
-    with held(directory, "cov3d demo", "wait for it, or give another folder", nests=True, removes=True):
+    with folder_lock(directory, "cov3d demo", "wait for it, or give another folder", nests=True, removes=True):
         demonstration.begin(directory, settings, overwrite=overwrite, listener=Printer())
         steps = demonstration.steps(directory, settings, device, jobs)
         _say_plan(directory, settings, steps)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from cov3d.api.ensembles import EnsembleResult
-    from cov3d.inference.selection import Selection
+    from cov3d.inference.selection import EnsembleSelection
 
 SELECTION = "Selection"
 
@@ -165,7 +165,7 @@ def _show_folds(made: "EnsembleResult") -> None:
         say("The epoch of each member was chosen on the fold that it is scored on, so these scores flatter.")
 
 
-def _show_selection(made: "EnsembleResult", selected: "Selection") -> None:
+def _show_selection(made: "EnsembleResult", selected: "EnsembleSelection") -> None:
     """Say what was chosen, and what that gained over the mean of all members by the usual threshold."""
     from cov3d.reports.tables import comparison_table
 

@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 from cov3d.errors import OutputError, ScanError
 from cov3d.evaluation.predictions import load_predictions, prediction_table, probability_columns, save_predictions
 from cov3d.files import remove_aside, write_text
-from cov3d.inference.kept import state_of
+from cov3d.inference.kept import file_state
 from cov3d.inference.member_tables import MemberTable
-from cov3d.inference.predict import Outcome, doubtful, load_members, manifest, none_readable, predict_each
+from cov3d.inference.predict import ScanPrediction, doubtful, load_members, manifest, none_readable, predict_each
 from cov3d.preprocessing.pipeline import RECORD_COLUMNS
 from cov3d.preprocessing.store import MANIFEST
 from cov3d.training.checkpoint import CheckpointInfo, read_info
@@ -36,7 +36,7 @@ from cov3d.values import Field, check_fields, read_object, string
 
 _SETTINGS = "settings.json"
 _STATE = "state"
-"""The manifest's column for what the scan's files were, see `state_of`; empty of older versions."""
+"""The manifest's column for what the scan's files were, see `file_state`; empty of older versions."""
 _SECONDS_BETWEEN_SAVES = 60
 _LONGEST = 160  # file systems allow names of 255
 
@@ -132,7 +132,7 @@ class _Cache:
         self._claim()
         self.infos: dict[Path, CheckpointInfo] = {file: read_info(file) for file in checkpoints}
         self.files = {file: folder / f"{_table_name(file)}.csv" for file in checkpoints}
-        self._states = {scan: state_of(path) for scan, path in scans.items()}
+        self._states = {scan: file_state(path) for scan, path in scans.items()}
         records = self._load_manifest()
         self._forget([scan for scan in scans if records.get(scan, {}).get(_STATE, "") not in ("", self._states[scan])])
         self._known: dict[Path, dict[str, NDArray[Any]]] = {file: self._load(file) for file in checkpoints}
@@ -195,7 +195,7 @@ class _Cache:
         }
         return {scan: files for scan, files in found.items() if files}
 
-    def add(self, outcome: Outcome, networks: Sequence[Path]) -> None:
+    def add(self, outcome: ScanPrediction, networks: Sequence[Path]) -> None:
         """Take note of a scan's predictions, and write what is new once in a while."""
         assert outcome.probabilities is not None
         for file, probabilities in zip(networks, outcome.probabilities, strict=True):

@@ -1,7 +1,7 @@
-"""The mean of several members' predictions (section 3.6): of probabilities, and of severities given positive.
+"""Average the predictions of several members (section 3.6): probabilities, and severity given positive.
 
-The two are averaged apart: a member that is sure that a scan is negative has little to say of how severe it would be in
-the mean of probabilities, and as much as any other in the mean of the conditional ones.
+The two are averaged separately. In the mean of probabilities, a member that is sure that a scan is negative has little
+weight for the severity. In the mean of conditional probabilities, all members have the same weight.
 """
 
 from collections.abc import Sequence
@@ -17,12 +17,12 @@ from cov3d.inference.member_tables import MemberTable, check_together
 
 
 def mean_of_members(values: NDArray[Any]) -> NDArray[np.float64]:
-    """The mean over the first axis, to the last bit the same whatever the order along it."""
+    """The mean over the first axis. The order of the members does not change it, not even by rounding."""
     return np.sort(values.astype(np.float64), axis=0).mean(axis=0)
 
 
 def average(
-    scans: Sequence[str],
+    scan_names: Sequence[str],
     probabilities: NDArray[Any],
     categories: Sequence[str],
     *,
@@ -33,18 +33,18 @@ def average(
     """The prediction table of an ensemble.
 
     Args:
-        scans: names, in the order of the rows.
+        scan_names: in the order of the rows.
         probabilities: shape (members, scans, categories).
         categories: names of the outputs.
-        conditional: severity given positive, shape (members, scans, categories − 1), where it is not that of
-            `probabilities`.
-        labels: what is known of the scans.
-        threshold: probability of non-COVID below which a scan is called positive.
+        conditional: severity given positive, shape (members, scans, categories − 1); computed from `probabilities` if
+            not given.
+        labels: of the scans, if known.
+        threshold: a scan is predicted positive if its probability of non-COVID is below this.
     """
     if conditional is None and len(probabilities) > 1:
         conditional = conditional_severity(probabilities.astype(np.float64))
     return prediction_table(
-        scans,
+        scan_names,
         mean_of_members(probabilities),
         categories,
         conditional=None if conditional is None else mean_of_members(conditional),
@@ -54,10 +54,10 @@ def average(
 
 
 def average_tables(members: Sequence[MemberTable], threshold: float = THRESHOLD) -> pd.DataFrame:
-    """The prediction table of an ensemble of tables, sorted by scan, with labels where a member has them.
+    """The prediction table of an ensemble of tables, sorted by scan, with labels if a member has them.
 
     Raises:
-        PredictionsError: they are not of the same scans, categories or labels.
+        PredictionsError: the members differ in their scans, categories or labels.
     """
     check_together(members)
     categories = members[0].categories
@@ -72,7 +72,7 @@ def average_tables(members: Sequence[MemberTable], threshold: float = THRESHOLD)
 
 
 def stacked_probabilities(members: Sequence[MemberTable]) -> NDArray[np.float64]:
-    """Shape (members, scans, categories); the members must have been checked to go together."""
+    """Probabilities, shape (members, scans, categories). Members must have passed `check_together`."""
     columns = probability_columns(members[0].categories)
     return np.stack([member.table[columns].to_numpy(dtype=np.float64) for member in members])
 
@@ -83,7 +83,7 @@ def stacked_conditional(members: Sequence[MemberTable]) -> NDArray[np.float64]:
 
 
 def known_labels(members: Sequence[MemberTable]) -> list[str] | None:
-    """The label of each scan by the members that have one, empty where none has; None where no table has labels."""
+    """The label of each scan, from any member that has it, else empty; None if no table has labels."""
     labelled = [member.table["label"] for member in members if "label" in member.table]
     if not labelled:
         return None

@@ -1,8 +1,9 @@
-"""What networks predicted in a command that did not end: the same command continues from it.
+"""Predictions kept from an interrupted command, so that the same command can continue.
 
-A line a scan, of JSON, is appended to a hidden file in the folder of the results; the file is removed when the results
-are in place. Its name stands for the networks and the version: others begin a file of their own. A line also says what
-the scan's files were, so that a scan that was replaced is predicted again. A line that was cut short is ignored.
+Each prediction is appended, as one line of JSON, to a hidden file in the folder of the results. The file is removed
+when the results are in place. Its name depends on the networks and the version of cov3d, so other networks use another
+file. A line also holds a hash of the scan's files, so that a scan that was replaced is predicted again. Incomplete
+lines are ignored.
 """
 
 import hashlib
@@ -25,22 +26,22 @@ _FOLDER = ".predicted"
 
 @dataclass(frozen=True)
 class KeptScan:
-    """What was predicted of a scan.
+    """The kept prediction of a scan.
 
     Attributes:
-        probabilities: by each network, shape (networks, categories).
-        record: how it was preprocessed, if that was part of the work.
+        probabilities: of each network, shape (networks, categories).
+        record: how the scan was preprocessed, if the command did so.
     """
 
     probabilities: NDArray[np.float32]
     record: dict[str, Any]
 
 
-class Kept:
+class KeptPredictions:
     """The predictions kept in a folder of results."""
 
     def __init__(self, folder: Path, checkpoints: Iterable[Path]) -> None:
-        """Keep predictions in `folder`, which the command holds.
+        """Keep predictions in `folder`, which the command has locked.
 
         Args:
             folder: of the results.
@@ -53,20 +54,21 @@ class Kept:
         self._states: Mapping[str, str] = {}
 
     def load(self, states: Mapping[str, str], categories: int) -> dict[str, KeptScan]:
-        """What was predicted of scans, as far as it is known.
+        """The kept predictions of scans, by scan name.
 
         Args:
-            states: what stands for the contents of each scan's files, see `state_of`.
-            categories: the number of the networks' outputs.
+            states: hash of each scan's files, see `file_state`.
+            categories: number of the networks' outputs.
         """
         self._states = states
         found: dict[str, KeptScan] = {}
         for line in self._lines():
             try:
-                said = json.loads(line)
-                scan, kept = said["scan"], KeptScan(np.array(said["probabilities"], np.float32), dict(said["record"]))
-                sound = kept.probabilities.ndim == 2 and kept.probabilities.shape[1] == categories
-                if states.get(scan) == said["state"] and sound:
+                values = json.loads(line)
+                kept = KeptScan(np.array(values["probabilities"], np.float32), dict(values["record"]))
+                scan = values["scan"]
+                is_valid = kept.probabilities.ndim == 2 and kept.probabilities.shape[1] == categories
+                if states.get(scan) == values["state"] and is_valid:
                     found[scan] = kept
             except (ValueError, LookupError, TypeError, RecursionError):
                 continue
@@ -82,7 +84,7 @@ class Kept:
         return content.splitlines()
 
     def add(self, scan: str, probabilities: NDArray[np.float32], record: Mapping[str, Any]) -> None:
-        """Keep what was predicted of a scan.
+        """Keep the prediction of a scan.
 
         Raises:
             OutputError: the file can't be written.
@@ -96,32 +98,35 @@ class Kept:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             with self._file.open("ab") as stream:
-                # The line before may have been cut short.
+                # The line before may be incomplete.
                 stream.write(b"\n" + json.dumps(line).encode() + b"\n")
         except OSError as error:
             raise OutputError(f"{self._file} can't be written: {error.strerror or error}") from error
 
     def remove(self) -> None:
-        """Remove what is kept, the results being in place; of other networks too."""
+        """Remove all kept predictions, also of other networks, when the results are in place."""
         try:
             remove(self._folder)
         except OSError as error:
             raise OutputError(f"{self._folder} can't be removed: {error.strerror or error}") from error
 
 
-def left_to_predict(scans: Sequence[str], known: Container[str], batch_size: int) -> list[str]:
-    """The scans of every batch of which one is not known: so batches, and with them digits, are as without a break."""
-    batches = [scans[start : start + batch_size] for start in range(0, len(scans), batch_size)]
+def left_to_predict(scan_names: Sequence[str], known: Container[str], batch_size: int) -> list[str]:
+    """The scans of all batches that are not completely known.
+
+    Complete batches are predicted again, so that the result has the same digits as without an interruption.
+    """
+    batches = [scan_names[start : start + batch_size] for start in range(0, len(scan_names), batch_size)]
     return [scan for batch in batches if not all(one in known for one in batch) for scan in batch]
 
 
-def state_of(path: Path) -> str:
-    """What stands for the contents of a scan's files: where they are, their names, lengths and times."""
+def file_state(path: Path) -> str:
+    """A hash of the location, names, lengths and times of a scan's files. It changes if a file is replaced."""
     try:
         entries = list(os.scandir(path)) if path.is_dir() else []
         files = [(entry.name, entry.stat().st_size, entry.stat().st_mtime_ns) for entry in entries]
         here = path.stat()
         files.append((str(path.resolve()), 0 if entries else here.st_size, 0 if entries else here.st_mtime_ns))
-    except OSError as error:  # said where it is read
+    except OSError as error:  # reported when the scan is read
         return f"can't be read: {error}"
     return hashlib.sha256(json.dumps(sorted(files)).encode()).hexdigest()[:16]

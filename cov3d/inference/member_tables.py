@@ -1,12 +1,11 @@
-"""What a person has at hand (tables, runs, checkpoints) → the prediction tables of an ensemble's members.
+"""Read the prediction tables of an ensemble's members from tables, runs, cross-validations and checkpoints.
 
-A member is a network, or one configuration trained on several folds: the validation tables of runs that differ in
-nothing but the fold are put together to one table, in which each scan is predicted by a network that has not seen it.
+A member is one network, or one configuration trained on several folds. The validation tables of runs that differ only
+in the fold are combined into one table, in which each scan is predicted by a network that was not trained on it.
 
-A run stands for what its checkpoint says of other scans, so a temperature that was fitted since is applied to its
-table, which was written at temperature 1, unless the caller wants it as it is: the paper's ensembles have no
-temperatures. So does the folder of a cross-validation for its runs, fold by fold. A table that is given itself is taken
-as it is.
+The table of a run was written at temperature 1. If a temperature was fitted to its checkpoint since, it is applied to
+the table, because the checkpoint predicts other scans with it; the same for each fold of a cross-validation. The caller
+can switch this off: the paper's ensembles have no temperatures. A table given directly is used unchanged.
 """
 
 import json
@@ -20,7 +19,7 @@ import pandas as pd
 from cov3d.errors import PredictionsError
 from cov3d.evaluation.predictions import load_predictions, probability_columns
 from cov3d.evaluation.temperature import scale
-from cov3d.inference.origin import networks_of, trained_on
+from cov3d.inference.origin import count_trained_on, networks_of
 from cov3d.inference.task import Task
 from cov3d.run_files import ORIGIN, OUT_OF_FOLD, PREDICTIONS, VALIDATION, checkpoint_name, is_run, run_options
 from cov3d.training.checkpoint import read_info
@@ -31,16 +30,16 @@ class MemberTable:
     """The predictions of a member.
 
     Attributes:
-        name: what it is called in reports.
-        files: the files that its table was put together from.
+        name: shown in reports.
+        files: the tables that it was read from.
         table: a prediction table, sorted by scan.
-        categories: of its columns.
-        folds: the fold of each scan, where runs or a cross-validation say; else empty.
-        seen: how many scans its networks were trained on; None where nothing says.
-        source: what to call it in a list of submissions: an experiment's number, or the checkpoints; empty where
-            there are none, or where their checkpoints would say something else.
-        no_source: why there is no source, in words.
-        temperatures: those that were applied, by file.
+        categories: of the table's columns.
+        folds: the fold of each scan, if known from runs or a cross-validation; else empty.
+        seen: number of its scans that its networks were trained on; None if unknown.
+        source: its entry in a list of submissions: an experiment's number, or the checkpoints. Empty if there are no
+            checkpoints, or if they would now predict something else.
+        no_source: the reason, if there is no source.
+        temperatures: applied temperatures, by checkpoint.
     """
 
     name: str
@@ -56,7 +55,7 @@ class MemberTable:
 
 @dataclass(frozen=True)
 class _Part:
-    """A table, the run that it is of, and whether the run, or the cross-validation, was given rather than the table."""
+    """A table, its run, and whether the user gave the run or cross-validation, not the table itself."""
 
     file: Path
     run: Path | None = None
@@ -64,11 +63,11 @@ class _Part:
 
     @property
     def is_crossval(self) -> bool:
-        """Whether it is the table of a cross-validation whose folder was given."""
+        """Whether this is the table of a cross-validation whose folder was given."""
         return self.given_as_run and self.run is None
 
     def networks(self, table: pd.DataFrame) -> list[tuple[Path, "pd.Series[bool]"]]:
-        """The checkpoints that predicted the table, each with the rows that it predicted; none where one is missing."""
+        """The checkpoints that predicted the table, each with its rows; empty if a checkpoint is missing."""
         task = self.file.stem.removeprefix(VALIDATION).removeprefix(OUT_OF_FOLD)
         if self.is_crossval:
             rows_of = {fold: table["fold"] == fold for fold in table["fold"].unique()} if "fold" in table else {}
@@ -83,44 +82,43 @@ class _Part:
 
 
 def _runs_of(crossval: Path) -> list[Path]:
-    """The folders of runs that a cross-validation was collected from, as far as they are there."""
+    """The folders of a cross-validation's runs, as far as they exist."""
     return [run for network in networks_of(crossval) if is_run(run := crossval / network)]
 
 
 def gather(paths: Sequence[Path], task: Task, *, fitted_temperature: bool = True) -> list[MemberTable]:
-    """The members that `paths` stand for.
+    """Read the members of an ensemble.
 
     Args:
-        paths: prediction tables, folders that hold a `predictions.csv`, folders of runs or of `cov3d crossval`,
-            checkpoints.
-        task: whose table of a run or a cross-validation is meant.
-        fitted_temperature: whether tables of runs are scaled by the temperature of their checkpoint.
+        paths: prediction tables, folders with a `predictions.csv`, folders of runs or of `cov3d crossval`, checkpoints.
+        task: selects the table of a run or a cross-validation.
+        fitted_temperature: whether to apply the temperatures of checkpoints to the tables of their runs.
 
     Raises:
-        PredictionsError: a path stands for no table, one is given twice, or a table can't be read.
+        PredictionsError: a path has no table, is given twice, or its table can't be read.
         CheckpointError: a checkpoint can't be read.
     """
     grouped: dict[str, list[_Part]] = {}
     for path in paths:
         part = _part(path, task)
         grouped.setdefault(_key(part), []).append(part)
-    return _named_apart([_member(parts, fitted_temperature=fitted_temperature) for parts in grouped.values()])
+    return _with_unique_names([_member(parts, fitted_temperature=fitted_temperature) for parts in grouped.values()])
 
 
-def _named_apart(members: list[MemberTable]) -> list[MemberTable]:
-    """The members, those of one name called by their first file instead."""
+def _with_unique_names(members: list[MemberTable]) -> list[MemberTable]:
+    """The members; those with the same name are renamed to their first file."""
     names = [member.name for member in members]
     return [replace(one, name=str(one.files[0])) if names.count(one.name) > 1 else one for one in members]
 
 
 def member_of_runs(files: Sequence[Path], name: str, source: str, *, fitted_temperature: bool) -> MemberTable:
-    """The member that the tables of runs of one configuration are put together to.
+    """Combine the tables of runs of one configuration into a member.
 
     Args:
         files: the runs' tables, `validation-<task>.csv` in the runs' folders.
         name: of the member.
-        source: what to call it in a list of submissions.
-        fitted_temperature: as of `gather`.
+        source: its entry in a list of submissions.
+        fitted_temperature: as in `gather`.
 
     Raises:
         PredictionsError: a table can't be read.
@@ -134,7 +132,7 @@ def _part(path: Path, task: Task) -> _Part:
     if path.suffix == ".safetensors":
         table = path.with_name(f"{VALIDATION}{read_info(path).task}.csv")
         if not table.is_file():
-            raise PredictionsError(f"{path} has no {table.name} beside it: give the folder of its run, or a table")
+            raise PredictionsError(f"there is no {table.name} beside {path}: give the folder of its run, or a table")
         return _Part(table, path.parent if is_run(path.parent) else None, given_as_run=True)
     if path.is_dir() and is_run(path):
         return _Part(path / f"{VALIDATION}{_one(task, path)}.csv", path, given_as_run=True)
@@ -149,16 +147,16 @@ def _part(path: Path, task: Task) -> _Part:
 
 
 def _one(task: Task, folder: Path) -> Task:
-    """The task, which must be one of the two."""
+    """The task, which must not be `both`."""
     if task == Task.BOTH:
         raise PredictionsError(
-            f"{folder} has a prediction table for each task: say which with --task presence or --task severity"
+            f"{folder} has a prediction table for each task: choose one with --task presence or --task severity"
         )
     return task
 
 
 def _key(part: _Part) -> str:
-    """The same for tables of runs that differ in nothing but the fold."""
+    """Group key: the table's name and all options of the run except the fold."""
     if part.run is None:
         return str(part.file.resolve())
     options = run_options(part.run)
@@ -167,7 +165,7 @@ def _key(part: _Part) -> str:
 
 
 def _member(parts: Sequence[_Part], *, fitted_temperature: bool) -> MemberTable:
-    """Put the tables of one member's folds together."""
+    """Combine the tables of one member's folds."""
     files = tuple(part.file for part in parts)
     tables: list[pd.DataFrame] = []
     folds: dict[str, int] = {}
@@ -187,14 +185,14 @@ def _member(parts: Sequence[_Part], *, fitted_temperature: bool) -> MemberTable:
         if again := [scan for scan in table["scan"] if scan in place]:
             raise PredictionsError(
                 f"{place[again[0]]} and {part.file} both predict {again[0]}, and their runs have the same options: "
-                "leave one out, or copy its table out of the run's folder and give that"
+                "leave one out, or copy one table out of its run's folder and give the copy"
             )
         place |= dict.fromkeys(table["scan"], part.file)
         if part.run is not None:
             folds |= dict.fromkeys(table["scan"], run_options(part.run)["fold"])
         elif part.file.name.startswith(OUT_OF_FOLD) and "fold" in table:
-            folds |= dict(zip(table["scan"], _whole(table["fold"], part.file), strict=True))
-        seen.append(trained_on(part.file, table["scan"]))
+            folds |= dict(zip(table["scan"], _fold_numbers(table["fold"], part.file), strict=True))
+        seen.append(count_trained_on(part.file, table["scan"]))
         predicted_by = part.networks(table)
         networks += [file for file, _ in predicted_by]
         no_source = no_source or _why_no_source(part, predicted_by, fitted_temperature)
@@ -216,7 +214,7 @@ def _member(parts: Sequence[_Part], *, fitted_temperature: bool) -> MemberTable:
 
 
 def at_temperature(table: pd.DataFrame, categories: Sequence[str], temperature: float | None) -> pd.DataFrame:
-    """A network's prediction table, written at temperature 1, at another; None leaves it as it is."""
+    """A network's prediction table, written at temperature 1, at another temperature; unchanged for None."""
     if temperature is None:
         return table
     columns = probability_columns(categories)
@@ -225,11 +223,11 @@ def at_temperature(table: pd.DataFrame, categories: Sequence[str], temperature: 
 
 
 def _why_no_source(part: _Part, predicted_by: Sequence[tuple[Path, Any]], fitted_temperature: bool) -> str:
-    """Why the networks of a table can't stand for it in a submission; empty where they can."""
+    """Why a submission can't use the networks of a table in its place; empty if it can."""
     if part.run is None and not part.is_crossval:
-        return f"nothing says which networks predicted {part.file}"
+        return f"the networks that predicted {part.file} are unknown"
     if not predicted_by and part.is_crossval:
-        return f"the checkpoints that predicted {part.file} are not all in the folders that {ORIGIN} beside it names"
+        return f"a checkpoint that predicted {part.file} is missing in the folders that {ORIGIN} beside it lists"
     if not predicted_by:
         return f"there is no checkpoint beside {part.file}"
     scaled = fitted_temperature and any(read_info(file).temperature is not None for file, _ in predicted_by)
@@ -241,7 +239,7 @@ def _why_no_source(part: _Part, predicted_by: Sequence[tuple[Path, Any]], fitted
 def _apply_temperatures(
     table: pd.DataFrame, categories: Sequence[str], predicted_by: Sequence[tuple[Path, "pd.Series[bool]"]]
 ) -> dict[Path, float]:
-    """Scale a table, in place, by the temperatures of the checkpoints that predicted it; the temperatures, by file."""
+    """Scale a table in place by the temperatures of its checkpoints, and return the temperatures by checkpoint."""
     columns = probability_columns(categories)
     found = {}
     for file, rows in predicted_by:
@@ -251,11 +249,11 @@ def _apply_temperatures(
     return found
 
 
-def _whole(folds: pd.Series, file: Path) -> list[int]:
+def _fold_numbers(folds: pd.Series, file: Path) -> list[int]:
     try:
         return [int(fold) for fold in folds]
     except ValueError as error:
-        raise PredictionsError(f"{file}: a fold is a whole number ({error})") from None
+        raise PredictionsError(f"{file}: a fold must be a whole number ({error})") from None
 
 
 def _name(parts: Sequence[_Part]) -> str:
@@ -269,10 +267,10 @@ def _name(parts: Sequence[_Part]) -> str:
 
 
 def check_together(members: Sequence[MemberTable]) -> None:
-    """Make sure that members can be averaged: the same categories, scans and labels.
+    """Check that members can be averaged: they must have the same categories, scans and labels.
 
     Raises:
-        PredictionsError: the sentence names the file, and the scan.
+        PredictionsError: they do not; the message names the file and the scan.
     """
     first = members[0]
     labels: dict[str, tuple[str, MemberTable]] = {}
@@ -286,17 +284,17 @@ def check_together(members: Sequence[MemberTable]) -> None:
             other = _file_of(every[lacking[0]])
             more = f" (and {len(lacking) - 1} more)" if len(lacking) > 1 else ""
             raise PredictionsError(
-                f"{_file_of(member)} has no prediction of {lacking[0]}{more}, which {other} has: all members must "
+                f"{_file_of(member)} has no prediction of {lacking[0]}{more}, but {other} has: all members must "
                 "predict the same scans"
             )
         if "label" not in member.table:
             continue
         for scan, label in zip(member.table["scan"], member.table["label"], strict=True):
-            said, where = labels.setdefault(scan, (label, member)) if label else (label, member)
-            if said != label:
+            known, where = labels.setdefault(scan, (label, member)) if label else (label, member)
+            if known != label:
                 raise PredictionsError(
-                    f"{scan} is {said} in {_file_of(where)} and {label} in {_file_of(member)}: their labels must be of "
-                    "the same scan table"
+                    f"{scan} is {known} in {_file_of(where)} but {label} in {_file_of(member)}: all members must have "
+                    "the labels of the same scan table"
                 )
 
 

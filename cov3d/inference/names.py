@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 
-def name_scans(scans: Iterable[Path]) -> dict[str, Path]:
-    """Each scan's path by its name: its path relative to the deepest folder that all the scans share."""
-    # Not resolve(): a scan behind a link keeps the name that it was given by.
-    absolute = {Path(os.path.abspath(scan)): scan for scan in scans}  # noqa: PTH100
+def name_scans(scan_paths: Iterable[Path]) -> dict[str, Path]:
+    """The path of each scan by its name, which is the path relative to the deepest common folder of all scans."""
+    # Not resolve(): a scan given by a link is named by the link.
+    absolute = {Path(os.path.abspath(scan)): scan for scan in scan_paths}  # noqa: PTH100
     shared = Path(os.path.commonpath([path.parent for path in absolute]))
     return {path.relative_to(shared).as_posix(): scan for path, scan in sorted(absolute.items())}

@@ -1,8 +1,8 @@
-"""What a prediction table comes from: whether a network behind it was trained on the scans that it predicts.
+"""The origin of a prediction table: its networks, and whether they were trained on the scans that they predict.
 
-What is chosen on such scans (members of an ensemble, a threshold) is chosen for what the networks know by heart. A
-run's validation table lies beside its checkpoint, which says what was trained on; a folder of predictions, or of what
-`cov3d crossval` put together, says it in `origin.json`; of any other table nothing is known.
+Selecting members or a threshold on scans that the networks were trained on overfits. For a run's validation table, the
+checkpoint beside it lists the training scans. Folders of predictions and of `cov3d crossval` have this in
+`origin.json`. The origin of any other table is unknown.
 """
 
 import json
@@ -22,47 +22,47 @@ _FIELDS = {"networks": Field(listed(string)), "seen_in_training": Field(optional
 
 
 def write_origin(folder: Path, *, networks: Iterable[str], seen_in_training: int | None) -> None:
-    """Write where the prediction table in `folder` comes from.
+    """Write the origin of the prediction table in `folder`.
 
     Args:
-        folder: holds `predictions.csv`, or a table a task, `out-of-fold-<task>.csv`.
-        networks: what predicted: names, or the folders of a cross-validation's runs, relative to this one.
-        seen_in_training: how many of its scans one of them was trained on; None where that is not known.
+        folder: holds `predictions.csv`, or a table for each task, `out-of-fold-<task>.csv`.
+        networks: names of the networks, or the folders of a cross-validation's runs relative to `folder`.
+        seen_in_training: number of predicted scans that a network was trained on; None if unknown.
 
     Raises:
         OutputError: the file can't be written.
     """
-    said = {"networks": list(networks), "seen_in_training": seen_in_training}
-    write_text(folder / ORIGIN, json.dumps(said, indent=2) + "\n")
+    values = {"networks": list(networks), "seen_in_training": seen_in_training}
+    write_text(folder / ORIGIN, json.dumps(values, indent=2) + "\n")
 
 
-def trained_on(table: Path, scans: Iterable[str]) -> int | None:
-    """How many of the scans of a prediction table a network behind it was trained on; None where nothing says.
+def count_trained_on(table: Path, scan_names: Iterable[str]) -> int | None:
+    """Number of scans of a prediction table that one of its networks was trained on; None if unknown.
 
     Raises:
-        CheckpointError: the checkpoint beside it can't be read.
-        PredictionsError: what is said beside it can't be read.
+        CheckpointError: the checkpoint beside the table can't be read.
+        PredictionsError: `origin.json` beside the table can't be read.
     """
     checkpoint = table.with_name(f"{table.stem.removeprefix(VALIDATION)}.safetensors")
     if table.name.startswith(VALIDATION) and checkpoint.is_file():
         info = read_info(checkpoint)
-        return seen_in_training(info, scans) if info.trained_on else None
+        return seen_in_training(info, scan_names) if info.trained_on else None
     if not (table.name == PREDICTIONS or table.name.startswith(OUT_OF_FOLD)):
         return None
-    return _said(table.parent)["seen_in_training"]
+    return _read_origin(table.parent)["seen_in_training"]
 
 
 def networks_of(folder: Path) -> list[str]:
-    """What predicted the tables in a folder; none where nothing says.
+    """The networks that predicted the tables in a folder; empty if unknown.
 
     Raises:
-        PredictionsError: what is said there can't be read.
+        PredictionsError: `origin.json` in the folder can't be read.
     """
-    return list(_said(folder)["networks"])
+    return list(_read_origin(folder)["networks"])
 
 
-def _said(folder: Path) -> dict[str, Any]:
-    """What `write_origin` wrote to a folder; nothing known where it did not."""
+def _read_origin(folder: Path) -> dict[str, Any]:
+    """The origin that `write_origin` wrote to a folder; an unknown one if there is none."""
     file = folder / ORIGIN
     try:
         return check_fields(read_object(file), _FIELDS)
@@ -73,7 +73,7 @@ def _said(folder: Path) -> dict[str, Any]:
 
 
 def seen_by_runs(runs: Mapping[int, Path]) -> int | None:
-    """How many scans a run predicts that its own network was trained on, 0 as it should be; None where unknown."""
+    """Number of scans that a run's network was trained on and predicts (0 if the run is valid); None if unknown."""
     files = [file for folder in runs.values() for task in TASKS if (file := folder / validation_table(task)).exists()]
-    counts = [trained_on(file, load_predictions(file)[0]["scan"]) for file in files]
+    counts = [count_trained_on(file, load_predictions(file)[0]["scan"]) for file in files]
     return None if None in counts else sum(count for count in counts if count is not None)

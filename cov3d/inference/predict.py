@@ -1,4 +1,4 @@
-"""Scans, or volumes of a store, → probabilities: reflection averaging, and ensembles of checkpoints."""
+"""Predict scans, or volumes of a store: averages over reflection, and over an ensemble of checkpoints."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from cov3d.children import end_with_parent
 from cov3d.errors import CheckpointError, ScanError
 from cov3d.inference.ensemble import average
-from cov3d.inference.kept import Kept, left_to_predict, state_of
+from cov3d.inference.kept import KeptPredictions, file_state, left_to_predict
 from cov3d.preprocessing.pipeline import RECORD_COLUMNS, preprocess_scan, settings
 from cov3d.preprocessing.sizes import Size
 from cov3d.preprocessing.store import Store
@@ -28,7 +28,7 @@ from cov3d.training.loaders import ScanDataset, scan_loader
 
 @dataclass(frozen=True)
 class Member:
-    """A network of an ensemble, what its checkpoint says of it, and where that is."""
+    """A network of an ensemble, with the metadata and the path of its checkpoint."""
 
     model: nn.Module
     info: CheckpointInfo
@@ -37,14 +37,14 @@ class Member:
 
 @dataclass
 class Predictions:
-    """What inference found.
+    """The result of inference.
 
     Attributes:
         table: the prediction table, sorted by scan.
-        manifest: how each scan was cropped, with the columns of a store's manifest, and `doubtful`.
-        failed: what is wrong with the scans that could not be read, by name.
-        doubtful: why a prediction may not be worth much, by scan.
-        kept: how many scans an interrupted command had predicted before.
+        manifest: the crop of each scan, with the columns of a store's manifest, and `doubtful`.
+        failed: error messages of the scans that could not be read, by name.
+        doubtful: why a prediction may be unreliable, by scan.
+        kept: number of scans that an interrupted command had already predicted.
     """
 
     table: pd.DataFrame
@@ -55,16 +55,16 @@ class Predictions:
 
 
 def load_members(files: Sequence[Path], device: torch.device, *, fitted_temperature: bool = True) -> list[Member]:
-    """The networks of several checkpoints, ready to be averaged.
+    """Load the networks of several checkpoints for averaging.
 
     Args:
         files: the checkpoints.
-        device: where to put the networks.
-        fitted_temperature: whether they predict at the temperature in their checkpoints, or at 1.
+        device: to load the networks to.
+        fitted_temperature: whether to use the temperatures in the checkpoints; else 1.
 
     Raises:
-        CheckpointError: a file is no checkpoint, they differ in their categories, or one was made with a
-            preprocessing that this version does not do.
+        CheckpointError: a file is not a checkpoint, the categories differ, or a checkpoint needs the preprocessing of
+            another version.
     """
     members: list[Member] = []
     for file in files:
@@ -93,12 +93,18 @@ def predict_store(
     device: torch.device,
     workers: int = 0,
     batch_size: int = 2,
-    kept: Kept | None = None,
+    kept: KeptPredictions | None = None,
 ) -> NDArray[np.float32]:
-    """Probabilities (scans, categories) of preprocessed, labelled scans (a table `scan, label`), with reflection.
+    """Probabilities (scans, categories) of preprocessed, labelled scans, averaged over reflection.
 
     Args:
-        kept: what an earlier, interrupted command predicted is taken from here, and what is predicted goes here.
+        member: the network.
+        scans: a table with the columns `scan` and `label`.
+        store: the scans' preprocessed volumes.
+        device: where the network is.
+        workers: number of processes that load volumes.
+        batch_size: scans per forward pass.
+        kept: predictions of an interrupted command are taken from here, and new ones are added.
 
     Raises:
         StoreError: a scan is not in the store.
@@ -106,7 +112,7 @@ def predict_store(
     """
     found: dict[str, NDArray[np.float32]] = {}
     if kept is not None:
-        states = {scan: state_of(store.volume_file(scan)) for scan in scans["scan"]}
+        states = {scan: file_state(store.volume_file(scan)) for scan in scans["scan"]}
         known = kept.load(states, len(member.info.categories))
         found = {scan: one.probabilities[0] for scan, one in known.items()}
     left = scans[scans["scan"].isin(left_to_predict(list(scans["scan"]), found, batch_size))]
@@ -123,14 +129,14 @@ def predict_store(
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What became of a raw scan.
+class ScanPrediction:
+    """The prediction of a raw scan, or the error.
 
     Attributes:
-        scan: its name.
-        probabilities: by each member, shape (members, categories); None for a scan that can't be read.
-        record: how it was preprocessed, with the columns of a store's manifest.
-        error: what is wrong with it; None where it could be read.
+        scan: name of the scan.
+        probabilities: of each member, shape (members, categories); None if the scan can't be read.
+        record: how the scan was preprocessed, with the columns of a store's manifest.
+        error: why the scan can't be read; None if it can.
     """
 
     scan: str
@@ -140,29 +146,29 @@ class Outcome:
 
 
 def predict_each(
-    scans: Mapping[str, Path],
+    scan_paths: Mapping[str, Path],
     members: Sequence[Member],
     *,
     device: torch.device,
     jobs: int = 0,
     threads: int = 1,
     batch_size: int = 2,
-) -> Iterator[Outcome]:
-    """Preprocess raw scans, once for all sizes, and predict them by each member.
+) -> Iterator[ScanPrediction]:
+    """Preprocess raw scans once for all sizes, and predict them with each member.
 
     Args:
-        scans: paths by name.
-        members: networks; the sizes of their inputs may differ.
+        scan_paths: path of each scan, by name.
+        members: networks; their input sizes may differ.
         device: where the networks are.
-        jobs: processes that preprocess while the network predicts; 0 for this one.
-        threads: threads that decode slices in each of them; no result depends on them.
-        batch_size: scans to a forward pass.
+        jobs: number of processes that preprocess while the network predicts; 0 for this process.
+        threads: number of threads that decode slices in each process; it does not change the result.
+        batch_size: scans per forward pass.
 
     Raises:
         ScanError: a process that preprocesses was killed.
     """
     sizes = sorted({member.info.size for member in members})
-    for batch in _batches(_RawScans(scans, sizes, threads), jobs=jobs, batch_size=batch_size):
+    for batch in _batches(_RawScans(scan_paths, sizes, threads), jobs=jobs, batch_size=batch_size):
         readable = [item for item in batch if item.error is None]
         found: dict[str, NDArray[np.float32]] = {}
         if readable:
@@ -172,11 +178,11 @@ def predict_each(
             found = {item.scan: each[:, place] for place, item in enumerate(readable)}
         for item in batch:
             record = {"scan": item.scan, **item.record} if item.record else {}
-            yield Outcome(item.scan, found.get(item.scan), record, item.error)
+            yield ScanPrediction(item.scan, found.get(item.scan), record, item.error)
 
 
 def predict_scans(
-    scans: Mapping[str, Path],
+    scan_paths: Mapping[str, Path],
     members: Sequence[Member],
     *,
     device: torch.device,
@@ -185,48 +191,51 @@ def predict_scans(
     batch_size: int = 2,
     skip_errors: bool = False,
     on_scan: Callable[[str], None] = lambda scan: None,
-    kept: Kept | None = None,
+    kept: KeptPredictions | None = None,
 ) -> Predictions:
-    """Preprocess and predict raw scans by the mean of networks.
+    """Preprocess raw scans and predict them with the mean of networks.
 
     Args:
-        scans, device, jobs, threads, batch_size: as of `predict_each`.
+        scan_paths, device, jobs, threads, batch_size: as in `predict_each`.
         members: networks to average: their probabilities for the presence, their conditional probabilities of each
             severity for the severity.
-        skip_errors: go on past scans that can't be read.
-        on_scan: called with the name of each scan that is done.
-        kept: what an earlier, interrupted command predicted is taken from here, and what is predicted goes here.
+        skip_errors: skip scans that can't be read.
+        on_scan: called with the name of each finished scan.
+        kept: predictions of an interrupted command are taken from here, and new ones are added.
 
     Raises:
         ScanError: a scan can't be read.
         OutputError: `kept` can't be written.
     """
-    found: list[Outcome] = []
+    found: list[ScanPrediction] = []
     if kept is not None:
-        before = kept.load({scan: state_of(path) for scan, path in scans.items()}, len(members[0].info.categories))
-        left = set(left_to_predict(list(scans), before, batch_size))
-        found += [Outcome(scan, one.probabilities, one.record) for scan, one in before.items() if scan not in left]
-        for outcome in found:
-            on_scan(outcome.scan)
-        scans = {scan: path for scan, path in scans.items() if scan in left}
+        states = {scan: file_state(path) for scan, path in scan_paths.items()}
+        before = kept.load(states, len(members[0].info.categories))
+        left = set(left_to_predict(list(scan_paths), before, batch_size))
+        found += [
+            ScanPrediction(scan, one.probabilities, one.record) for scan, one in before.items() if scan not in left
+        ]
+        for prediction in found:
+            on_scan(prediction.scan)
+        scan_paths = {scan: path for scan, path in scan_paths.items() if scan in left}
     known = len(found)
     failed: dict[str, str] = {}
-    how: dict[str, Any] = {"device": device, "jobs": min(jobs, len(scans)), "threads": threads}
-    for outcome in predict_each(scans, members, batch_size=batch_size, **how) if scans else ():
-        if outcome.error is None:
-            found.append(outcome)
-            if kept is not None and outcome.probabilities is not None:
-                kept.add(outcome.scan, outcome.probabilities, outcome.record)
+    how: dict[str, Any] = {"device": device, "jobs": min(jobs, len(scan_paths)), "threads": threads}
+    for prediction in predict_each(scan_paths, members, batch_size=batch_size, **how) if scan_paths else ():
+        if prediction.error is None:
+            found.append(prediction)
+            if kept is not None and prediction.probabilities is not None:
+                kept.add(prediction.scan, prediction.probabilities, prediction.record)
         elif skip_errors:
-            failed[outcome.scan] = outcome.error
+            failed[prediction.scan] = prediction.error
         else:
-            raise ScanError(outcome.error)
-        on_scan(outcome.scan)
+            raise ScanError(prediction.error)
+        on_scan(prediction.scan)
     if not found:
         raise none_readable(failed)
-    each = np.stack([outcome.probabilities for outcome in found if outcome.probabilities is not None], axis=1)
-    table = average([outcome.scan for outcome in found], each, members[0].info.categories)
-    records = [outcome.record for outcome in found]
+    each = np.stack([prediction.probabilities for prediction in found if prediction.probabilities is not None], axis=1)
+    table = average([prediction.scan for prediction in found], each, members[0].info.categories)
+    records = [prediction.record for prediction in found]
     infos = [member.info for member in members]
     return Predictions(
         table=table.sort_values("scan", ignore_index=True),
@@ -238,12 +247,12 @@ def predict_scans(
 
 
 def none_readable(failed: Mapping[str, str]) -> ScanError:
-    """The error where every scan failed, by what is wrong with the first."""
-    return ScanError(f"none of the {len(failed)} scans could be read; the first: {next(iter(failed.values()))}")
+    """The error for a call in which every scan failed; it quotes the first error."""
+    return ScanError(f"none of the {len(failed)} scans can be read; the first error: {next(iter(failed.values()))}")
 
 
 def manifest(records: Sequence[Mapping[str, Any]], infos: Sequence[CheckpointInfo]) -> pd.DataFrame:
-    """How each scan was cropped, and why its prediction may not be worth much; sorted by scan."""
+    """The crop of each scan, and why its prediction may be unreliable; sorted by scan."""
     table = pd.DataFrame(records, columns=list(RECORD_COLUMNS))
     reasons = doubtful(records, infos)
     table["doubtful"] = [reasons.get(scan, "") for scan in table["scan"]]
@@ -251,7 +260,7 @@ def manifest(records: Sequence[Mapping[str, Any]], infos: Sequence[CheckpointInf
 
 
 def doubtful(records: Sequence[Mapping[str, Any]], infos: Sequence[CheckpointInfo]) -> dict[str, str]:
-    """Scans without lungs, and scans with less or more lung in the body than any that a member was trained on."""
+    """Reasons by scan: no lungs found, or a share of lung in the body outside the range in a member's training."""
     ranges = [info.lung_share for info in infos if info.lung_share is not None]
     low = max((least for least, _ in ranges), default=0.0)
     high = min((most for _, most in ranges), default=1.0)
@@ -261,7 +270,7 @@ def doubtful(records: Sequence[Mapping[str, Any]], infos: Sequence[CheckpointInf
         if record["crop"] == "fallback":
             reasons[record["scan"]] = record["notes"]
         elif not low <= share <= high:
-            reasons[record["scan"]] = f"lung share {share:.3f} is outside the {low:.3f} to {high:.3f} trained on"
+            reasons[record["scan"]] = f"lung share {share:.3f} is outside the training range {low:.3f} to {high:.3f}"
     return reasons
 
 
@@ -273,7 +282,7 @@ def _probabilities(member: Member, voxels: Tensor, device: torch.device) -> NDAr
 
 @dataclass
 class _Item:
-    """A scan on its way to the network: its voxels by size, each (1, depth, height, width), or what is wrong."""
+    """A preprocessed scan: its voxels by size, each (1, depth, height, width), or the error."""
 
     scan: str
     voxels: dict[Size, Tensor] = field(default_factory=dict)
@@ -282,8 +291,8 @@ class _Item:
 
 
 class _RawScans(Dataset[_Item]):
-    def __init__(self, scans: Mapping[str, Path], sizes: Sequence[Size], threads: int) -> None:
-        self.scans, self.sizes, self.threads = list(scans.items()), list(sizes), threads
+    def __init__(self, scan_paths: Mapping[str, Path], sizes: Sequence[Size], threads: int) -> None:
+        self.scans, self.sizes, self.threads = list(scan_paths.items()), list(sizes), threads
 
     def __len__(self) -> int:
         return len(self.scans)
@@ -312,7 +321,7 @@ def _batches(scans: _RawScans, *, jobs: int, batch_size: int) -> Iterator[list[_
         if "DataLoader worker" not in str(error):
             raise
         raise ScanError(
-            "a process that preprocesses scans was killed, most often for want of memory or of shared memory: "
+            "a process that preprocesses scans was killed, most often because memory or shared memory ran out: "
             "run again with fewer --jobs"
         ) from error
 

@@ -1,11 +1,12 @@
-"""Which members to average, and the threshold to call a scan positive by, chosen on labelled out-of-fold predictions.
+"""Select the members of an ensemble, and the threshold for positive scans, on labelled out-of-fold predictions.
 
-Members are chosen greedily, forward: first the best one, then each time the one that raises the macro F1 most, until
-none does. The macro F1 reached so is that of the best of many tries on these scans and flatters. So the whole choice is
-made again with a fifth of the scans left out, five times, and the scans left out are scored by what was chosen without
-them: that cross-fitted score is what the choice, as a procedure, is worth.
+Members are selected by greedy forward selection: first the best one, then repeatedly the one that raises the macro F1
+most, until none does. The macro F1 of the result is optimistic, because it is the best of many tries on these scans.
+So the selection is repeated five times with a fifth of the scans left out, and the left-out scans are scored with the
+selection made without them. This cross-fitted score estimates the score on new scans.
 
-Members are taken once at most: with replacement, which weights them, a few hundred scans would be fitted closer still.
+Each member is selected at most once. Selection with replacement, which weights members, would overfit a few hundred
+scans even more.
 """
 
 from collections.abc import Iterator, Sequence
@@ -34,16 +35,16 @@ _BETTER = 1e-9
 
 
 @dataclass(frozen=True)
-class Selection:
-    """What was chosen, and what that gained.
+class EnsembleSelection:
+    """Selected members and threshold, and their prediction tables.
 
     Attributes:
-        members: names of the members, in the order in which they were chosen.
-        threshold: probability of non-COVID below which a scan is called positive.
-        scores: macro F1 after each of the members was added, at the usual threshold; empty where none were chosen.
-        plain: the labelled scans' prediction table by all members at the usual threshold.
-        chosen: by what was chosen.
-        cross_fitted: each scan by what was chosen without it.
+        members: names of the members, in the order of their selection.
+        threshold: a scan is predicted positive if its probability of non-COVID is below this.
+        scores: macro F1 after each member was added, at the usual threshold; empty if members were not selected.
+        plain: prediction table of the labelled scans, by all members at the usual threshold.
+        chosen: prediction table by the selected members and threshold.
+        cross_fitted: prediction table in which each scan is predicted by the selection made without it.
     """
 
     members: tuple[str, ...]
@@ -56,21 +57,21 @@ class Selection:
 
 def select(
     members: Sequence[MemberTable], task: Task, *, choose_members: bool, choose_threshold: bool, seed: int = 0
-) -> Selection:
-    """Choose among `members`, or the threshold, or both, by the macro F1 of `task` on the labelled scans.
+) -> EnsembleSelection:
+    """Select members, the threshold, or both, by the macro F1 of `task` on the labelled scans.
 
-    The result does not depend on the order of the members: of equally good ones, the first by name is taken, and of
-    equally good thresholds the one nearest to one half.
+    The result does not depend on the order of the members: of equally good members, the first by name is selected, and
+    of equally good thresholds the one nearest to one half.
 
     Args:
-        members: with labels, and predicted by networks that were not trained on the scans.
+        members: with labels, predicted by networks that were not trained on the scans.
         task: presence or severity.
-        choose_members: else all of them are taken.
-        choose_threshold: of presence; else it is one half.
-        seed: of the deal into fifths.
+        choose_members: select members; else use all.
+        choose_threshold: select the threshold for presence; else use one half.
+        seed: of the split into fifths.
 
     Raises:
-        PredictionsError: the members do not go together, or no scan can be scored.
+        PredictionsError: the members can't be averaged, or no scan can be scored.
     """
     check_together(members)
     scored = _scored(sorted(members, key=lambda member: member.name), task)
@@ -85,7 +86,7 @@ def select(
     for rows, rest in scored.fifths(seed):
         members_without, _, threshold_without = choose(rest)
         parts.append(scored.table(members_without, rows, threshold_without))
-    return Selection(
+    return EnsembleSelection(
         members=tuple(scored.names[index] for index in chosen),
         threshold=threshold,
         scores=tuple(scores),
@@ -97,7 +98,7 @@ def select(
 
 @dataclass(frozen=True)
 class _Scored:
-    """The scans that a task is scored on, and what each member says of them.
+    """The scans that a task is scored on, with the predictions of each member.
 
     Attributes:
         true: index of the class of each scan.
@@ -115,15 +116,15 @@ class _Scored:
     conditional: NDArray[np.float64]
 
     def fifths(self, seed: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-        """The scans of each fifth, and the others; the classes are dealt evenly."""
-        dealt = deal(dict(zip(self.scans, map(str, self.true), strict=True)), range(FOLDS), seed)
-        fifth = np.array([dealt[scan] for scan in self.scans])
+        """The scans of each fifth, and the others. Every fifth has about the same share of each class."""
+        split = deal(dict(zip(self.scans, map(str, self.true), strict=True)), range(FOLDS), seed)
+        fifth = np.array([split[scan] for scan in self.scans])
         for left_out in np.unique(fifth):
             rest = np.flatnonzero(fifth != left_out)
             yield np.flatnonzero(fifth == left_out), rest if len(rest) else np.arange(len(fifth))
 
     def table(self, chosen: Sequence[int], rows: NDArray[np.int64], threshold: float = THRESHOLD) -> pd.DataFrame:
-        """The labelled prediction table of the scans `rows` by the mean of the chosen members."""
+        """The labelled prediction table of the scans `rows`, by the mean of the selected members."""
         return average(
             list(self.scans[rows]),
             self.probabilities[list(chosen)][:, rows],
@@ -134,7 +135,7 @@ class _Scored:
         )
 
     def score(self, chosen: Sequence[int], rows: NDArray[np.int64]) -> float:
-        """The macro F1 of the mean of the chosen members on the scans `rows`."""
+        """The macro F1 of the mean of the selected members on the scans `rows`."""
         values = self.probabilities if self.task == Task.PRESENCE else self.conditional
         means = mean_of_members(values[list(chosen)][:, rows])
         if self.task == Task.PRESENCE:
@@ -142,7 +143,7 @@ class _Scored:
         return macro_f1(self.true[rows], call_severity(means), means.shape[-1])
 
     def greedy(self, rows: NDArray[np.int64]) -> tuple[list[int], list[float]]:
-        """The members chosen on the scans `rows`, and the macro F1 after each."""
+        """The members selected on the scans `rows`, and the macro F1 after each."""
         chosen: list[int] = []
         scores: list[float] = []
         while len(chosen) < len(self.names):
@@ -163,10 +164,10 @@ class _Scored:
         candidates = np.append((values[1:] + values[:-1]) / 2, THRESHOLD)
         positive = np.sort(negative[self.true[rows] == 1])
         true_positive = np.searchsorted(positive, candidates)
-        called_positive = np.searchsorted(np.sort(negative), candidates)
-        false_positive = called_positive - true_positive
+        predicted_positive = np.searchsorted(np.sort(negative), candidates)
+        false_positive = predicted_positive - true_positive
         false_negative = len(positive) - true_positive
-        true_negative = len(rows) - called_positive - false_negative
+        true_negative = len(rows) - predicted_positive - false_negative
         scores = (
             _f1(true_positive, false_positive, false_negative) + _f1(true_negative, false_negative, false_positive)
         ) / 2
@@ -182,7 +183,7 @@ def _scored(members: Sequence[MemberTable], task: Task) -> _Scored:
     rows = np.flatnonzero((index > 0) & (index < len(categories)) if severity else index >= 0)
     if not len(rows):
         kind = "a severity label" if severity else "a label"
-        raise PredictionsError(f"no scan of {members[0].files[0]} has {kind}: there is nothing to choose by")
+        raise PredictionsError(f"no scan in {members[0].files[0]} has {kind}: selection needs labelled scans")
     return _Scored(
         task=task,
         names=tuple(member.name for member in members),
@@ -195,13 +196,13 @@ def _scored(members: Sequence[MemberTable], task: Task) -> _Scored:
     )
 
 
-def macro_f1(true: NDArray[np.int64], called: NDArray[np.int64], classes: int) -> float:
-    """The mean of the F1 over all classes, 0 for one that neither occurs nor is called."""
-    counts = np.bincount(true * classes + called, minlength=classes**2).reshape(classes, classes)
+def macro_f1(true: NDArray[np.int64], predicted: NDArray[np.int64], n_classes: int) -> float:
+    """The mean of the F1 over all classes; the F1 is 0 for a class that neither occurs nor is predicted."""
+    counts = np.bincount(true * n_classes + predicted, minlength=n_classes**2).reshape(n_classes, n_classes)
     right = counts.diagonal()
     return float(_f1(right, counts.sum(axis=0) - right, counts.sum(axis=1) - right).mean())
 
 
-def _f1(right: NDArray[Any], wrongly_called: NDArray[Any], missed: NDArray[Any]) -> NDArray[np.float64]:
-    total = 2 * right + wrongly_called + missed
-    return np.divide(2 * right, total, out=np.zeros(np.shape(total)), where=total > 0)
+def _f1(true_positive: NDArray[Any], false_positive: NDArray[Any], false_negative: NDArray[Any]) -> NDArray[np.float64]:
+    total = 2 * true_positive + false_positive + false_negative
+    return np.divide(2 * true_positive, total, out=np.zeros(np.shape(total)), where=total > 0)

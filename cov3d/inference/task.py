@@ -1,10 +1,10 @@
-"""The challenge's two tasks, apart from the code that serves them so that `--help` need not load it."""
+"""The two tasks of the challenge. A separate module, so that `--help` loads nothing else."""
 
 from enum import StrEnum
 
 
 class Task(StrEnum):
-    """Which of the challenge's two tasks files are written for."""
+    """A task of the challenge, or both."""
 
     PRESENCE = "presence"
     SEVERITY = "severity"

@@ -1,4 +1,4 @@
-"""A checkpoint on a labelled fold → its prediction table and scores."""
+"""Predict and score a labelled fold with a checkpoint."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ from cov3d.errors import CheckpointError
 from cov3d.evaluation.metrics import TaskScore
 from cov3d.evaluation.predictions import prediction_table, save_predictions, score_table
 from cov3d.files import write_text
-from cov3d.inference.kept import Kept
+from cov3d.inference.kept import KeptPredictions
 from cov3d.inference.task import Task
 from cov3d.labels import TASKS, UNKNOWN_SEVERITY, categories_of
 from cov3d.preprocessing.store import Store
 from cov3d.run_files import CENTRES, ORIGIN, PREDICTIONS, SCORE_PICTURES, SCORE_TABLE, SCORES, confusion_table
 from cov3d.training.checkpoint import CheckpointInfo
 
-if TYPE_CHECKING:  # they load torch, and scoring a table that is there already needs none
+if TYPE_CHECKING:  # they load torch, which is not needed to score an existing table
     import torch
 
     from cov3d.inference.predict import Member
@@ -32,7 +32,7 @@ RESULT_FILES = (
 
 @dataclass(frozen=True)
 class Validated:
-    """Scores of a checkpoint on a fold, with the labelled prediction table that they come from."""
+    """Scores of a checkpoint on a fold, with the labelled prediction table."""
 
     table: pd.DataFrame
     presence: TaskScore
@@ -47,12 +47,18 @@ def validate(
     device: "torch.device",
     workers: int = 0,
     batch_size: int = 2,
-    kept: Kept | None = None,
+    kept: KeptPredictions | None = None,
 ) -> Validated:
-    """Predict labelled scans (a table `scan, label`) from the store and score the calls.
+    """Predict labelled scans from the store and score the predictions.
 
     Args:
-        kept: what an earlier, interrupted command predicted is taken from here, and what is predicted goes here.
+        member: the network.
+        scans: a table with the columns `scan` and `label`.
+        store: the scans' preprocessed volumes.
+        device: where the network is.
+        workers: number of processes that load volumes.
+        batch_size: scans per forward pass.
+        kept: predictions of an interrupted command are taken from here, and new ones are added.
 
     Raises:
         StoreError: a scan is not in the store.
@@ -70,7 +76,7 @@ def validate(
 
 
 def macro_f1(table: pd.DataFrame, categories: Sequence[str], task: Task) -> float:
-    """The macro F1 of a task in a labelled table; NaN where no scan can be scored for it."""
+    """The macro F1 of a task in a labelled table; NaN if no scan can be scored."""
     score = score_table(table, categories)[0 if task == Task.PRESENCE else 1].macro_f1
     return float("nan") if score is None else score
 
@@ -78,12 +84,12 @@ def macro_f1(table: pd.DataFrame, categories: Sequence[str], task: Task) -> floa
 def fold_scores(
     table: pd.DataFrame, categories: Sequence[str], folds: Mapping[str, int], task: Task
 ) -> dict[int, float]:
-    """The macro F1 of a task in each of the folds that has scans to score.
+    """The macro F1 of a task by fold, for the folds that have scans to score.
 
     Args:
         table: a prediction table.
         categories: of its columns.
-        folds: the fold of each scan; scans without one are left out.
+        folds: the fold of each scan; scans without a fold are left out.
         task: presence or severity.
     """
     if "label" not in table:
@@ -97,22 +103,22 @@ def fold_scores(
 
 
 def check_labels(info: CheckpointInfo, labels: Iterable[str]) -> None:
-    """Make sure that a checkpoint's categories are those of a labelled dataset.
+    """Check that a checkpoint has the categories of a labelled dataset.
 
     Raises:
-        CheckpointError: the labels are another dataset's.
+        CheckpointError: the labels belong to another dataset.
     """
     found = set(labels)
     if not found <= {"", *info.categories, UNKNOWN_SEVERITY}:
         raise CheckpointError(
-            f"the checkpoint has the categories {', '.join(info.categories)}, but the scan table those of another "
-            f"dataset, {', '.join(categories_of(found))}: give a checkpoint trained on it, or predict its scans with "
-            "cov3d infer"
+            f"the checkpoint has the categories {', '.join(info.categories)}, but the scan table has those of another "
+            f"dataset, {', '.join(categories_of(found))}: give a checkpoint trained on that dataset, or predict its "
+            "scans with cov3d infer"
         )
 
 
 def save_validated(validated: Validated, folder: Path) -> None:
-    """Write `predictions.csv` and a confusion matrix a task (`confusion-<task>.csv`).
+    """Write `predictions.csv`, and a confusion matrix for each task (`confusion-<task>.csv`).
 
     Raises:
         OutputError: the folder can't be written.
@@ -122,7 +128,7 @@ def save_validated(validated: Validated, folder: Path) -> None:
 
 
 def save_confusion(scores: Mapping[str, TaskScore], folder: Path) -> None:
-    """Write a confusion matrix a task, `confusion-<task>.csv`: true classes by called ones.
+    """Write a confusion matrix for each task, `confusion-<task>.csv`: true classes (rows) by predicted classes.
 
     Raises:
         OutputError: the folder can't be written.

@@ -1,4 +1,4 @@
-"""A synthetic chest-CT dataset, for trying and testing without patients' data."""
+"""A synthetic chest-CT dataset, for trials and tests without patients' data."""
 
 from cov3d.phantom.scan import PhantomScan, make_scan
 from cov3d.phantom.write import write_phantom

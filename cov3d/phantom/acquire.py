@@ -1,4 +1,4 @@
-"""How a synthetic scan is taken: slices, field of view, table, noise, blur, and the window to grey levels."""
+"""The acquisition of a synthetic scan: slices, field of view, table, noise, blur, and the window to grey levels."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from cov3d.phantom.rig import Blankets, Table, draw_table, table_densities
 from cov3d.volume import WINDOW_HU
 
 BANK = 6
-"""How many noise images a scan draws; a slice adds two, rolled at random: far cheaper than new ones."""
+"""Number of noise images per scan. Each slice adds two of them, rolled at random, which is cheaper than new noise."""
 
 
 @dataclass(frozen=True)
@@ -20,12 +20,12 @@ class Acquisition:
     """Settings of one scan.
 
     Attributes:
-        noise: deviation, HU; grain: its correlation, in pixels of a 512-pixel slice.
+        noise: standard deviation, HU; grain: correlation length, in pixels of a 512-pixel slice.
         softness: width of an edge, mm.
-        gas: how much brighter than -1000 HU gas looks, HU.
+        gas: brightness of gas above -1000 HU, HU.
         padding: whether the corners outside the circular field are black.
-        table: None for none. blankets: None for none.
-        motion: share of slices doubled by breathing or heartbeat; streak: deviation (HU) of streaks there.
+        table, blankets: None for none.
+        motion: share of slices with motion artefacts; streak: standard deviation (HU) of the streaks in them.
     """
 
     frame: Frame
@@ -41,7 +41,7 @@ class Acquisition:
 
 
 def draw_slice_count(rng: np.random.Generator) -> int:
-    """Slices of a scan: peaks near 60 and in the mid-300s, from about 30 to over 700, few above 450."""
+    """A random number of slices, with peaks near 60 and 345, from about 30 to over 700, few above 450."""
     kind = rng.random()
     if kind < 0.50:
         return int(np.clip(round(rng.normal(60, 8)), 34, 90))
@@ -57,7 +57,7 @@ def draw_slice_count(rng: np.random.Generator) -> int:
 def draw_acquisition(
     person: Person, resolution: int, rng: np.random.Generator, slices: int | None = None
 ) -> Acquisition:
-    """Settings at random; `slices` overrides the number of slices."""
+    """Random settings; `slices` overrides the number of slices."""
     drawn = draw_slice_count(rng)
     count = drawn if slices is None else slices
     above, below = float(rng.uniform(8, 60)), float(rng.uniform(8, 110))
@@ -98,7 +98,7 @@ def draw_acquisition(
 
 
 class Scanner:
-    """Turns slices of HU into grey levels; holds what all slices of a scan share (table, padding, noise)."""
+    """Converts slices from HU to grey levels, with the table, padding and noise that all slices of a scan share."""
 
     def __init__(self, settings: Acquisition, back: float, rng: np.random.Generator) -> None:
         """`back` is the rearmost point of the body, in image mm."""
@@ -119,7 +119,7 @@ class Scanner:
         self.bank = (bank * np.float32(settings.noise / np.sqrt(2) / max(float(bank.std()), 1e-6))).astype(np.float32)
 
     def grey(self, hu: Array) -> NDArray[np.uint8]:
-        """One slice as `uint8` grey levels. Slices come in order, since noise is drawn as they come."""
+        """One slice as `uint8` grey levels. Call it for the slices in order, as each call draws noise."""
         settings, rng = self.settings, self.rng
         if rng.random() < settings.motion:
             hu = _moved(hu, settings, rng)
@@ -130,7 +130,7 @@ class Scanner:
         hu = hu + self.bank[first]
         hu += np.roll(self.bank[second], (int(rows), int(columns)), axis=(0, 1))
         low, high = WINDOW_HU
-        # Gas is never quite -1000: all below water is squeezed towards it.
+        # Gas is brighter than -1000 HU: values below water are compressed towards water.
         hu = np.maximum(hu, hu * np.float32(1 - settings.gas / 1000))
         hu -= np.float32(low)
         hu *= np.float32(255 / (high - low))
@@ -150,7 +150,7 @@ def _moved(hu: Array, settings: Acquisition, rng: np.random.Generator) -> Array:
     centres = settings.frame.centres
     across = centres[:, None] * np.float32(np.cos(angle)) + centres[None, :] * np.float32(np.sin(angle))
     wave = np.sin(across * np.float32(2 * np.pi / rng.uniform(9, 22)) + np.float32(rng.uniform(0, 6)))
-    # Streaks fan out from one place, the heart's border say, and fade away from it.
+    # Streaks start at one place, such as the heart's border, and fade with the distance from it.
     centre = rng.normal(0, 0.12 * settings.frame.fov, 2)
     away = (centres[None, :] - np.float32(centre[0])) ** 2 + (centres[:, None] - np.float32(centre[1])) ** 2
     wave *= np.exp(-away / np.float32(2 * (0.18 * settings.frame.fov) ** 2))

@@ -1,6 +1,6 @@
-"""The random parameters of one synthetic person, and the outlines that follow from them.
+"""The random parameters of a synthetic person, and the outlines computed from them.
 
-Numbers are those of adults in textbooks of anatomy, rounded; none is measured from a scan.
+The numbers are rounded values for adults from anatomy textbooks. None is measured on a scan.
 """
 
 from dataclasses import dataclass
@@ -40,22 +40,22 @@ class Person:
         width, depth: inner half-width and half-depth of the rib cage at its widest.
         height: from the lungs' top to their lowest point.
         fat: thickness of the fat under the skin at the side.
-        cage_square, body_square: how square the sections are, 0 to 1.
-        dome: place of the right diaphragm's dome, as a share of `height`; larger in deep inspiration.
-        left_lower: how much lower the left dome is.
-        slope: how steeply the diaphragm falls backwards, as a share of what is below the dome.
+        cage_square, body_square: squareness of the cross-sections, 0 to 1.
+        dome: position of the right diaphragm's dome, as a share of `height`; larger in deep inspiration.
+        left_lower: distance of the left dome below the right.
+        slope: descent of the diaphragm towards the back, as a share of the height below the dome.
         heart: scale of the heart.
-        kyphosis: how far the mid spine stands behind its ends.
-        gutter: how far the ribs bulge backwards beside the spine, as a share of `depth`.
-        flat: how much of the back the table flattens.
-        rib_pitch, rib_drop: distance between ribs; how far a rib falls from back to front.
+        kyphosis: distance of the mid spine behind its ends.
+        gutter: distance by which the ribs extend backwards beside the spine, as a share of `depth`.
+        flat: depth by which the table flattens the back.
+        rib_pitch, rib_drop: distance between ribs; descent of a rib from back to front.
         lung: density of healthy lung at the middle of the chest.
-        gradient: how much denser the back of the lungs is than their front.
-        twigs: radius of the finest vessels drawn, mm.
+        gradient: difference in density between the back and the front of the lungs.
+        twigs: radius of the finest vessels, mm.
         blood, organ: density of blood (contrast medium raises it) and of liver and muscle.
         bone: scale of the bones' density.
         septum: half-width of the tissue between the lungs at the front.
-        wall: thickness of the chest wall without fat, as a share of what is usual.
+        wall: thickness of the chest wall without fat, relative to the usual thickness.
     """
 
     female: bool
@@ -86,7 +86,7 @@ class Person:
 
     @property
     def scale(self) -> float:
-        """Size of the person against a rib cage of 130 mm half-width."""
+        """Size of the person relative to a rib cage of 130 mm half-width."""
         return self.width / 130.0
 
     @property
@@ -120,7 +120,7 @@ class Person:
 
 
 def draw_person(rng: np.random.Generator) -> Person:
-    """A person at random."""
+    """A random person."""
     female = bool(rng.random() < 0.48)
     width = float(np.clip(rng.normal(121 if female else 132, 8), 100, 152))
     inspiration = rng.beta(3.0, 1.6)

@@ -1,6 +1,6 @@
-"""Ribs, breastbone, shoulder blades and spine, drawn at the pixels of a slice: too thin for the coarse grid.
+"""Ribs, breastbone, shoulder blades and spine. They are too thin for the coarse grid and drawn at the slice's pixels.
 
-Each function returns the density (HU) of bone, and the share (0 to 1) of a pixel that it fills.
+Each function returns the density (HU) of bone, and the share (0 to 1) of each pixel that it fills.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ from cov3d.phantom.geometry import Array
 
 RIBS = 12
 CARTILAGE = 0.86
-"""Bearing (0 back, 1 front) from which a rib is cartilage."""
+"""Bearing (0 back, 1 front) beyond which a rib is cartilage."""
 
 
 def shell(person: Person, x: Array, z: float, cage: Array, bearing: Array, edge: float) -> tuple[Array, Array]:

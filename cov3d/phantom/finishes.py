@@ -1,4 +1,4 @@
-"""Hard kinds of scan that are made of the finished slices: turned, padded with bars, coarse."""
+"""Difficult kinds of scan made from finished slices: flipped, padded with bars, or coarse."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 Slices = NDArray[np.uint8]
 Finish = Callable[[Slices, Slices, np.random.Generator], tuple[Slices, Slices]]
-"""Voxels and mask, each (depth, height, width) → the same of the scan as its file holds it."""
+"""Changes voxels and mask, each (depth, height, width), to those in the scan's file."""
 
 
 def _flipped(axis: int) -> Finish:
@@ -18,11 +18,11 @@ def _flipped(axis: int) -> Finish:
 
 
 def _with_bars(voxels: Slices, mask: Slices, rng: np.random.Generator) -> tuple[Slices, Slices]:
-    """Bars of one grey level over two sides of the image, as where a converter made it square."""
+    """Bars of one grey level on two sides of the image, as from a converter that makes images square."""
     level = int(rng.choice([0, 0, 12, 25]))
     axis = 1 if rng.random() < 0.4 else 2
     wide = round(voxels.shape[axis] * float(rng.uniform(0.04, 0.12)))
-    if axis == 1:  # what lies behind the lungs is kept
+    if axis == 1:  # narrower, so that the body behind the lungs stays visible
         wide = round(0.5 * wide)
     voxels, mask = np.moveaxis(voxels, axis, 0).copy(), np.moveaxis(mask, axis, 0).copy()
     for side in (slice(0, wide), slice(len(voxels) - wide, None)):
@@ -31,7 +31,7 @@ def _with_bars(voxels: Slices, mask: Slices, rng: np.random.Generator) -> tuple[
 
 
 def _coarse(voxels: Slices, mask: Slices, rng: np.random.Generator) -> tuple[Slices, Slices]:
-    """Pixels of 4 to 6 mm: means of blocks, and lung where a block is mostly lung."""
+    """Pixels of 4 to 6 mm: means of blocks. The mask is lung if most of a block is lung."""
     by = round(voxels.shape[1] / float(rng.uniform(64, 96)))
     size = voxels.shape[1] // by
 
@@ -51,4 +51,4 @@ FINISHES: dict[str, Finish] = {
     "bars": _with_bars,
     "low resolution": _coarse,
 }
-"""What is done to the finished slices of a kind."""
+"""Functions for the finished slices, by kind."""

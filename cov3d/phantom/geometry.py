@@ -1,13 +1,12 @@
-"""Millimetres, grids and soft shapes: the arithmetic under the synthetic chest.
+"""Coordinates, grids and smooth shapes for the synthetic chest.
 
-Shapes are fields of approximate signed distance (mm, negative inside), worked out on a coarse grid of about 4
-mm and interpolated to the pixels of a slice, where the edge is drawn. A distance is smooth across an edge, so
-the edge comes out as sharp as the pixels allow, at a fraction of the cost of evaluating the anatomy at every
-pixel. A model in voxels of HU was rejected: its edges would have been as coarse as its grid.
+Shapes are fields of approximate signed distance (mm, negative inside). They are computed on a coarse grid of about
+4 mm and interpolated to the pixels of a slice, where edges are drawn. A distance is smooth across an edge, so edges are
+as sharp as the pixels allow, at a fraction of the cost of computing the anatomy at every pixel. A model in voxels of HU
+was rejected, because its edges would be as coarse as its grid.
 
-Coordinates of the body: x to the patient's left, y backwards, z towards the feet, in mm; x = 0 is the
-midline, y = 0 the middle of the chest, z = 0 the top of the lungs. No BLAS is called, so that results don't
-depend on threads.
+Coordinates of the body: x to the patient's left, y backwards, z towards the feet, in mm; x = 0 is the midline, y = 0
+the middle of the chest, z = 0 the top of the lungs. BLAS is not used, so that results don't depend on threads.
 """
 
 from collections.abc import Sequence
@@ -24,7 +23,7 @@ STEP = 4.0
 """Distance between the nodes of the coarse grid within a plane, mm."""
 
 FAR = 30.0
-"""A distance (mm) that stands for "nowhere near"."""
+"""The distance (mm) used for places that are far away."""
 
 REACH = 20.0
 """Beyond this distance (mm) from a blob or tube its field is `FAR`."""
@@ -32,7 +31,7 @@ REACH = 20.0
 
 @dataclass(frozen=True)
 class Frame:
-    """Where the pixels of a scan lie in the body.
+    """The position of a scan's pixels in the body.
 
     Attributes:
         resolution: rows and columns of a slice.
@@ -67,14 +66,14 @@ class Frame:
         return ((np.arange(self.resolution) + 0.5) * self.pixel - self.fov / 2).astype(np.float32)
 
     def to_body(self, x: Array, y: Array, z: float) -> tuple[Array, Array]:
-        """Image coordinates (mm) on the plane z to coordinates of the body."""
+        """Convert image coordinates (mm) on the plane z to body coordinates."""
         cosine, sine = np.float32(np.cos(self.roll)), np.float32(np.sin(self.roll))
         dx = x - np.float32(self.shift[0] + self.lean * (z - self.pivot))
         dy = y - np.float32(self.shift[1] + self.pitch * (z - self.pivot))
         return cosine * dx + sine * dy, cosine * dy - sine * dx
 
     def to_image(self, x: Array, y: Array, z: Array) -> tuple[Array, Array]:
-        """The inverse of `to_body`; z may be an array as well."""
+        """The inverse of `to_body`; z may be an array."""
         cosine, sine = np.float32(np.cos(self.roll)), np.float32(np.sin(self.roll))
         return (
             cosine * x - sine * y + np.float32(self.shift[0]) + np.float32(self.lean) * (z - np.float32(self.pivot)),
@@ -87,10 +86,10 @@ class Frame:
         return float(column), float(row)
 
 
-class Grid:
-    """The coarse nodes over a frame: `x` (nx,) and `y` (ny,) in image mm, `z` (nz,) in mm of the body.
+class CoarseGrid:
+    """The coarse grid of a frame. Nodes: `x` (nx,) and `y` (ny,) in image mm, `z` (nz,) in body mm.
 
-    `rise` is the distance between planes, mm: `STEP`, or a little more where slices are thicker.
+    `rise` is the distance between planes, mm: `STEP`, or up to 1.5 times as much for thick slices.
     """
 
     def __init__(self, frame: Frame) -> None:
@@ -131,16 +130,16 @@ def _span(nodes: Array, centre: float, half: float) -> slice:
 
 
 class Upsampler:
-    """From nodes to pixels, bilinear, within a box of pixels."""
+    """Bilinear interpolation from nodes to pixels, within a box of pixels."""
 
-    def __init__(self, grid: Grid) -> None:
+    def __init__(self, grid: CoarseGrid) -> None:
         place = (grid.frame.centres - grid.x[0]) / np.float32(STEP)
         self.below = place.astype(np.intp)
         self.weight = (place - self.below).astype(np.float32)
         self.whole: Box = (slice(0, len(place)), slice(0, len(place)))
 
     def box(self, inside: NDArray[np.bool_]) -> Box | None:
-        """The pixels that touch a node where `inside` (ny, nx) holds, or None."""
+        """The box of pixels that touch a node where `inside` (ny, nx) is True, or None."""
         rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
         if len(rows) == 0:
             return None
@@ -164,17 +163,17 @@ class Upsampler:
 
 
 def smooth_max(a: Array, b: Array, blend: float) -> Array:
-    """The larger of two fields, rounded over about `blend` mm where they meet."""
+    """The maximum of two fields, smoothed over about `blend` mm where they are equal."""
     return 0.5 * (a + b + np.sqrt((a - b) ** 2 + np.float32(blend * blend)))
 
 
 def oval(
     x: Array, y: Array, half: float, front: float, back: float, square: float, skew: float = 0.0
 ) -> tuple[Array, Array]:
-    """Distance along the ray from the middle to an oval, and the angle round it.
+    """Distance to an oval along the ray from its centre, and the angle around it.
 
-    The oval reaches from `front` to `back` in y and ±`half` in x. `square` 0 is an ellipse, 1 its squarer
-    cousin of fourth powers; `skew` widens the back.
+    The oval extends from `front` to `back` in y and ±`half` in x. With `square` 0 it is an ellipse, with 1 a
+    superellipse of fourth powers; `skew` widens the back.
 
     Returns:
         Distance in mm; bearing from 0 at the back to 1 at the front, the same on both sides.
@@ -208,9 +207,9 @@ class Tube:
 
 
 def add_blobs(
-    field: Array, grid: Grid, index: int, x: Array, y: Array, blobs: Sequence[Blob], blend: float = 0.0
+    field: Array, grid: CoarseGrid, index: int, x: Array, y: Array, blobs: Sequence[Blob], blend: float = 0.0
 ) -> None:
-    """Unite `field` (ny, nx) of one plane with `blobs`, in place; `blend` mm fill the grooves between."""
+    """Unite `field` (ny, nx) of one plane with `blobs`, in place; grooves between them are filled over `blend` mm."""
     z = float(grid.z[index])
     for blob in blobs:
         (cx, cy, cz), (rx, ry, rz) = blob.centre, blob.radii
@@ -227,7 +226,7 @@ def add_blobs(
             np.minimum(field[rows, columns], distance, out=field[rows, columns])
 
 
-def add_tubes(field: Array, grid: Grid, index: int, x: Array, y: Array, tubes: Sequence[Tube]) -> None:
+def add_tubes(field: Array, grid: CoarseGrid, index: int, x: Array, y: Array, tubes: Sequence[Tube]) -> None:
     """Unite `field` (ny, nx) of one plane with `tubes`, in place."""
     z = float(grid.z[index])
     for tube in tubes:

@@ -1,4 +1,4 @@
-"""The same synthetic scans in the layouts of other datasets: where each lies and what label it has there.
+"""Paths and labels of the same synthetic scans in the layouts of other datasets.
 
 STOIC2021, MosMedData, CC-CCII and COVID-CT-MD have no partitions and label every scan, so nothing of the truth is
 hidden there. In CC-CCII's layout every third patient has two scans, which show two persons all the same.
@@ -46,14 +46,14 @@ _CENTRES = 4
 
 
 def placed(planned: Planned, layout: PhantomLayout) -> Planned:
-    """A scan of COV19-CT-DB's layout as it is in `layout`; its number there is its own, whatever others there are."""
+    """Convert a scan of COV19-CT-DB's layout to `layout`. Its number there does not depend on other scans."""
     number = 1 + len(PARTITIONS) * planned.number + PARTITIONS.index(planned.partition)
-    presence = NON_COVID if planned.grade == NON_COVID else UNKNOWN_SEVERITY
+    presence = NON_COVID if planned.category == NON_COVID else UNKNOWN_SEVERITY
     if layout == PhantomLayout.STOIC:
-        return replace(planned, path=f"{stoic.SCANS.as_posix()}/{number}.mha", label=_STOIC_LABELS[planned.grade])
+        return replace(planned, path=f"{stoic.SCANS.as_posix()}/{number}.mha", label=_STOIC_LABELS[planned.category])
     if layout == PhantomLayout.MOSMED:
-        folder = _MOSMED_FOLDERS[planned.grade]
-        return replace(planned, path=f"{mosmed.STUDIES}/{folder}/study_{number:04d}.nii.gz", label=planned.grade)
+        folder = _MOSMED_FOLDERS[planned.category]
+        return replace(planned, path=f"{mosmed.STUDIES}/{folder}/study_{number:04d}.nii.gz", label=planned.category)
     if layout == PhantomLayout.PHAROS:
         return replace(planned, path=_pharos_path(planned, presence, number), label=presence)
     if layout == PhantomLayout.CC_CCII:
@@ -118,7 +118,7 @@ def write_reference(root: Path, planned: Sequence[Planned]) -> None:
 
 
 def to_hounsfield(voxels: NDArray[np.uint8]) -> NDArray[np.int16]:
-    """Grey levels as the nearest whole Hounsfield units, which a reader turns into the same grey levels again."""
+    """Convert grey levels to the nearest integer Hounsfield units, which a reader converts to the same grey levels."""
     low, high = WINDOW_HU
     levels = np.rint(low + np.arange(256) * (high - low) / 255).astype(np.int16)
     return levels[voxels]

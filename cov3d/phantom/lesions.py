@@ -1,9 +1,8 @@
-"""What is wrong with the lungs: COVID-19's ground glass and consolidation, and what else a scan may show.
+"""Findings in the lungs: COVID-19's ground glass and consolidation, and other findings.
 
-Involvement is the share of lung voxels that a lesion holds. A lesion is where a smooth score (chance, plus a
-liking for the edge, the back and the base of the lungs) passes a threshold, and the threshold is the score's
-own quantile: the share asked for is the share got. Drawing blobs until enough was covered would only have
-come near it.
+Involvement is the share of lung voxels in lesions. Lesions are the places where a smooth score (random, and higher at
+the edge, the back and the base of the lungs) exceeds a threshold. The threshold is a quantile of the score, so the
+requested involvement is met exactly. Adding blobs until enough is covered would only approximate it.
 """
 
 from dataclasses import dataclass
@@ -21,10 +20,10 @@ INVOLVEMENT = {
     "severe": (0.50, 0.75),
     "critical": (0.75, 0.95),
 }
-"""Each grade's range of involvement, as MosMedData's classes have it."""
+"""Range of involvement of each severity, as in MosMedData's classes."""
 
 TARGETS = {"mild": (0.08, 0.23), "moderate": (0.27, 0.48), "severe": (0.52, 0.73), "critical": (0.77, 0.92)}
-"""What is drawn: within the ranges by a margin, since a mask has whole voxels."""
+"""Ranges from which the involvement is drawn: narrower, because a mask consists of whole voxels."""
 
 DENSE_SHARE = {
     "mild": (0.0, 0.10),
@@ -37,21 +36,21 @@ DENSE_SHARE = {
 
 @dataclass(frozen=True)
 class Findings:
-    """What the lungs of one scan show.
+    """Findings in the lungs of one scan.
 
     Attributes:
-        grade: a severity, or non-covid.
-        involvement: share of the lungs that lesions hold. dense: share of the lesions that is consolidation.
-        ground_glass: how much denser ground glass is than lung, HU; border: how soft its edge is.
-        patch: size of the lesions, mm. periphery, back, base: how much they keep to each.
+        category: a severity, or non-covid.
+        involvement: share of the lungs in lesions. dense: share of the lesions that is consolidation.
+        ground_glass: density of ground glass above lung, HU; border: softness of its edge.
+        patch: size of the lesions, mm. periphery, back, base: preference of lesions for each.
         band: thickness (mm) and density (HU above lung) of collapsed lung along the back; 0, 0 for none.
-        nodules: how many small round nodules.
+        nodules: number of small round nodules.
         effusion: depth of fluid behind the right and left lung, as a share of the chest's half-depth.
-        holes: how much emphysema darkens the upper lungs, HU.
-        white: the lung that holds no air at all, left or right; empty for none.
+        holes: reduction of density in the upper lungs by emphysema, HU.
+        white: the lung without air, left or right; empty for none.
     """
 
-    grade: str
+    category: str
     involvement: float
     dense: float
     ground_glass: float
@@ -67,17 +66,17 @@ class Findings:
     white: Literal["", "left", "right"] = ""
 
 
-def draw_findings(grade: str, rng: np.random.Generator) -> Findings:
-    """What a scan of this grade shows, at random."""
-    sick = grade != NON_COVID
-    # What distracts is drawn alike for sick and well, so that no distractor gives the answer away.
+def draw_findings(category: str, rng: np.random.Generator) -> Findings:
+    """Random findings for a scan of this category."""
+    sick = category != NON_COVID
+    # Other findings are equally frequent with and without COVID-19, so that they do not reveal the category.
     band = (float(rng.uniform(4, 14)), float(rng.uniform(80, 320))) if rng.random() < 0.45 else (0.0, 0.0)
     wet = rng.random() < 0.10
     sides = [float(rng.uniform(0.08, 0.35)) if wet and rng.random() < 0.7 else 0.0 for _ in range(2)]
     return Findings(
-        grade=grade,
-        involvement=float(rng.uniform(*TARGETS[grade])) if sick else 0.0,
-        dense=float(rng.uniform(*DENSE_SHARE[grade])) if sick else 0.0,
+        category=category,
+        involvement=float(rng.uniform(*TARGETS[category])) if sick else 0.0,
+        dense=float(rng.uniform(*DENSE_SHARE[category])) if sick else 0.0,
         ground_glass=float(rng.uniform(240, 400)),
         border=float(rng.uniform(0.2, 0.8)),
         patch=float(rng.uniform(10, 20)),
@@ -92,9 +91,9 @@ def draw_findings(grade: str, rng: np.random.Generator) -> Findings:
 
 
 def noise(shape: tuple[int, ...], rise: float, size: float, rng: np.random.Generator) -> Array:
-    """Smooth random field with mean 0 and deviation 1.
+    """Smooth random field with mean 0 and standard deviation 1.
 
-    `shape` is (nz, ny, nx) of coarse nodes, `rise` the distance between planes, `size` the bumps' width (mm).
+    `shape` is (nz, ny, nx) of the coarse grid, `rise` the distance between planes, `size` the width of bumps (mm).
     """
     white = rng.standard_normal(shape, dtype=np.float32)
     field = gaussian_filter(white, (size / rise, size / STEP, size / STEP), mode="wrap", truncate=2.5)
@@ -111,16 +110,16 @@ def lesion_levels(
     rise: float,
     rng: np.random.Generator,
 ) -> tuple[Array, Array]:
-    """Level fields of all lesions, and of consolidation: positive inside, about 1 well inside.
+    """Level fields of all lesions and of consolidation: positive inside, about 1 in the middle.
 
     Args:
         depth: (nz, ny, nx), mm below the lung's surface.
-        weight: same shape, the share of each node's surroundings that is lung.
-        along, down: same shape, place from front (-1) to back (1) and from top (0) to base (1).
+        weight: same shape, share of lung around each node.
+        along, down: same shape, position from front (-1) to back (1) and from top (0) to base (1).
         rise: distance between planes, mm.
     """
     shape, size = depth.shape, findings.patch
-    # Bumps under 6 mm would show the corners of the coarse grid.
+    # With bumps under 6 mm, the coarse grid would be visible.
     bumps = 0.8 * noise(shape, rise, size, rng) + 0.4 * noise(shape, rise, max(0.4 * size, 6.0), rng)
     place = findings.back * along + findings.base * 1.4 * (down - 0.5)
     score: Array = bumps + place + np.float32(findings.periphery) * np.exp(-np.maximum(depth, 0) / 14)
@@ -133,7 +132,7 @@ def lesion_levels(
 
 
 def _threshold(score: Array, weight: Array, share: float) -> np.float32:
-    """The level that `share` of the weight lies above."""
+    """The level exceeded by `share` of the weight."""
     chosen = np.flatnonzero(weight.ravel() > 0.02)
     if len(chosen) == 0 or share <= 0:
         return np.float32(score.max(initial=0) + 10)

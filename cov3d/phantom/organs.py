@@ -1,24 +1,24 @@
-"""What lies between and under the lungs, as ellipsoids and tubes: heart, vessels, airways, liver, bowel."""
+"""Organs between and below the lungs, as ellipsoids and tubes: heart, vessels, airways, liver, bowel."""
 
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from cov3d.phantom.anatomy import Person
-from cov3d.phantom.geometry import FAR, Array, Blob, Grid, Tube, add_blobs, add_tubes
+from cov3d.phantom.geometry import FAR, Array, Blob, CoarseGrid, Tube, add_blobs, add_tubes
 
 
 @dataclass(frozen=True)
 class Organs:
-    """Shapes in body coordinates, mm, by what they are made of.
+    """Shapes in body coordinates, mm, by tissue.
 
     Attributes:
-        heart, vessels: blood and heart muscle; they dent the lungs.
-        hila: where bronchi and vessels enter the lungs; they dent the lungs too.
-        airways: gas of trachea and bronchi. gullet: soft tube behind them, with `gullet_gas` at times.
-        solid: liver, spleen, kidneys. hollow: stomach and bowel. gas: in them, in front of a level (y, mm).
-        bones: collar bones and shoulder joints; `bones` draws the others.
-        roots: where each side's pulmonary arteries and veins start, right then left, (artery, vein).
+        heart, vessels: blood and heart muscle, which displace lung.
+        hila: entries of bronchi and vessels into the lungs, which displace lung too.
+        airways: gas of trachea and bronchi. gullet: soft tube behind them, sometimes with `gullet_gas`.
+        solid: liver, spleen, kidneys. hollow: stomach and bowel. gas: inside them, in front of a level (y, mm).
+        bones: collar bones and shoulder joints. The module `bones` draws the others.
+        roots: starting points of the pulmonary artery and vein, for the right side, then the left.
     """
 
     heart: tuple[Blob, ...]
@@ -35,7 +35,7 @@ class Organs:
 
 
 def draw_organs(person: Person, rng: np.random.Generator) -> Organs:
-    """The organs of a person at random."""
+    """Random organs of a person."""
     carina = float(rng.uniform(0.34, 0.39)) * person.height
     airways, gullet = _airways(person, carina, rng)
     solid, hollow, gas = _abdomen(person, rng)
@@ -145,7 +145,7 @@ def _airways(person: Person, carina: float, rng: np.random.Generator) -> tuple[t
 
 
 def with_full_stomach(organs: Organs) -> Organs:
-    """The same organs, the stomach large and full of gas."""
+    """The same organs with a large stomach full of gas."""
     stomach = organs.hollow[0]
     (x, y, z), (wide, deep, high) = stomach.centre, stomach.radii
     full = Blob((x, y, z - 0.15 * high), (1.15 * wide, 1.1 * deep, 1.3 * high))
@@ -196,7 +196,7 @@ def _shoulders(person: Person, rng: np.random.Generator) -> tuple[Tube, ...]:
     return tuple(tubes)
 
 
-def organ_fields(organs: Organs, grid: Grid, index: int, x: Array, y: Array) -> dict[str, Array]:
+def organ_fields(organs: Organs, grid: CoarseGrid, index: int, x: Array, y: Array) -> dict[str, Array]:
     """Distances (mm) on one plane, each (ny, nx), by name: see `names`."""
     names = ("blood", "hila", "airway", "solid", "hollow", "gas", "bones")
     fields = {name: np.full(x.shape, FAR, np.float32) for name in names}
@@ -211,7 +211,7 @@ def organ_fields(organs: Organs, grid: Grid, index: int, x: Array, y: Array) -> 
     for blob, level in organs.gas:
         part = np.full(x.shape, FAR, np.float32)
         add_blobs(part, grid, index, x, y, [blob])
-        # Gas rises to the front of a person on the back, and its floor is level.
+        # In a person lying on the back, gas rises to the front, above a horizontal level.
         np.minimum(fields["gas"], np.maximum(part + 2, y - np.float32(level)), out=fields["gas"])
     add_tubes(fields["bones"], grid, index, x, y, organs.bones)
     return fields

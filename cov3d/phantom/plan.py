@@ -1,8 +1,8 @@
-"""Which scans a synthetic dataset holds: partitions, grades, folder names and labels. Draws no picture.
+"""The list of scans of a synthetic dataset: partitions, categories, folder names and labels.
 
-A scan's grade follows from its number alone, in fixed cycles, so that small datasets hold all grades and a
-scan stays the same when more are asked for. Names follow COV19-CT-DB's, with its two forms and its repeats
-across classes.
+A scan's category depends only on its number, in fixed cycles. So small datasets contain all categories, and a scan
+stays the same in a larger dataset. Names are like those of COV19-CT-DB, in its two forms, and may occur in several
+classes.
 """
 
 from dataclasses import dataclass
@@ -20,23 +20,23 @@ CYCLES = {
     "task1": ("severe", "mild", "moderate", "critical", "severe", "mild", "moderate", "severe"),
     "task2": ("moderate", "severe", "mild", "critical", "severe", "mild", "moderate", "severe"),
 }
-ALWAYS_GRADED = 4
-"""So many of a partition's first COVID scans have a severity row; of the rest about half have."""
+ALWAYS_WITH_SEVERITY = 4
+"""The first COVID scans of a partition, up to this number, have a severity label; of the others about half have."""
 
 
 @dataclass(frozen=True)
 class Planned:
-    """One scan to make: partition and number, path below the root, grade, and its label in the dataset."""
+    """A scan to make: partition and number, path below the root, category, and its label in the dataset."""
 
     partition: str
     number: int
     path: str
-    grade: str
+    category: str
     label: str
 
 
-def grade_of(partition: str, number: int) -> str:
-    """What scan `number` of a partition shows: every second one COVID-19, in task 2 every one."""
+def category_of(partition: str, number: int) -> str:
+    """The category of scan `number` of a partition: COVID-19 for every second scan, and for all in task 2."""
     if partition == "task2":
         return CYCLES[partition][number % len(CYCLES[partition])]
     if number % 2:
@@ -45,43 +45,43 @@ def grade_of(partition: str, number: int) -> str:
 
 
 def label_of(partition: str, number: int) -> str:
-    """The label that the dataset gives: about half of the COVID scans have no severity there."""
-    grade = grade_of(partition, number)
-    if partition in ("task1", "task2") or grade == NON_COVID:
-        return grade
-    later = number // 2 - ALWAYS_GRADED
-    # Seven against the cycles' eight: no grade is hidden more than another.
-    return UNKNOWN_SEVERITY if later >= 0 and later % 7 % 2 == 0 else grade
+    """The label in the dataset, in which about half of the COVID scans have no severity."""
+    category = category_of(partition, number)
+    if partition in ("task1", "task2") or category == NON_COVID:
+        return category
+    later = number // 2 - ALWAYS_WITH_SEVERITY
+    # A cycle of seven against the categories' eight, so that all categories are hidden equally often.
+    return UNKNOWN_SEVERITY if later >= 0 and later % 7 % 2 == 0 else category
 
 
-def counts(scans: int) -> dict[str, int]:
-    """Scans of each partition: half train, three tenths validation, the rest test, a third of it task 2."""
-    if scans < MINIMUM:
-        raise DatasetError(f"a phantom dataset needs at least {MINIMUM} scans to fill its partitions, not {scans}.")
-    test = max(3, round(0.2 * scans))
-    validation = round(0.3 * scans)
+def counts(n_scans: int) -> dict[str, int]:
+    """Number of scans of each partition: half train, three tenths validation, the rest test (a third of it task 2)."""
+    if n_scans < MINIMUM:
+        raise DatasetError(f"a phantom dataset needs at least {MINIMUM} scans to fill its partitions, not {n_scans}.")
+    test = max(3, round(0.2 * n_scans))
+    validation = round(0.3 * n_scans)
     second = max(1, round(test / 3))
     return {
-        "train": scans - test - validation,
+        "train": n_scans - test - validation,
         "validation": validation,
         "task1": test - second,
         "task2": second,
     }
 
 
-def plan(scans: int, seed: int) -> list[Planned]:
-    """Every scan of a dataset, in order of partition and number."""
-    return [scan for partition, count in counts(scans).items() for scan in _partition(partition, count, seed)]
+def plan(n_scans: int, seed: int) -> list[Planned]:
+    """All scans of a dataset, in order of partition and number."""
+    return [scan for partition, count in counts(n_scans).items() for scan in _partition(partition, count, seed)]
 
 
 def _partition(partition: str, count: int, seed: int) -> list[Planned]:
-    grades = [grade_of(partition, number) for number in range(count)]
+    categories = [category_of(partition, number) for number in range(count)]
     numbers = _folder_numbers(seed, count)
     forms = np.random.default_rng([seed, 1, PARTITIONS.index(partition)]).random(count + 2) < 0.5
     seen = {True: 0, False: 0}
     planned = []
-    for number, grade in enumerate(grades):
-        sick = grade != NON_COVID
+    for number, category in enumerate(categories):
+        sick = category != NON_COVID
         place = seen[sick]
         seen[sick] += 1
         if partition == "task1":
@@ -93,7 +93,7 @@ def _partition(partition: str, count: int, seed: int) -> list[Planned]:
             bare = bool(place) if place < 2 else bool(forms[number])
             name = f"ct_scan{numbers[place]}" if bare else f"ct_scan_{numbers[place]}"
             folder = f"{partition}/{'covid' if sick else NON_COVID}/{name}"
-        planned.append(Planned(partition, number, folder, grade, label_of(partition, number)))
+        planned.append(Planned(partition, number, folder, category, label_of(partition, number)))
     return planned
 
 

@@ -1,10 +1,10 @@
-"""What lies about a synthetic patient: the table below, blankets over the front and the sides."""
+"""Objects around a synthetic patient: the table below, and blankets over the front and the sides."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from cov3d.phantom.chest import Chest, Field
+from cov3d.phantom.chest import Chest, ChestField
 from cov3d.phantom.geometry import Array
 
 _AIR = -1000.0
@@ -12,12 +12,12 @@ _AIR = -1000.0
 
 @dataclass(frozen=True)
 class Table:
-    """A curved board: two shells with foam between them under a cushion, the same in every slice.
+    """A curved table, the same in every slice: a cushion on two shells with foam between them.
 
     Attributes:
         gap: below the back, mm. radius: of the curve, mm. shell: density of the shells, HU.
-        half: half the thickness of the upper shell, mm. depth: from shell to shell, mm.
-        rails: whether dense rails run below it.
+        half: half the thickness of the upper shell, mm. depth: distance between the shells, mm.
+        rails: whether there are dense rails below it.
     """
 
     gap: float
@@ -30,11 +30,11 @@ class Table:
 
 @dataclass(frozen=True)
 class Blankets:
-    """Sheets that follow the skin at a distance, in waves, but for the back.
+    """Wavy sheets at some distance from the skin, except at the back.
 
     Attributes:
         gaps: distance of each sheet from the skin, mm. wave: height of the waves, mm. density: HU. half: half the
-            thickness of a sheet, mm. phase: where the waves begin, radians.
+            thickness of a sheet, mm. phase: of the waves, radians.
     """
 
     gaps: tuple[float, ...]
@@ -45,14 +45,14 @@ class Blankets:
 
 
 def draw_table(rng: np.random.Generator) -> Table | None:
-    """A table as most are, or none."""
+    """A common table, or none."""
     if rng.random() < 0.08:
         return None
     return Table(float(rng.uniform(4, 22)), float(rng.uniform(340, 700)), float(rng.uniform(-550, 150)))
 
 
 def draw_hard_table(rng: np.random.Generator) -> Table:
-    """A thick, dense table close below the back, which may pass for ribs."""
+    """A thick, dense table close to the back, which may look like ribs."""
     return Table(
         gap=float(rng.uniform(1, 12)),
         radius=float(rng.uniform(280, 480)),
@@ -82,7 +82,7 @@ def table_densities(table: Table, back: float, edge: float, x: Array, y: Array) 
         edge: width of a soft edge, mm.
     """
     bottom = back + table.gap
-    # Distance below the table's top, which is a wide arc open to the front.
+    # Distance below the table's top, which is a wide arc that is open to the front.
     below = np.sqrt(x * x + (y - np.float32(bottom - table.radius)) ** 2) - np.float32(table.radius)
     line = np.clip(0.5 - (np.abs(below - table.half) - table.half) / edge, 0, 1)
     second = np.clip(0.5 - (np.abs(below - table.depth) - 1.0) / edge, 0, 1)
@@ -100,7 +100,7 @@ def table_densities(table: Table, back: float, edge: float, x: Array, y: Array) 
 def lay_blankets(hu: Array, chest: Chest, number: int, blankets: Blankets) -> None:
     """Draw the blankets into slice `number`, HU of shape (height, width), in place."""
     frame, z = chest.frame, float(chest.frame.z[number])
-    skin = chest.up(chest.grid.at(chest.fields[Field.SKIN], z), chest.up.whole)
+    skin = chest.up(chest.grid.at(chest.fields[ChestField.SKIN], z), chest.up.whole)
     x, y = frame.to_body(frame.centres[None, :], frame.centres[:, None], z)
     bearing = np.arctan2(x, -y)
     in_front = np.clip((np.float32(0.7 * chest.person.depth) - y) / np.float32(20), 0, 1)

@@ -1,4 +1,4 @@
-"""One synthetic scan in memory. It depends on the seed, the partition and the scan's number, and no more."""
+"""A synthetic scan in memory. It depends only on the seed, the partition and the scan's number."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from cov3d.phantom.chest import build_chest
 from cov3d.phantom.finishes import FINISHES
 from cov3d.phantom.lesions import Findings, draw_findings
 from cov3d.phantom.organs import draw_organs, with_full_stomach
-from cov3d.phantom.plan import PARTITIONS, grade_of
+from cov3d.phantom.plan import PARTITIONS, category_of
 from cov3d.phantom.rig import lay_blankets
 from cov3d.phantom.slices import cut
 from cov3d.phantom.variants import VARIANTS, Drawn
@@ -19,21 +19,21 @@ from cov3d.phantom.variants import VARIANTS, Drawn
 
 @dataclass(frozen=True)
 class PhantomScan:
-    """A synthetic scan and the truth about it.
+    """A synthetic scan and its ground truth.
 
     Attributes:
-        voxels: `uint8` (depth, height, width), a canonical volume's voxels.
-        mask: `uint8`, same shape: 0 none, 1 left lung, 2 right lung, 3 lesion in the left, 4 in the right.
+        voxels: `uint8` (depth, height, width), the voxels of a canonical volume.
+        mask: `uint8`, same shape: 0 none, 1 left lung, 2 right lung, 3 lesion in the left lung, 4 in the right.
         spacing: mm along (depth, height, width).
-        grade: non-covid or a severity.
-        involvement: share of lung voxels that are lesion.
-        person, findings, acquisition: what was drawn.
+        category: non-covid or a severity.
+        involvement: share of lung voxels in lesions.
+        person, findings, acquisition: random parameters.
     """
 
     voxels: NDArray[np.uint8]
     mask: NDArray[np.uint8]
     spacing: tuple[float, float, float]
-    grade: str
+    category: str
     involvement: float
     person: Person
     findings: Findings
@@ -46,16 +46,16 @@ def make_scan(
     number: int = 0,
     *,
     resolution: int = 512,
-    grade: str | None = None,
+    category: str | None = None,
     slices: int | None = None,
     variant: str | None = None,
 ) -> PhantomScan:
     """Scan `number` (from 0) of a partition: `train`, `validation`, `task1` or `task2`.
 
-    `grade` (non-covid or a severity) and `slices` override what the number would give; `variant` makes it one of
-    the hard kinds of `variants.VARIANTS`.
+    `category` (non-covid or a severity) and `slices` override the values for this number; `variant` selects a difficult
+    kind of scan from `variants.VARIANTS`.
     """
-    shown = grade_of(partition, number) if grade is None else grade
+    shown = category_of(partition, number) if category is None else category
     streams = np.random.SeedSequence([seed, PARTITIONS.index(partition), number]).spawn(7)
     for_person, for_organs, for_findings, for_acquisition, for_chest, for_noise, for_variant = map(
         np.random.default_rng, streams
@@ -89,7 +89,7 @@ def make_scan(
         voxels=voxels,
         mask=mask,
         spacing=(frame.thickness, frame.fov / voxels.shape[1], frame.fov / voxels.shape[2]),
-        grade=shown,
+        category=shown,
         involvement=lesion / lung if lung else 0.0,
         person=person,
         findings=findings,
@@ -98,7 +98,7 @@ def make_scan(
 
 
 def _rearmost(person: Person, acquisition: Acquisition) -> float:
-    """Image y (mm) of the rearmost point of the back over the scan: what the table bears."""
+    """Image y (mm) of the rearmost point of the back in the scan, where the table supports it."""
     frame = acquisition.frame
     backs = [
         person.outlines(float(z))[5] + 0.7 * person.fat + frame.shift[1] + frame.pitch * (float(z) - frame.pivot)

@@ -1,13 +1,13 @@
-"""From the fields of a chest to one slice: HU of every pixel, and the label map of lungs and lesions.
+"""Draw one slice from the fields of a chest: HU of each pixel, and the label map of lungs and lesions.
 
-Tissues are painted over one another from the outside inwards, each with an edge as soft as the scan's.
+Tissues are painted over each other from the outside inwards, with edges as soft as the scan's.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cov3d.phantom import bones, vessels
-from cov3d.phantom.chest import Chest, Field
+from cov3d.phantom.chest import Chest, ChestField
 from cov3d.phantom.geometry import Array, Box
 
 AIR, FAT, MUSCLE, FLUID = -1000.0, -100.0, 52.0, 12.0
@@ -15,27 +15,27 @@ AIR, FAT, MUSCLE, FLUID = -1000.0, -100.0, 52.0, 12.0
 
 
 def cut(chest: Chest, number: int) -> tuple[Array, NDArray[np.uint8]]:
-    """Slice `number`: HU (height, width) and its label map, as `PhantomScan.mask` has it."""
+    """Slice `number`: HU (height, width) and its label map, with the values of `PhantomScan.mask`."""
     z = float(chest.frame.z[number])
     planes = chest.grid.at(chest.fields, z)
     size = chest.frame.resolution
     hu, labels = np.full((size, size), AIR, np.float32), np.zeros((size, size), np.uint8)
-    box = chest.up.box(planes[Field.SKIN] < 2)
+    box = chest.up.box(planes[ChestField.SKIN] < 2)
     if box is None:
         return hu, labels
     hu[box] = _soft_parts(chest, planes, z, box)
-    for field, tissue in ((Field.SOLID, chest.person.organ), (Field.HOLLOW, FLUID)):
+    for field, tissue in ((ChestField.SOLID, chest.person.organ), (ChestField.HOLLOW, FLUID)):
         _paint(chest, hu, planes[field], tissue)
-    _paint(chest, hu, planes[Field.BLOOD], chest.person.blood)
-    _paint(chest, hu, planes[Field.BONES], 620 * chest.person.bone)
-    _paint(chest, hu, planes[Field.BONES] + 3, 230 * chest.person.bone)
+    _paint(chest, hu, planes[ChestField.BLOOD], chest.person.blood)
+    _paint(chest, hu, planes[ChestField.BONES], 620 * chest.person.bone)
+    _paint(chest, hu, planes[ChestField.BONES] + 3, 230 * chest.person.bone)
     _draw_spine(chest, hu, z)
-    for field, label in ((Field.LEFT, 1), (Field.RIGHT, 2)):
+    for field, label in ((ChestField.LEFT, 1), (ChestField.RIGHT, 2)):
         _draw_lung(chest, hu, labels, planes, z, field, label)
-    _paint(chest, hu, planes[Field.AIRWAY] - 1.1, 20.0)
-    _paint(chest, hu, planes[Field.AIRWAY], AIR)
-    _paint(chest, hu, planes[Field.GAS], AIR)
-    cover = _cover(chest.up(planes[Field.SKIN], box), chest.edge)
+    _paint(chest, hu, planes[ChestField.AIRWAY] - 1.1, 20.0)
+    _paint(chest, hu, planes[ChestField.AIRWAY], AIR)
+    _paint(chest, hu, planes[ChestField.GAS], AIR)
+    cover = _cover(chest.up(planes[ChestField.SKIN], box), chest.edge)
     hu[box] = AIR + cover * (hu[box] - np.float32(AIR))
     return hu, labels
 
@@ -53,10 +53,10 @@ def _paint(chest: Chest, hu: Array, field: Array, tissue: float) -> None:
 def _soft_parts(chest: Chest, planes: Array, z: float, box: Box) -> Array:
     """Skin, fat, muscle, the fat inside the rib cage and the bones of its wall, within `box`."""
     up, edge = chest.up, chest.edge
-    skin, texture = up(planes[Field.SKIN], box), up(planes[Field.TEXTURE], box)
-    cage = up(planes[Field.CAGE], box)
-    muscle = _cover(up(planes[Field.MUSCLE], box), edge)
-    # Sheets of fat part the muscles into layers that follow the rib cage, with gaps.
+    skin, texture = up(planes[ChestField.SKIN], box), up(planes[ChestField.TEXTURE], box)
+    cage = up(planes[ChestField.CAGE], box)
+    muscle = _cover(up(planes[ChestField.MUSCLE], box), edge)
+    # Sheets of fat, with gaps, divide the muscles into layers that follow the rib cage.
     layer = cage * np.float32(1 / 13) + np.float32(0.22) * texture
     layer -= np.floor(layer)
     sheets = np.clip(1 - np.abs(layer - np.float32(0.5)) * 11, 0, 1)
@@ -69,7 +69,7 @@ def _soft_parts(chest: Chest, planes: Array, z: float, box: Box) -> Array:
         hu += glands * (1 - muscle) * np.clip(-skin * np.float32(0.1), 0, 1) * 120
     hu += np.clip(1 - np.abs(skin + 1.2) / np.float32(1.5), 0, 1) * 130
     inside = _cover(cage, edge)
-    # Inside the rib cage fat packs the organs; above it, in the neck, muscle does.
+    # Organs are surrounded by fat inside the rib cage, and by muscle in the neck.
     neck = float(np.clip(0.3 - z / 30, 0, 1))
     packing = np.float32(FAT + 15 + 115 * neck) + 22 * texture
     hu += inside * (packing - hu)
@@ -78,9 +78,9 @@ def _soft_parts(chest: Chest, planes: Array, z: float, box: Box) -> Array:
 
 
 def _draw_shell(chest: Chest, hu: Array, cage: Array, planes: Array, z: float, box: Box) -> None:
-    """Ribs, breastbone and shoulder blades into `hu`, which like `cage` covers `box` alone."""
+    """Draw ribs, breastbone and shoulder blades into `hu`, which covers only `box`, as `cage` does."""
     near = np.flatnonzero((cage.ravel() > -2) & (cage.ravel() < 38))
-    bearing = chest.up(planes[Field.BEARING], box).ravel()[near]
+    bearing = chest.up(planes[ChestField.BEARING], box).ravel()[near]
     x = chest.frame.centres[box[1]][near % cage.shape[1]]
     y = chest.frame.centres[box[0]][near // cage.shape[1]]
     body_x, _ = chest.frame.to_body(x, y, z)
@@ -104,21 +104,21 @@ def _draw_spine(chest: Chest, hu: Array, z: float) -> None:
 
 
 def _draw_lung(
-    chest: Chest, hu: Array, labels: NDArray[np.uint8], planes: Array, z: float, field: Field, label: int
+    chest: Chest, hu: Array, labels: NDArray[np.uint8], planes: Array, z: float, field: ChestField, label: int
 ) -> None:
     up, frame = chest.up, chest.frame
     box = up.box(planes[field] < chest.edge)
     if box is None:
         return
     distance = up(planes[field], box)
-    # A slice as thick as this one blurs the edges that slant through it: the dome of the diaphragm.
+    # A thick slice blurs edges that slant through it, such as the dome of the diaphragm.
     half = frame.thickness / 2
     upper, lower = (chest.grid.at(chest.fields[field], z + offset) for offset in (-half, half))
     slant = up(np.abs(lower - upper), box)
     cover = np.clip(np.float32(0.5) - distance / (np.float32(chest.edge) + slant), 0, 1)
     tissue, lesion = _parenchyma(chest, planes, z, box)
     if chest.findings.nodules:
-        tissue += _cover(up(planes[Field.BLOOD], box), chest.edge) * (np.float32(40) - tissue)
+        tissue += _cover(up(planes[ChestField.BLOOD], box), chest.edge) * (np.float32(40) - tissue)
     hu[box] += cover * (tissue - hu[box])
     inside = distance < 0
     labels[box][inside] = label
@@ -127,17 +127,17 @@ def _draw_lung(
 
 
 def _parenchyma(chest: Chest, planes: Array, z: float, box: Box) -> tuple[Array, NDArray[np.bool_] | None]:
-    """HU of lung with fissure, lesions and vessels within `box`, and where the lesions are."""
+    """HU of lung with fissure, lesions and vessels within `box`, and the mask of the lesions."""
     up, findings = chest.up, chest.findings
-    tissue = up(planes[Field.LUNG_HU], box)
-    plate = np.clip(1 - np.abs(up(planes[Field.FISSURE], box)) / np.float32(chest.edge), 0, 1)
+    tissue = up(planes[ChestField.LUNG_HU], box)
+    plate = np.clip(1 - np.abs(up(planes[ChestField.FISSURE], box)) / np.float32(chest.edge), 0, 1)
     tissue += plate * np.float32(170 / max(1.0, 0.5 * chest.frame.thickness))
     lesion = None
     if findings.involvement > 0:
-        level, dense = up(planes[Field.LESION], box), up(planes[Field.DENSE], box)
+        level, dense = up(planes[ChestField.LESION], box), up(planes[ChestField.DENSE], box)
         lesion = level > 0
         glass = np.clip(0.3 + level / np.float32(findings.border), 0, 1) * np.clip(1 + level * 8, 0, 1)
-        grain = 1 + 0.12 * up(planes[Field.TEXTURE], box)
+        grain = 1 + 0.12 * up(planes[ChestField.TEXTURE], box)
         tissue += glass * grain * np.float32(findings.ground_glass)
         solid = np.clip(0.5 + dense * 5, 0, 1)
         tissue += solid * (np.float32(25) - tissue)

@@ -7,12 +7,12 @@ from cov3d.phantom.geometry import Array, oval, smooth_max
 
 
 def skin_and_cage(person: Person, x: Array, y: Array, z: float) -> tuple[Array, Array, Array, Array]:
-    """Distances to skin, outside of the muscles and inside of the rib cage, and the bearing round the cage.
+    """Distances to skin, outside of the muscles and inside of the rib cage, and the bearing around the cage.
 
-    `x` and `y` are body coordinates of shape (ny, nx) on the plane z, and so are the results.
+    `x` and `y` are body coordinates of shape (ny, nx) on the plane z. The results have the same shape.
     """
     half, front, back, body_half, body_front, body_back = person.outlines(z)
-    # The ribs run backwards from the spine before they turn to the side, so the lungs reach behind its front.
+    # The ribs run backwards from the spine before they turn to the side, so the lungs extend behind its front.
     beside = np.clip(np.abs(x) / np.float32(half), 0, 1)
     bulge = np.float32(4 * person.gutter * person.depth) * beside * (1 - beside)
     behind = np.clip(y / np.float32(person.depth), 0, 1)
@@ -20,7 +20,7 @@ def skin_and_cage(person: Person, x: Array, y: Array, z: float) -> tuple[Array, 
     muscle, _ = oval(x, y, body_half, body_front, body_back, person.body_square)
     fat = person.fat
     skin, _ = oval(x, y, body_half + fat, body_front - 0.8 * fat, body_back + 0.7 * fat, person.body_square)
-    # A body on its back is flat where the table bears it, with a furrow over the spine.
+    # A body lying on its back is flattened by the table, with a furrow over the spine.
     furrow = 6 * np.exp(-((x / 15) ** 2)) * behind
     skin = smooth_max(skin + furrow, y - np.float32(body_back + 0.7 * fat - person.flat), 6.0)
     muscle = np.maximum(muscle, skin + np.float32(1.5 + 0.3 * fat))
@@ -34,7 +34,7 @@ def _unite(a: Array, b: Array) -> Array:
 
 
 def _breasts(person: Person, x: Array, y: Array, z: float) -> Array:
-    # They lie flat and to the sides, as in a person on the back.
+    # Flat and to the sides, as in a person lying on the back.
     size = person.breast
     dx = (np.abs(x) - np.float32(0.62 * person.width)) / np.float32(1.25 * size)
     dy = (y + np.float32(1.10 * person.depth + 0.5 * person.fat)) / np.float32(0.62 * size)
@@ -43,7 +43,7 @@ def _breasts(person: Person, x: Array, y: Array, z: float) -> Array:
 
 
 def diaphragm(person: Person, x: Array, y: Array, side: int) -> Array:
-    """z (mm) of the diaphragm over each point, on one side (-1 right, 1 left)."""
+    """z (mm) of the diaphragm at each point, on one side (-1 right, 1 left)."""
     top = person.right_dome if side < 0 else person.left_dome
     room = person.height - top
     across = (side * x - np.float32(0.46 * person.width)) / np.float32(0.54 * person.width)
@@ -58,8 +58,8 @@ def diaphragm(person: Person, x: Array, y: Array, side: int) -> Array:
 def lung(person: Person, x: Array, y: Array, z: float, cage: Array, core: Array, floor: Array, side: int) -> Array:
     """Distance (mm, negative inside) to one pleural cavity: -1 the right lung, 1 the left.
 
-    `cage` is the distance to the rib cage's inside and `core` to what stands between the lungs (heart,
-    vessels, spine); `floor` is the z of the diaphragm; each (ny, nx).
+    `cage` is the distance to the inside of the rib cage, `core` the distance to the organs between the lungs (heart,
+    vessels, spine), and `floor` the z of the diaphragm; each (ny, nx).
     """
     tallness, width, depth = person.height, person.width, person.depth
     field = cage + np.float32(1.5)

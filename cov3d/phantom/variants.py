@@ -1,7 +1,7 @@
-"""Hard kinds of scan: what a lung segmenter meets once in a hundred scans, on demand.
+"""Difficult kinds of scan, each of which is rare in real data.
 
-A variant changes what was drawn for an ordinary scan (person, findings, acquisition), or how the finished slices
-lie in the file (`finishes`); the drawing itself stays the same.
+A variant changes the random parameters of an ordinary scan (person, findings, acquisition), or the finished slices
+(`finishes`). The drawing of slices stays the same.
 """
 
 from collections.abc import Callable
@@ -17,11 +17,11 @@ from cov3d.phantom.rig import draw_blankets, draw_hard_table
 
 @dataclass(frozen=True)
 class Drawn:
-    """What is drawn for one scan before any voxel is.
+    """The random parameters of one scan.
 
     Attributes:
-        arms: whether they lie beside the chest.
-        full_stomach: whether it is large and full of gas.
+        arms: whether the arms lie beside the chest.
+        full_stomach: whether the stomach is large and full of gas.
     """
 
     person: Person
@@ -37,7 +37,7 @@ def _frame(drawn: Drawn, **changes: object) -> Drawn:
 
 
 def _reach(drawn: Drawn, top: float, bottom: float, rng: np.random.Generator) -> Drawn:
-    """Slices from `top` to `bottom`, shares of the lungs' height, as thick as before."""
+    """Slices of unchanged thickness from `top` to `bottom`, which are shares of the lungs' height."""
     frame, height = drawn.acquisition.frame, drawn.person.height
     count = max(12, round((bottom - top) * height / frame.thickness))
     z = (top * height + (np.arange(count) + 0.5) * frame.thickness).astype(np.float32)
@@ -225,7 +225,7 @@ VARIANTS: dict[str, Change] = {
     "low resolution": lambda drawn, rng: drawn,
     "stomach full of gas": _full_stomach,
 }
-"""Every hard kind by name."""
+"""The functions for all difficult kinds, by name."""
 
 SICK = ("consolidated", "one lung white")
-"""Kinds that need a COVID-19 scan to start from."""
+"""Kinds that are made from a COVID-19 scan."""

@@ -1,4 +1,4 @@
-"""Pulmonary vessels: trees that branch and taper from the hila outwards, and their trace in a slice."""
+"""Pulmonary vessels: trees that branch and taper from the hila outwards, and their image in a slice."""
 
 from dataclasses import dataclass
 
@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 from cov3d.phantom.geometry import Array, Box, Frame
 
 MURRAY = 2.6
-"""Exponent of Murray's law: a parent's radius to this power is the sum of its children's."""
+"""Exponent of Murray's law: the radius of a branch to this power is the sum over its children."""
 
 
 @dataclass(frozen=True)
 class Beads:
-    """Vessels as beads on strings, sorted by z: `points` (n, 3), `radii` (n,) and `lengths` (n,), in mm."""
+    """Vessels as strings of beads, sorted by z: `points` (n, 3), `radii` (n,) and `lengths` (n,), in mm."""
 
     points: Array
     radii: Array
@@ -21,10 +21,10 @@ class Beads:
 
 
 def grow(root: tuple[float, float, float], tips: Array, tip_radius: float, rng: np.random.Generator) -> Beads:
-    """A tree from `root` to every one of `tips` (n, 3), as beads.
+    """A tree from `root` to all `tips` (n, 3), as beads.
 
-    The tips are halved again and again along their widest extent; each half hangs on a branch that ends part
-    of the way to its middle, as bronchi and arteries share out a lung. Without tips (no lung in view) it is empty.
+    The tips are split recursively along their widest extent. Each half gets a branch that ends part of the way to its
+    centre, similar to bronchi and arteries. Without tips (no lung in view), the tree is empty.
     """
     if not len(tips):
         return Beads(np.zeros((0, 3), np.float32), np.zeros(0, np.float32), np.zeros(0, np.float32))
@@ -50,7 +50,7 @@ def grow(root: tuple[float, float, float], tips: Array, tip_radius: float, rng: 
 
 
 def _string(starts: Array, ends: Array, radii: Array, rng: np.random.Generator) -> Beads:
-    """Beads along segments, bent a little, with their radius falling by a sixth along each."""
+    """Beads along slightly bent segments, with the radius decreasing by a sixth along each."""
     spans = np.linalg.norm(ends - starts, axis=1)
     step = np.clip(radii, 0.8, 2.0)
     counts = np.maximum(np.ceil(spans / step), 1).astype(np.intp)
@@ -65,7 +65,7 @@ def _string(starts: Array, ends: Array, radii: Array, rng: np.random.Generator) 
 
 
 def join(parts: list[Beads]) -> Beads:
-    """Several trees as one."""
+    """Combine several trees."""
     points = np.concatenate([part.points for part in parts])
     order = np.argsort(points[:, 2], kind="stable")
     return Beads(
@@ -76,7 +76,7 @@ def join(parts: list[Beads]) -> Beads:
 
 
 def trace(beads: Beads, frame: Frame, z: float, box: Box) -> Array:
-    """Share (0 to 1) of each pixel of `box` that vessels fill in the slice at z."""
+    """Share (0 to 1) of each pixel of `box` filled by vessels in the slice at z."""
     height, width = box[0].stop - box[0].start, box[1].stop - box[1].start
     largest = float(beads.radii.max(initial=0))
     reach = max(frame.thickness / 2, largest)
@@ -86,7 +86,7 @@ def trace(beads: Beads, frame: Frame, z: float, box: Box) -> Array:
     chosen = np.flatnonzero(offset < slab / 2)
     points = beads.points[near][chosen]
     radii = beads.radii[near][chosen]
-    # A vessel wider than the slice is cut as a sphere is; a thinner one is averaged with what is round it.
+    # A vessel wider than the slice is cut like a sphere; a thinner one is averaged with its surroundings.
     thick = frame.thickness > 2 * radii
     cut = np.where(thick, radii, np.sqrt(np.maximum(radii**2 - offset[chosen] ** 2, 0))).astype(np.float32)
     weight = np.minimum(1, 1.3 * beads.lengths[near][chosen] / slab[chosen]).astype(np.float32)
@@ -97,7 +97,7 @@ def trace(beads: Beads, frame: Frame, z: float, box: Box) -> Array:
 
 
 def _splat(rows: Array, columns: Array, radii: Array, weight: Array, shape: tuple[int, int]) -> Array:
-    """Discs (all lengths in pixels) added up, one size of window at a time, and clipped at 1."""
+    """Sum of discs (all lengths in pixels), computed for one window size at a time, and clipped at 1."""
     canvas = np.zeros(shape, np.float64)
     halves = np.ceil(radii + 0.5).astype(np.intp)
     for half in np.unique(halves).tolist():
@@ -106,7 +106,7 @@ def _splat(rows: Array, columns: Array, radii: Array, weight: Array, shape: tupl
         steps = np.arange(-half, half + 1, dtype=np.float32)
         dy = (row - rows[which])[:, None, None] + steps[None, :, None]
         dx = (column - columns[which])[:, None, None] + steps[None, None, :]
-        # A disc smaller than a pixel still carries its own area, and no more.
+        # A disc smaller than a pixel keeps its own area.
         small = np.maximum(radii[which], 0.5)
         share = weight[which] * np.minimum(1, (radii[which] / small) ** 2)
         value = np.clip(small[:, None, None] + 0.5 - np.sqrt(dy * dy + dx * dx), 0, 1) * share[:, None, None]
@@ -120,7 +120,7 @@ def _splat(rows: Array, columns: Array, radii: Array, weight: Array, shape: tupl
 
 
 def tips_in(lung: Array, coordinates: NDArray[np.float32], count: int, rng: np.random.Generator) -> Array:
-    """`count` points (n, 3), in mm, at random among the nodes 3 mm or more inside `lung` (a distance, mm).
+    """`count` random points (n, 3), in mm, among the nodes at least 3 mm inside `lung` (a distance, mm).
 
     `coordinates` has shape (3, *lung.shape): x, y, z of the nodes.
     """

@@ -1,4 +1,4 @@
-"""A synthetic dataset on disk, in the layout of COV19-CT-DB of 2023 or of another dataset (`layouts`)."""
+"""Write a synthetic dataset in the layout of COV19-CT-DB of 2023 or of another dataset (`layouts`)."""
 
 import json
 import re
@@ -41,14 +41,14 @@ VERSION = 2
 """Changes whenever the same seed no longer gives the same voxels."""
 
 NOTICE = (
-    "Synthetic, made by cov3d phantom, for trying and testing only: this is not CT of any person, "
-    "and nothing measured on it says anything about patients."
+    "Synthetic, made by cov3d phantom, for trials and tests only: this is not CT of any person, "
+    "and results on it do not apply to patients."
 )
 QUALITY = 90
 _COMMENT = "synthetic: made by cov3d phantom, not CT of any person"
 ASIDE = ".writing"
 _FACTS, _TRUTH = "phantom.json", "phantom_truth.csv"
-"""The files that are written first and last: what the dataset is made of, and what each scan shows."""
+"""The files that are written first and last: the dataset's settings, and the ground truth of each scan."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class _Task:
 def write_phantom(
     root: Path,
     *,
-    scans: int,
+    n_scans: int,
     seed: int,
     resolution: int = 512,
     masks: bool = False,
@@ -72,31 +72,36 @@ def write_phantom(
     jobs: int = 1,
     on_scan: Callable[[str], None] | None = None,
 ) -> pd.DataFrame:
-    """Write a synthetic dataset of `scans` scans to `root`, a folder that is missing or empty.
+    """Write a synthetic dataset to `root`, a folder that is missing or empty.
 
-    The same seed gives the same bytes, whatever `jobs`, and shows the same persons in every layout. With `masks`,
-    the label maps of lungs and lesions go to `masks/<scan>.nii.gz`, on the grid of the scans.
+    The same seed gives the same bytes for any number of `jobs`, and the same persons in every layout.
 
     Args:
+        root: of the dataset.
+        n_scans: number of scans.
+        seed: random seed, 0 or more.
+        resolution: rows and columns of a slice.
+        masks: also write the label maps of lungs and lesions to `masks/<scan>.nii.gz`, on the grid of the scans.
         layout: those of COV19-CT-DB, PHAROS and CC-CCII have JPEG slices, COVID-CT-MD's has DICOM slices, the others
-            one file a scan; DICOM slices and files are in Hounsfield units and have a spacing.
+            one file for each scan; DICOM slices and files are in Hounsfield units and have a spacing.
+        jobs: number of processes.
         on_scan: called with each scan's path below the root, in order, when it is written.
 
     Returns:
-        One row a scan: `scan`, `partition`, `label` (as the dataset has it; for test scans the truth),
-        `severity` (the true grade, empty for non-covid), `slices`, `involvement` (share of the lungs). It is
-        also at `phantom_truth.csv`, which is written last.
+        One row for each scan: `scan`, `partition`, `label` (as in the dataset; for test scans the truth), `severity`
+        (the true severity, empty for non-covid), `slices`, `involvement` (share of the lungs). The same table is
+        written last, to `phantom_truth.csv`.
 
     Raises:
-        DatasetError: too few scans, or a resolution or seed that can't be.
-        OutputError: `root` holds something already, or can't be written.
+        DatasetError: there are too few scans, or the resolution or seed is not valid.
+        OutputError: `root` is not empty, or can't be written.
     """
     if seed < 0:
-        raise DatasetError(f"the seed of a phantom dataset is 0 or more, not {seed}.")
-    planned = [placed(one, layout) for one in plan(scans, seed)]
+        raise DatasetError(f"the seed of a phantom dataset must be 0 or more, not {seed}.")
+    planned = [placed(one, layout) for one in plan(n_scans, seed)]
     if not 32 <= resolution <= 1024:
-        raise DatasetError(f"a phantom's resolution is from 32 to 1024 pixels, not {resolution}.")
-    _claim(root, layout, {"seed": seed, "scans": scans, "resolution": resolution, "masks": masks})
+        raise DatasetError(f"a phantom's resolution must be from 32 to 1024 pixels, not {resolution}.")
+    _claim(root, layout, {"seed": seed, "scans": n_scans, "resolution": resolution, "masks": masks})
     tasks = [_Task(root, one, seed, resolution, masks, layout) for one in planned]
     rows = []
     for task, row in zip(tasks, _run(tasks, jobs), strict=True):
@@ -111,9 +116,9 @@ def write_phantom(
 
 
 def _claim(root: Path, layout: PhantomLayout, settings: dict[str, int | bool]) -> None:
-    """Begin a dataset in an empty folder, or continue one of the same settings; hidden files may be there."""
+    """Start a dataset in an empty folder, or continue one with the same settings. Hidden files are ignored."""
     facts: dict[str, object] = {"notice": NOTICE, "version": VERSION, **settings}
-    if layout != PhantomLayout.COV19CTDB:  # which had no name before there were others
+    if layout != PhantomLayout.COV19CTDB:  # older versions wrote no layout
         facts["layout"] = layout
     try:
         if not _is_unfinished(root, facts):
@@ -127,12 +132,12 @@ def _claim(root: Path, layout: PhantomLayout, settings: dict[str, int | bool]) -
     write_text(
         root / "README.txt",
         f"{NOTICE}\n\nThe folders follow the layout of {DATASETS[layout]}. "
-        "What each scan was made to show is in phantom_truth.csv; the settings are in phantom.json.\n",
+        "phantom_truth.csv has the ground truth of each scan; phantom.json has the settings.\n",
     )
 
 
 def _is_unfinished(root: Path, facts: dict[str, object]) -> bool:
-    """Whether the folder holds a dataset of these settings whose making was interrupted."""
+    """Whether the folder holds an unfinished dataset with these settings."""
     try:
         return not (root / _TRUTH).exists() and json.loads((root / _FACTS).read_text(encoding="utf-8")) == facts
     except (OSError, ValueError, RecursionError):
@@ -161,7 +166,7 @@ def _no_set_up() -> None:
 
 
 def _write_scan(task: _Task) -> dict[str, object]:
-    """Make and write one scan, and describe it; one that an interrupted command wrote stays."""
+    """Make and write one scan, and return its row. A scan written by an interrupted command is kept."""
     described = task.root / ASIDE / "described" / f"{sha256(task.planned.path.encode()).hexdigest()}.json"
     if (task.root / task.planned.path).exists():
         with suppress(OSError, ValueError, RecursionError):
@@ -194,14 +199,14 @@ def _make_scan(task: _Task) -> dict[str, object]:
         "scan": planned.path,
         "partition": _partition(task),
         "label": planned.label,
-        "severity": "" if scan.grade == NON_COVID else scan.grade,
+        "severity": "" if scan.category == NON_COVID else scan.category,
         "slices": len(scan.voxels),
         "involvement": round(scan.involvement, 4),
     }
 
 
 def _write_slices(root: Path, path: str, voxels: NDArray[np.uint8], layout: PhantomLayout) -> None:
-    """The slices as JPEG; the folder is written aside and renamed, so it is there whole or not at all."""
+    """Write the slices as JPEG. The folder is written elsewhere and renamed, so it is never incomplete."""
     aside, final = root / ASIDE / path, root / path
     remove(aside)
     aside.mkdir(parents=True)
@@ -226,7 +231,7 @@ def _write_dicom(root: Path, path: str, scan: PhantomScan) -> None:
 
 
 def _partition(task: _Task) -> str:
-    """The partition that the dataset has the scan in; without partitions, all scans are for training."""
+    """The scan's partition in the dataset; in datasets without partitions, all scans are for training."""
     if task.layout not in (PhantomLayout.COV19CTDB, PhantomLayout.PHAROS):
         return TRAIN
     return task.planned.partition if task.planned.partition in SEVERITY_FILES else TEST
@@ -242,7 +247,7 @@ def _write_file(root: Path, path: str, content: bytes) -> None:
 
 
 def _write_labels(root: Path, layout: PhantomLayout, planned: list[Planned]) -> None:
-    """The files that hold the labels, beside the folders that do."""
+    """Write the files with labels. Other labels are in the names of folders."""
     if layout == PhantomLayout.STOIC:
         write_reference(root, planned)
     if layout == PhantomLayout.PHAROS:
@@ -253,7 +258,7 @@ def _write_labels(root: Path, layout: PhantomLayout, planned: list[Planned]) -> 
 
 
 def _write_severity(path: Path, planned: list[Planned]) -> None:
-    """Name and category of the graded scans; one row is there twice, as in the real files."""
+    """Write name and category of the scans with a severity. One row is repeated, as in the real files."""
     rows = [
         {"Name": one.path.rsplit("/", 1)[-1], "Category": SEVERITIES.index(one.label) + 1}
         for one in planned
@@ -266,7 +271,7 @@ def _write_severity(path: Path, planned: list[Planned]) -> None:
 
 
 def _write_timeless(path: Path, workbook: BytesIO) -> None:
-    """The workbook without the times at which it was made, so that the same seed gives the same bytes."""
+    """Write the workbook without its creation times, so that the same seed gives the same bytes."""
     timeless = BytesIO()
     with ZipFile(workbook) as source, ZipFile(timeless, "w", ZIP_DEFLATED) as target:
         for name in source.namelist():

@@ -1,4 +1,4 @@
-"""Many scans → the store. One loop, whatever does the work: see `executors`."""
+"""Preprocess many scans into a store. The same loop serves every executor: see `executors`."""
 
 import os
 from collections import deque
@@ -11,21 +11,21 @@ from pathlib import Path
 from types import MappingProxyType
 
 from cov3d.errors import ScanError
-from cov3d.preprocessing.executors import Executor, here, processes
-from cov3d.preprocessing.overrides import Override, in_force
+from cov3d.preprocessing.executors import Executor, processes, this_process
+from cov3d.preprocessing.overrides import Override, is_applied
 from cov3d.preprocessing.pipeline import preprocess_scan
 from cov3d.preprocessing.store import Store
 
 _SECONDS_OF_SILENCE = 60
 _LOST = (
-    "the process that worked on it was killed, and again when it was tried alone, most often for want of memory: "
-    "preprocess it on a machine with more, or go on past it with --skip-errors; what was done is kept"
+    "its process was killed, and killed again when the scan was tried alone, most often because memory ran out: "
+    "preprocess it on a machine with more memory, or skip it with --skip-errors; finished scans are kept"
 )
 
 
 @dataclass(frozen=True)
-class Task:
-    """One scan to preprocess: its name, where it is, and a person's box for it."""
+class ScanTask:
+    """One scan to preprocess: its name, its path and the box that a person gave for it, if any."""
 
     scan: str
     path: Path
@@ -33,8 +33,8 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Result:
-    """What became of one scan: done unless `error` says what is wrong with it or it was `present`."""
+class ScanResult:
+    """The result for one scan. It was preprocessed unless `error` is set or it was already `present`."""
 
     error: str | None = None
     present: bool = False
@@ -42,14 +42,14 @@ class Result:
 
 @dataclass
 class Outcome:
-    """What became of a batch.
+    """The result for a batch, so far.
 
     Attributes:
-        present: scans that were in the store already, or that another run put there meanwhile.
-        done: scans done now.
-        failed: what was wrong with the others.
-        lost: how many times a worker was killed.
-        workers: how many there are at the moment; none in a cluster that has yet to grow.
+        present: names of the scans that were already in the store, or that another run added meanwhile.
+        done: names of the scans preprocessed by this call.
+        failed: error messages by scan name.
+        lost: number of times that a worker was killed.
+        workers: current number of workers; 0 in a cluster that has not started any yet.
     """
 
     present: list[str] = field(default_factory=list)
@@ -58,8 +58,8 @@ class Outcome:
     lost: int = 0
     workers: int = 1
 
-    def add(self, scan: str, result: Result) -> None:
-        """Take in what became of one scan."""
+    def add(self, scan: str, result: ScanResult) -> None:
+        """Add the result for one scan."""
         if result.error is not None:
             self.failed[scan] = result.error
         elif result.present:
@@ -68,17 +68,17 @@ class Outcome:
             self.done.append(scan)
 
 
-def deal(scans: Iterable[str], number: int, of: int) -> list[str]:
-    """Share `number` (from 1) of `of` shares of the scans: every `of`-th of them in the order of their names.
+def select_share(scan_names: Iterable[str], number: int, n_shares: int) -> list[str]:
+    """Share `number` (from 1) of the scans split into `n_shares`: every `n_shares`-th name in sorted order.
 
-    The shares depend on the names only and differ by at most one scan. Neighbours in the list, which are of one
-    class and often of one scanner, go to different shares: so these take about as long as each other.
+    The shares depend only on the names, and their sizes differ by at most one scan. Neighbours in the list have the
+    same class and often the same scanner. They go to different shares, so all shares take about the same time.
     """
-    return sorted(scans)[number - 1 :: of]
+    return sorted(scan_names)[number - 1 :: n_shares]
 
 
 def preprocess_scans(
-    scans: Mapping[str, Path],
+    scan_paths: Mapping[str, Path],
     store: Store,
     *,
     overrides: Mapping[str, Override] = MappingProxyType({}),
@@ -87,25 +87,27 @@ def preprocess_scans(
     skip_errors: bool = False,
     on_scan: Callable[[Outcome], None] = lambda outcome: None,
 ) -> Outcome:
-    """Preprocess `scans` (path by name) into the store; what is there already stays as it is.
+    """Preprocess scans into the store. Scans that are already there are kept.
 
     Args:
-        overrides: boxes given by a person, by scan. A scan in the store whose box was another then is done again.
-        jobs: processes; each works on one scan at a time with one thread.
-        dask: the address of a Dask scheduler, whose workers then do the work instead.
-        skip_errors: go on past scans that can't be read; their errors are in the outcome.
-        on_scan: called when scans were done, and at least once a minute, with the outcome so far.
+        scan_paths: path of each scan, by name.
+        store: where to write.
+        overrides: boxes given by a person, by scan. A stored scan that was made with another box is preprocessed again.
+        jobs: number of processes. Each works on one scan at a time, with one thread.
+        dask: address of a Dask scheduler. Its workers then do the work.
+        skip_errors: skip scans that can't be read; their errors are in the outcome.
+        on_scan: called with the outcome so far whenever scans are finished, and at least once a minute.
 
     Raises:
-        ScanError: a scan can't be read, or a worker was killed over it. What was done by then is in the store.
-        ClusterError: the Dask cluster can't be reached or used, or is lost.
+        ScanError: a scan can't be read, or its worker was killed. Scans finished before that are in the store.
+        ClusterError: the Dask cluster can't be reached or used, or the connection is lost.
         OutputError: the store can't be written.
     """
-    if dask is not None:  # the workers are elsewhere
-        scans = {scan: path.absolute() for scan, path in scans.items()}
+    if dask is not None:  # the workers may have another working directory
+        scan_paths = {scan: path.absolute() for scan, path in scan_paths.items()}
         store = Store(store.folder.absolute(), store.size)
     outcome, todo = Outcome(), []
-    for task in (Task(scan, path, overrides.get(scan)) for scan, path in scans.items()):
+    for task in (ScanTask(scan, path, overrides.get(scan)) for scan, path in scan_paths.items()):
         if _is_done(task, store):
             outcome.present.append(task.scan)
         else:
@@ -124,31 +126,33 @@ def preprocess_scans(
     return outcome
 
 
-def _is_done(task: Task, store: Store) -> bool:
-    return store.has(task.scan) and in_force(store.record(task.scan), task.override)
+def _is_done(task: ScanTask, store: Store) -> bool:
+    return store.has(task.scan) and is_applied(store.record(task.scan), task.override)
 
 
-def _executor(todo: Sequence[Task], store: Store, jobs: int, dask: str | None) -> AbstractContextManager[Executor]:
+def _executor(todo: Sequence[ScanTask], store: Store, jobs: int, dask: str | None) -> AbstractContextManager[Executor]:
     if dask is not None:
         from cov3d.preprocessing.cluster import cluster
 
         root = Path(os.path.commonpath(task.path.parent for task in todo))
         return cluster(dask, visible=[path for path in (root, store.settings_file) if path.exists()])
-    return here() if jobs == 1 or len(todo) == 1 else processes(min(jobs, len(todo)))
+    return this_process() if jobs == 1 or len(todo) == 1 else processes(min(jobs, len(todo)))
 
 
-def _results(todo: Iterable[Task], store: Store, executor: Executor, outcome: Outcome) -> Iterator[dict[str, Result]]:
-    """What became of the scans, as it comes, with never more handed out than the executor has room for.
+def _results(
+    todo: Iterable[ScanTask], store: Store, executor: Executor, outcome: Outcome
+) -> Iterator[dict[str, ScanResult]]:
+    """Yield results by scan name as they arrive. At most `executor.room()` scans are submitted at a time.
 
-    Nothing (an empty dict) comes when a minute has gone by without any, so that the caller can say so.
+    An empty dict is yielded after a minute without a result, so that the caller can report that the work continues.
 
-    When a worker was lost, it may have been over any of the scans handed out. They are tried again one by one: then
-    it is known over which, and the others are done.
+    When a worker is lost, any of the submitted scans may be the cause. They are tried again one by one, which finds
+    the cause and finishes the others.
     """
     queue = iter(todo)
-    waiting: dict[Future[Result], Task] = {}
-    again: deque[Task] = deque()
-    alone: Future[Result] | None = None
+    waiting: dict[Future[ScanResult], ScanTask] = {}
+    again: deque[ScanTask] = deque()
+    alone: Future[ScanResult] | None = None
     while True:
         if again and not waiting:
             task = again.popleft()
@@ -159,7 +163,7 @@ def _results(todo: Iterable[Task], store: Store, executor: Executor, outcome: Ou
                 waiting[executor.submit(_work, task, store)] = task
         if not waiting:
             return
-        finished: dict[str, Result] = {}
+        finished: dict[str, ScanResult] = {}
         for future in wait(waiting, _SECONDS_OF_SILENCE, FIRST_COMPLETED).done:
             task = waiting.pop(future)
             try:
@@ -167,7 +171,7 @@ def _results(todo: Iterable[Task], store: Store, executor: Executor, outcome: Ou
             except executor.lost:
                 outcome.lost += future is alone or not again
                 if future is alone:
-                    finished[task.scan] = Result(error=f"{task.path}: {_LOST}")
+                    finished[task.scan] = ScanResult(error=f"{task.path}: {_LOST}")
                 else:
                     again.append(task)
             if future is alone:
@@ -175,16 +179,14 @@ def _results(todo: Iterable[Task], store: Store, executor: Executor, outcome: Ou
         yield finished
 
 
-def _work(task: Task, store: Store) -> Result:
+def _work(task: ScanTask, store: Store) -> ScanResult:
     """Preprocess one scan, unless another run has done so meanwhile."""
     if _is_done(task, store):
-        return Result(present=True)
+        return ScanResult(present=True)
     try:
         store.write(task.scan, preprocess_scan(task.path, [store.size], override=task.override, draw=True))
     except ScanError as error:
-        return Result(error=str(error))
+        return ScanResult(error=str(error))
     except MemoryError:
-        return Result(
-            error=f"{task.path} does not fit into memory: preprocess it on a machine with more, or with fewer jobs"
-        )
-    return Result()
+        return ScanResult(error=f"{task.path} does not fit into memory: use fewer jobs, or a machine with more memory")
+    return ScanResult()

@@ -1,7 +1,7 @@
-"""A running Dask cluster as an executor for a batch of scans; `distributed` is imported only here, and late.
+"""A running Dask cluster as an executor for a batch of scans. Only this module imports `distributed`, when needed.
 
-What can go wrong on other machines is checked before a worker touches a scan: that it runs the same cov3d, and that
-it sees the scans and the store under the same paths. A worker that did not see the store would write one of its own.
+Each worker is checked before it gets a scan: it must run the same version of cov3d and see the scans and the store
+under the same paths. A worker that does not see the store would write its own.
 """
 
 import asyncio
@@ -25,13 +25,13 @@ _TIMEOUT = 10
 """Seconds in which a scheduler must answer."""
 
 _LEAST_ROOM = 64
-"""Calls handed out even to a small cluster, so that one that grows with its work sees that there is some."""
+"""Calls submitted even to a small cluster, so that a cluster that scales with its load starts workers."""
 
-_SECONDS_BETWEEN_LOOKS = 5
+_SECONDS_BETWEEN_CHECKS = 5
 
 
 class Cluster:
-    """A connection to a cluster, and how much of it there is at the moment."""
+    """A connection to a cluster, and the cluster's current size."""
 
     def __init__(self, client: "Client", visible: Sequence[Path]) -> None:
         from distributed import KilledWorker
@@ -39,13 +39,13 @@ class Cluster:
         self.lost: tuple[type[Exception], ...] = (KilledWorker,)
         self._client, self._visible = client, tuple(visible)
         self._executor = client.get_executor(pure=False)
-        self._threads, self._looked = 0, float("-inf")
+        self._threads, self._last_check = 0, float("-inf")
 
     def workers(self) -> int:
-        """The threads of the cluster's workers, which come and go; with each, a scan is worked on."""
-        if time.monotonic() - self._looked > _SECONDS_BETWEEN_LOOKS:
+        """Number of threads of all workers. Each works on one scan at a time. Workers may come and go."""
+        if time.monotonic() - self._last_check > _SECONDS_BETWEEN_CHECKS:
             self._threads = sum(self._client.nthreads().values())
-            self._looked = time.monotonic()
+            self._last_check = time.monotonic()
         return self._threads
 
     def room(self) -> int:
@@ -55,19 +55,20 @@ class Cluster:
         return self._executor.submit(_on_worker, cov3d.__version__, self._visible, work, *arguments)
 
     def check(self) -> None:
-        """Make sure that the workers there are fit for the work; those that come later are looked at with each call.
+        """Check that the present workers can do the work. Workers that join later are checked with each call.
 
         Raises:
-            ClusterError: one is not; the sentence says in what.
+            ClusterError: a worker can't; the message names the worker and the problem.
         """
-        for address, found in self._client.run(_unfit, cov3d.__version__, self._visible, on_error="return").items():
-            if isinstance(found, Exception):
-                found = (
-                    f"can't run cov3d ({type(found).__name__}: {found}): "
+        problems = self._client.run(_worker_problem, cov3d.__version__, self._visible, on_error="return")
+        for address, problem in problems.items():
+            if isinstance(problem, Exception):
+                problem = (
+                    f"can't run cov3d ({type(problem).__name__}: {problem}): "
                     f"install cov3d {cov3d.__version__} where the workers run"
                 )
-            if found:
-                raise ClusterError(f"the Dask worker {address} {found}")
+            if problem:
+                raise ClusterError(f"the Dask worker {address} {problem}")
 
     def close(self, *, at_once: bool) -> None:
         self._executor.shutdown(wait=not at_once)
@@ -77,13 +78,14 @@ class Cluster:
 def cluster(address: str, visible: Sequence[Path]) -> Iterator[Cluster]:
     """The Dask cluster whose scheduler is at `address`, as an executor.
 
-    When the block ends with an error, what was not begun is taken back; what was, ends as it would.
+    When the block ends with an error, scans that have not started are cancelled and running ones finish.
 
     Args:
+        address: of the scheduler, such as tcp://HOST:8786.
         visible: absolute paths that every worker must see.
 
     Raises:
-        ClusterError: Dask is not installed, the scheduler does not answer or is lost, or a worker is not fit.
+        ClusterError: Dask is not installed, the scheduler does not answer or is lost, or a worker can't do the work.
     """
     with _connected(address) as client:
         connected = Cluster(client, visible)
@@ -92,7 +94,8 @@ def cluster(address: str, visible: Sequence[Path]) -> Iterator[Cluster]:
             yield connected
         except CancelledError as error:
             raise ClusterError(
-                f"the Dask scheduler at {address} is gone: what was done is kept; start it again and run this again"
+                f"the connection to the Dask scheduler at {address} was lost: start the scheduler and run the same "
+                "command again; finished scans are kept"
             ) from error
         except BaseException:
             connected.close(at_once=True)
@@ -106,15 +109,15 @@ def _connected(address: str) -> "Iterator[Client]":
         from distributed import Client
     except ImportError as error:
         raise ClusterError(f"Dask can't be imported ({error}): install it with pip install 'cov3d[dask]'") from error
-    for name in ("distributed", "distributed.client"):  # what matters of their log becomes an error of ours
+    for name in ("distributed", "distributed.client"):  # failures are raised as a ClusterError instead
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     try:
-        # A client that finds no scheduler takes long to close, and does so loudly: so this is tried first.
-        asyncio.run(_knock(address))
+        # Connect first: a client that finds no scheduler takes long to close and prints errors.
+        asyncio.run(_try_to_connect(address))
         client = Client(address, timeout=_TIMEOUT, set_as_default=False)
-    except Exception as error:  # whatever it is that answers there
+    except Exception as error:  # another program may answer at this address
         raise ClusterError(
-            f"no Dask scheduler answers at {address} ({error}): start one with `dask scheduler`, and give the address "
+            f"no Dask scheduler answers at {address} ({error}): start one with `dask scheduler` and give the address "
             "that it prints"
         ) from error
     try:
@@ -123,7 +126,7 @@ def _connected(address: str) -> "Iterator[Client]":
         client.close(timeout=_TIMEOUT)
 
 
-async def _knock(address: str) -> None:
+async def _try_to_connect(address: str) -> None:
     from distributed.core import connect
     from distributed.security import Security
 
@@ -132,26 +135,25 @@ async def _knock(address: str) -> None:
 
 
 def _on_worker(version: str, visible: Sequence[Path], work: Callable[..., Any], *arguments: Any) -> Any:
-    if wrong := _unfit(version, visible):
-        raise ClusterError(f"a Dask worker {wrong}")
+    if problem := _worker_problem(version, visible):
+        raise ClusterError(f"a Dask worker {problem}")
     _set_up_once()
     return work(*arguments)
 
 
-def _unfit(version: str, visible: Sequence[Path]) -> str:
-    """On a worker: what makes it unfit for the work, if anything does."""
+def _worker_problem(version: str, visible: Sequence[Path]) -> str:
+    """Runs on a worker: why it can't do the work; empty if it can."""
     if version != cov3d.__version__:
-        return f"has cov3d {cov3d.__version__}, but this is cov3d {version}: install the same where the workers run"
+        return f"has cov3d {cov3d.__version__}, but this is cov3d {version}: install the same version on the workers"
     for path in visible:
         if not path.exists():
             return (
-                f"does not see {path}: scans and store must be on a file system that all machines share, "
-                "under the same path"
+                f"does not see {path}: put scans and store on a file system that all machines share under the same path"
             )
     return ""
 
 
 @lru_cache
 def _set_up_once() -> None:
-    """Set this worker up, for good: Dask runs as many calls at once as it has threads, and has nannies trim memory."""
+    """Set this worker up once, for its lifetime. Dask may run several calls at once in one process."""
     set_up()

@@ -13,16 +13,16 @@ from cov3d.preprocessing.thorax import Extent, bounds, reach
 CropKind = Literal["lungs", "fallback", "override"]
 
 MARGIN = 1
-"""Grid voxels added around the lungs: what the reduced grid can't resolve."""
+"""Grid voxels added around the lungs, because the reduced grid can't resolve less."""
 
 BASE_MARGIN = 0.02
 """Share of the lungs' depth added below them: the deepest recess is thinner than a grid voxel."""
 
 THICK = 60
-"""Scans of fewer slices have thick ones: a part of one is margin enough."""
+"""Scans with fewer slices have thick slices: a part of a slice is enough margin."""
 
 LEAST_LUNG_SHARE = 0.02
-"""Less lung than this share of the body is taken for a mistake: bowel gas, or a scan of something else."""
+"""A smaller share of lung in the body counts as a mistake, such as bowel gas or a scan of another part of the body."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Box:
 
     @property
     def bounds(self) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
-        """First voxel and the one past the last, along (depth, height, width)."""
+        """First voxel and the one after the last, along (depth, height, width)."""
         return (self.z0, self.z1), (self.y0, self.y1), (self.x0, self.x1)
 
     @property
@@ -52,13 +52,13 @@ class Box:
 
 @dataclass(frozen=True)
 class Crop:
-    """Where a volume is cropped, and what was measured on the way.
+    """The box that a volume is cropped to, and measurements of the lungs.
 
     Attributes:
-        box: what is kept.
-        kind: `lungs`, `fallback` where none were found and the whole body is kept, or `override` where a person gave
-            the box.
-        lung_share: lung over body, both by volume, 0 to 1.
+        box: the part that is kept.
+        kind: `lungs`; `fallback` if no lungs were found and the whole body is kept; `override` if a person gave the
+            box.
+        lung_share: lung volume divided by body volume, 0 to 1.
         lung_voxels: lung volume in voxels of the canonical volume.
     """
 
@@ -84,7 +84,7 @@ def find_crop(segmentation: Segmentation, shape: tuple[int, int, int]) -> Crop:
 
 
 def _box(extent: Extent, grid: Grid, shape: tuple[int, int, int], margin: float = MARGIN) -> Box:
-    """An extent on the grid as a box in the volume, with `margin` grid voxels around it."""
+    """Convert an extent on the grid to a box in the volume, with `margin` grid voxels around it."""
     edges: list[int] = []
     for axis, (first, last) in enumerate(zip(extent.first, extent.last, strict=True)):
         step, origin = grid.step[axis], grid.origin[axis]
@@ -92,7 +92,7 @@ def _box(extent: Extent, grid: Grid, shape: tuple[int, int, int], margin: float 
         if axis == 0 and margin:
             room = min(margin, grid.slices / THICK)
             below = BASE_MARGIN * (last - first)
-        # Where a voxel spans several of the grid's, it is kept if half of it or more is within the margin.
+        # A voxel that spans several grid voxels is kept if at least half of it is within the margin.
         half = max(0.0, 0.5 * (1 - step))
         start = origin + floor((first - room) * step + half)
         stop = origin + ceil((last + room + below) * step - half)

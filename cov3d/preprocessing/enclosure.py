@@ -1,8 +1,8 @@
-"""How much of the way round tissue stands about a place: what tells lung from the air outside.
+"""On how many sides tissue surrounds a voxel. This separates lung from the air outside the body.
 
-A flood from the image's border was rejected: one gap in a thin chest wall lets it in, one blanket keeps it out, and
-whether it finds the gap depends on noise. Looking along the four directions of a slice does not: air in the chest
-sees tissue in all four, or in three where the field of view cuts the lung, whatever gaps there are elsewhere.
+A flood fill from the border of the image was rejected: it enters the lung through one gap in a thin chest wall, is
+stopped by a blanket, and depends on noise. Searching along the four directions of a slice is robust: air in the chest
+has tissue in all four directions, or in three if the field of view cuts the lung, whatever gaps exist elsewhere.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ from cov3d.preprocessing.morphology import Mask
 
 
 def tissue_directions(tissue: Mask) -> NDArray[np.uint8]:
-    """In how many of the four directions of its slice a voxel has tissue at least two voxels deep, 0 to 4."""
+    """Number of directions within its slice, 0 to 4, in which a voxel has tissue at least two voxels thick."""
     seen = np.zeros(tissue.shape, dtype=np.uint8)
     for axis in (1, 2):
         first, last = _ends(tissue, axis)
@@ -23,7 +23,7 @@ def tissue_directions(tissue: Mask) -> NDArray[np.uint8]:
 
 
 def _ends(tissue: Mask, axis: int) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
-    """Where the first and the last two voxels of tissue in a line meet; beyond all voxels where there are none."""
+    """Positions of the first and last two adjacent tissue voxels on each line; out of range if there are none."""
     length = tissue.shape[axis]
     cut = [slice(None)] * 3
     cut[axis] = slice(1, None)

@@ -1,8 +1,8 @@
-"""Where the scans of a batch are preprocessed: in this process, in processes beside it, or on a Dask cluster.
+"""Executors that preprocess the scans of a batch: this process, a pool of processes, or a Dask cluster.
 
-All three take calls and give futures, as `concurrent.futures` does, so that one loop (in `batch`) serves them. Beyond
-that each says how many calls it wants at hand, so that thousands of scans never wait in memory, and which error
-means that a worker was lost rather than that the scan is bad.
+All three take calls and return futures, as `concurrent.futures` does, so the same loop (in `batch`) serves them. Each
+also has a limit on the calls submitted at a time, so that thousands of scans never wait in memory, and the exceptions
+that mean that a worker was lost, not that the scan is bad.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,23 +18,23 @@ _ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", 
 
 
 class Executor(Protocol):
-    """What the loop over a batch needs to know of where the work is done."""
+    """The interface that the loop over a batch uses."""
 
     lost: tuple[type[Exception], ...]
-    """What a future raises when the process that worked on it was killed."""
+    """Exceptions that a future raises when its process was killed."""
 
     def workers(self) -> int:
-        """How many scans can be worked on at once, at the moment."""
+        """Number of scans that can be processed at once now."""
 
     def room(self) -> int:
-        """How many calls to have handed out at a time."""
+        """Maximum number of calls to submit at a time."""
 
     def submit(self, work: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        """Hand out `work(*arguments)`."""
+        """Schedule `work(*arguments)`."""
 
 
-class Here:
-    """This process: a call is done when it is handed out."""
+class ThisProcess:
+    """Runs each call in this process, when it is submitted."""
 
     lost: tuple[type[Exception], ...] = ()
 
@@ -54,14 +54,14 @@ class Here:
 
 
 @contextmanager
-def here() -> Iterator[Here]:
-    """This process, set up as one that preprocesses."""
+def this_process() -> Iterator[ThisProcess]:
+    """This process, set up for preprocessing."""
     with set_up():
-        yield Here()
+        yield ThisProcess()
 
 
 class Processes:
-    """A pool of processes, begun anew when one of them was killed, which breaks a pool."""
+    """A pool of processes. It is started again when a process was killed, which breaks a pool."""
 
     lost: tuple[type[Exception], ...] = (BrokenProcessPool,)
 
@@ -92,16 +92,16 @@ class Processes:
 
 @contextmanager
 def processes(jobs: int) -> Iterator[Processes]:
-    """`jobs` processes beside this one, each on one thread.
+    """A pool of `jobs` processes with one thread each.
 
-    When the block ends with an error, they finish what they have begun. When it is interrupted, or this process
-    killed, they stop at once: a scan is in the store whole or not at all.
+    When the block ends with an error, the processes finish their current scans. When it is interrupted or this process
+    is killed, they stop at once: the store never holds a partial scan.
     """
     with environment(_ONE_THREAD), Leash() as leash:
         pool = Processes(jobs, leash)
         try:
             yield pool
-        except Exception:  # what was begun is finished, and kept
+        except Exception:  # scans in work are finished and kept
             raise
         except BaseException:
             leash.cut()

@@ -7,19 +7,20 @@ from cov3d.preprocessing.morphology import Mask
 from cov3d.volume import hounsfield_to_grey
 
 _GAS = -1000.0
-"""Level of gas (HU) where no air around the body is in view to measure it, unless darker air is."""
+"""Assumed level of gas (HU) if no air around the body is visible, unless the scan contains darker air."""
 
 _BRIGHTEST_AIR = -890.0
-"""Air around the body is at most this bright (HU). Brighter is foam, blankets, or lung in a small field of view."""
+"""Air around the body is at most this bright (HU). Brighter voxels are foam, blankets, or lung in a small field of
+view."""
 
 _ENOUGH = 200
-"""Grid voxels of air around the body that are enough to measure gas."""
+"""Minimum number of grid voxels of air around the body to measure gas."""
 
 _DARK_ENOUGH = 0.3
-"""If less of the air outside is as dark as air, it is lung in a field of view within the chest."""
+"""If a smaller share of the outside is as dark as air, it is lung in a field of view within the chest."""
 
 _PEAK = 0.1
-"""A peak counts from this share of the highest."""
+"""Minimum height of a peak, as a share of the highest peak."""
 
 
 def measure_gas(values: NDArray[np.float32], outside: Mask, air: Mask) -> tuple[float, float]:
@@ -30,7 +31,7 @@ def measure_gas(values: NDArray[np.float32], outside: Mask, air: Mask) -> tuple[
     Args:
         values: float32 (depth, height, width), grey levels of the grid.
         outside: bool, same shape: air around the body.
-        air: bool, same shape: all air. Its darkest voxels are airway, and are used where little is outside.
+        air: bool, same shape: all air. Its darkest voxels are airways. They are used if there is little air outside.
     """
     found = values[outside & (values < hounsfield_to_grey(_BRIGHTEST_AIR))]
     if found.size < max(_ENOUGH, _DARK_ENOUGH * np.count_nonzero(outside)):

@@ -1,7 +1,7 @@
-"""The reduced grid that lungs are looked for on: the volume at about 3 mm, cut to the body.
+"""The reduced grid on which lungs are segmented: the volume at about 3 mm, cropped to the body.
 
-Its voxels have about the same size in a body whatever the pixels of the scan are: block means where they are finer,
-linear interpolation where they are coarser, so that a width in grid voxels means the same in every scan.
+Grid voxels have about the same size relative to the body in every scan: finer pixels are averaged over blocks, coarser
+ones are interpolated linearly. So a width in grid voxels means the same in every scan.
 """
 
 from dataclasses import dataclass, replace
@@ -14,29 +14,29 @@ from cov3d.preprocessing.morphology import Mask, largest, opened
 from cov3d.volume import hounsfield_to_grey
 
 DEPTH = 100
-"""About so many grid voxels span the volume's depth, where it has that many slices."""
+"""Approximate number of grid voxels along the volume's depth, if it has that many slices."""
 
 WIDTH = 128
-"""About so many grid voxels span the body's width."""
+"""Approximate number of grid voxels across the body."""
 
 TISSUE = hounsfield_to_grey(-300.0)
-"""Above: tissue. Even dense ground glass stays below it; consolidation does not."""
+"""Brighter voxels are tissue. Even dense ground glass is darker; consolidation is not."""
 
 _FINER_MOST = 4
-"""A pixel is split into at most this many grid voxels to a side."""
+"""A pixel is split into at most this many grid voxels along each side."""
 
 _COARSE = 64
-"""The body is searched for on an image of about this many pixels to a side."""
+"""Approximate side length, in pixels, of the image on which the body is located."""
 
 _TALL = 1.1
-"""Where the field of view cuts the sides of the body, its height times this gives the scale in place of its width."""
+"""If the field of view cuts the sides of the body, the body's height times this factor replaces its width."""
 
 _FLAT = 1.0
-"""Rows and columns at the border are bars that made the image square, up to this standard deviation (grey levels) of
-the mean slice; up to four times as much if noise lies over them. Even air may be taken for a bar: that is harmless."""
+"""Rows and columns at the border with at most this standard deviation (grey levels) in the mean slice are bars that
+made the image square; with noise over them, up to four times as much. Air may count as a bar, which is harmless."""
 
 _ROOM = 0.04
-"""Share of the body's width that is kept around it: the air outside is measured there."""
+"""Margin kept around the body, as a share of its width. The air outside is measured there."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ class Grid:
 
     Attributes:
         values: float32, shape (depth, height, width): mean grey levels.
-        step: voxels of the volume that one grid voxel spans along each axis; less than one where they are coarse.
-        origin: the volume's voxel at which the grid begins, along each axis.
-        slices: slices of the volume.
+        step: size of a grid voxel along each axis, in voxels of the volume; below 1 where the volume is coarse.
+        origin: first voxel of the volume that the grid covers, along each axis.
+        slices: number of slices of the volume.
     """
 
     values: NDArray[np.float32]
@@ -56,12 +56,12 @@ class Grid:
     slices: int
 
     def turned(self) -> "Grid":
-        """The grid over the same volume with its slices in the opposite order."""
+        """The grid with its slices in reverse order."""
         first = self.slices - self.origin[0] - round(len(self.values) * self.step[0])
         return replace(self, values=self.values[::-1], origin=(first, *self.origin[1:]))
 
     def enlarged(self, mask: Mask, shape: tuple[int, ...]) -> Mask:
-        """A mask of the grid on the voxels of its volume of `shape`; nothing beyond the grid is in it."""
+        """Resample a mask of the grid to the voxels of its volume of `shape`; False outside the grid."""
         for axis, (size, step, origin) in enumerate(zip(shape, self.step, self.origin, strict=True)):
             cells = np.floor((np.arange(size) + 0.5 - origin) / step).astype(np.intp)
             inside = (cells >= 0) & (cells < mask.shape[axis])
@@ -71,7 +71,7 @@ class Grid:
 
 
 def reduce(voxels: NDArray[np.uint8]) -> Grid:
-    """The grid over a canonical volume (`uint8`, (depth, height, width)), cut to the body in the plane of a slice."""
+    """The grid of a canonical volume (`uint8`, (depth, height, width)), cropped to the body within the slices."""
     depth = len(voxels)
     image, body = _body_extent(voxels)
     high, wide = (span.stop - span.start for span in body)
@@ -96,7 +96,7 @@ def block_mean(voxels: NDArray[np.uint8], step: tuple[int, int, int]) -> NDArray
     means = np.empty((depth, height, width), dtype=np.float32)
     scale = np.float32(1 / (deep * high * wide))
     sums = np.uint16 if 255 * deep * high * wide < 2**16 else np.uint32  # half the bytes, as a rule
-    for index in range(depth):  # a slab at a time: what it needs stays in the cache
+    for index in range(depth):  # one slab at a time, which fits into the cache
         slab = voxels[index * deep : (index + 1) * deep, : height * high, : width * wide]
         rows = np.add.reduce(slab.reshape(deep, height, high, width * wide), axis=(0, 2), dtype=sums)
         cells = rows.reshape(height, width, wide)
@@ -108,7 +108,7 @@ def block_mean(voxels: NDArray[np.uint8], step: tuple[int, int, int]) -> NDArray
 
 
 def _interpolated(values: NDArray[np.float32], finer: int) -> NDArray[np.float32]:
-    """`values` with `finer` times as many rows and columns, linearly between the middles of the old ones."""
+    """`values` with `finer` times as many rows and columns, interpolated linearly between pixel centres."""
     if finer == 1:
         return values
     rows, columns = (_linear(size, finer) for size in values.shape[1:])
@@ -122,13 +122,13 @@ def _linear(size: int, finer: int) -> NDArray[np.float32]:
 
 
 def _body_extent(voxels: NDArray[np.uint8]) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """Rows and columns of the image without its bars, and those of the body with a little air, on a coarse look."""
+    """Rows and columns of the image without its bars, and of the body with a margin of air, at coarse resolution."""
     some = voxels[:: -(-len(voxels) // 20)]
     image = _image(some)
     rows, columns = image
     by = max(1, round(min(rows.stop - rows.start, columns.stop - columns.start) / _COARSE))
     tissue = block_mean(some[:, rows, columns], (1, by, by)) > TISSUE
-    # What tissue encloses is filled: a chest wall alone is too thin for the opening that takes off table and clothes.
+    # Fill enclosed air first: the opening that removes table and clothes would remove a thin chest wall alone.
     body = largest(opened(tissue | (tissue_directions(tissue) >= 3), 2))
     if not body.any():
         return image, image
@@ -145,7 +145,7 @@ def _body_extent(voxels: NDArray[np.uint8]) -> tuple[tuple[slice, slice], tuple[
 
 
 def _image(some: NDArray[np.uint8]) -> tuple[slice, slice]:
-    """Rows and columns between the bars at the image's border; all of them where nothing else is there."""
+    """Rows and columns between the bars at the border of the image; all of them if the image has only bars."""
     mean = np.add.reduce(some, axis=0, dtype=np.uint16) / np.float32(len(some))
     spans = []
     for axis in (1, 0):
@@ -160,7 +160,7 @@ def _image(some: NDArray[np.uint8]) -> tuple[slice, slice]:
 def _without_bars_rim(
     values: NDArray[np.float32], spans: tuple[slice, slice], image: tuple[slice, slice], shape: tuple[int, ...]
 ) -> None:
-    """Overwrite the rows and columns beside bars with their neighbours: bar and image are mixed in them."""
+    """Overwrite the rows and columns beside bars, where bar and image are mixed, with their neighbours."""
     for axis, (span, whole, size) in enumerate(zip(spans, image, shape, strict=True), start=1):
         lines = np.moveaxis(values, axis, 0)
         if span.start == whole.start > 0 and len(lines) > 2:
@@ -170,7 +170,7 @@ def _without_bars_rim(
 
 
 def _widened(span: slice, by: int, image: slice) -> slice:
-    """`span` grown to a whole number of steps where the image leaves room for it."""
+    """`span` enlarged to a multiple of `by`, if the image has room."""
     short = -(span.stop - span.start) % by
     stop = min(image.stop, span.stop + short)
     return slice(max(image.start, span.start - (short - (stop - span.stop))), stop)

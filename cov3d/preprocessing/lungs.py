@@ -1,10 +1,11 @@
-"""Reduced grid → masks of body and lungs, by 3-D morphology (section 3.1, after CT-ORG: Rister et al. 2020).
+"""Segment body and lungs on the reduced grid by 3-D morphology (section 3.1, after CT-ORG: Rister et al. 2020).
 
-CT-ORG's idea is kept: lungs are the large pockets of air that are not joined to the outside. What it leaves open is
-settled here for whole pieces in three dimensions, never slice by slice, so that what is lung above and below can't be
-outside in between: air is eroded, which parts lung, outside, bowel and windpipe from each other even where walls have
-gaps; each piece that is left is named once, by the tissue that stands round it, by its grey levels and by what it
-touches; then all pieces grow back at the same pace, each taking the air nearest to it.
+As in CT-ORG, lungs are the large pockets of air that are not connected to the outside. Decisions are made for complete
+3-D pieces, never slice by slice, so a piece can't be lung in one slice and outside in the next:
+
+1. Erode the air. This separates lung, outside, bowel and trachea, even where walls have gaps.
+2. Classify each remaining piece by the tissue around it, its grey levels and its neighbours.
+3. Grow all pieces back at the same speed. Each takes the air nearest to it.
 """
 
 from dataclasses import dataclass, replace
@@ -19,45 +20,45 @@ from cov3d.preprocessing.pieces import Air, name_pieces
 from cov3d.volume import hounsfield_to_grey
 
 OPAQUE = hounsfield_to_grey(-650.0)
-"""Above: lung with less air than it should have. In healthy lungs 3 to 5 % is: vessels."""
+"""Brighter lung contains less air than normal. In healthy lungs this is 3 to 5 % (vessels)."""
 
 _BLACK = 14.0
-"""At or below (-1068 HU): no measurement (outside the round field of view), not air."""
+"""Voxels at or below this level (-1068 HU) were not measured (outside a round field of view); they are not air."""
 
 _STILL = 1.0
-"""Grey levels within which a place stays through all slices if nothing was measured there."""
+"""Maximum change in grey levels over all slices at a place that was not measured."""
 
 _SOME = 0.005
-"""Share of the grid that is unmeasured at least if anything is."""
+"""Minimum share of the grid that is unmeasured, if any is."""
 
 _CORE = 3
-"""Half-width of the square erosion, in grid voxels of about 3 mm: wider than a windpipe, narrower than a lung."""
+"""Half-width of the square erosion, in grid voxels of about 3 mm: wider than a trachea, narrower than a lung."""
 
 _REGROWTH = 9
-"""Steps by which pieces grow back: the corner of the eroding square lies six away, and a tapering end a little more."""
+"""Steps by which pieces grow back: a corner of the eroding square is six steps away, a tapering end slightly more."""
 
 _RIM = 4
-"""Steps through the rim of a round field of view: it is no wider."""
+"""Steps through the rim of a round field of view, which is at most this wide."""
 
 _CLOSING = 2
 """Half-width of the square closing that fills the lungs' vessels."""
 
 _PATIENT = 4
-"""Half-width of the square opening that parts the patient, lungs filled, from table and blankets."""
+"""Half-width of the square opening that separates the patient (lungs filled) from table and blankets."""
 
 
 @dataclass(frozen=True)
 class Segmentation:
-    """Masks on the reduced grid, and what they say of the lungs.
+    """Masks on the reduced grid, and measurements of the lungs.
 
     Attributes:
-        grid: the grid that the masks lie on.
-        lungs: bool, shape (depth, height, width) of the grid; empty of True where no lungs were found.
-        body: bool, same shape; everything within the skin, lungs included.
+        grid: the grid of the masks.
+        lungs: bool, shape (depth, height, width) of the grid; all False if no lungs were found.
+        body: bool, same shape; everything within the skin, including the lungs.
         gas: grey level of gas in this scan.
         noise: standard deviation of the grid's values in air.
-        opacity: share of the lungs, their surface left out, that is denser than aerated lung; 0 to 1.
-        left_share: the left lung's share of both lungs' volume, 0 to 1; 0.5 where there are none.
+        opacity: share of the lungs, without their surface, that is denser than aerated lung; 0 to 1.
+        left_share: the left lung's share of the volume of both lungs, 0 to 1; 0.5 if there are none.
     """
 
     grid: Grid
@@ -69,12 +70,12 @@ class Segmentation:
     left_share: float
 
     def turned(self) -> "Segmentation":
-        """The same of a volume whose slices are in the opposite order."""
+        """The segmentation of the volume with its slices in reverse order."""
         return replace(self, grid=self.grid.turned(), lungs=self.lungs[::-1], body=self.body[::-1])
 
 
 def segment(voxels: NDArray[np.uint8]) -> Segmentation:
-    """Find body and lungs in a canonical volume (`uint8`, (depth, height, width), grey levels of the CT window)."""
+    """Segment body and lungs in a canonical volume (`uint8`, (depth, height, width), grey levels of the CT window)."""
     grid = reduce(voxels)
     values = grid.values
     tissue = values > TISSUE
@@ -96,10 +97,10 @@ def segment(voxels: NDArray[np.uint8]) -> Segmentation:
 
 
 def _unmeasured(grid: Grid) -> tuple[Mask, Mask]:
-    """What lies outside a round field of view, black or the same in all slices, and the mixed voxels at its rim in it.
+    """Voxels outside a round field of view: black or constant over all slices, with the mixed voxels at the rim.
 
     Returns:
-        All that is not measured, and its rim; both are empty where the field of view is the image.
+        All unmeasured voxels, and the rim alone; both are empty if the field of view fills the image.
     """
     values = grid.values
     still = (np.ptp(values, axis=0) <= _STILL) & (values[0] <= TISSUE)
@@ -108,16 +109,16 @@ def _unmeasured(grid: Grid) -> tuple[Mask, Mask]:
         return np.zeros_like(core), np.zeros_like(core)
     black = dilated(core, 1)
     unmeasured = dilated(black, 1 + round(0.5 / grid.step[1]))
-    # Where the circle touches the image's border, its rim has nothing black beside it.
+    # Where the circle touches the border of the image, its rim has no black voxels beside it.
     unmeasured[:, (0, -1)] = True
     unmeasured[:, :, (0, -1)] = True
     return unmeasured, unmeasured & ~black
 
 
 def _grown(values: NDArray[np.float32], air: Mask, rim: Mask, pieces: Air) -> Mask:
-    """The lungs, from their eroded pieces back to their full width and along their tapering ends.
+    """Grow the eroded pieces of lung back to their full width, including their tapering ends.
 
-    Where the field of view cuts them they go on through its `rim`, which is too mixed to start from.
+    Lungs that the field of view cuts also grow through its `rim`. Pieces never start there, as its voxels are mixed.
     """
     lungs = np.zeros_like(air)
     if not pieces.lungs.any():
@@ -136,22 +137,22 @@ def _grown(values: NDArray[np.float32], air: Mask, rim: Mask, pieces: Air) -> Ma
 
 
 def _around(mask: Mask, room: int) -> tuple[slice, slice, slice]:
-    """The box of a mask with `room` rows and columns around it, and all slices."""
+    """Bounding box of a mask with `room` rows and columns around it, over all slices."""
     _, y, x = (np.flatnonzero(mask.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1)))
     spans = [slice(max(0, int(along[0]) - room), int(along[-1]) + 1 + room) for along in (y, x)]
     return slice(None), spans[0], spans[1]
 
 
 def _main_pieces(lungs: Mask, rest: Mask) -> Mask:
-    """The lungs with the air of `rest` that touches them: what tapers off from them too thin to have a core.
+    """Add the air of `rest` that touches the lungs (ends too thin to survive the erosion), and keep the main pieces.
 
-    Of the pieces that this makes, the two lungs are kept, which may be one or two, and any nearly as large as the
-    smaller (a split lobe).
+    Kept are the two lungs, which may form one or two pieces, and pieces nearly as large as the smaller lung (a lobe
+    that was split off).
     """
     slices, columns = (np.flatnonzero(lungs.any(axis=axes)) for axes in ((1, 2), (0, 1)))
     middle, room = (int(columns[0]) + int(columns[-1])) // 2, len(columns) // 8
     for beyond in (slice(0, int(slices[0])), slice(int(slices[-1]) + 1, None)):
-        rest[beyond, :, middle - room : middle + room + 1] = False  # the windpipe leads on there, lungs do not
+        rest[beyond, :, middle - room : middle + room + 1] = False  # the trachea continues there, lungs do not
     both = rest | lungs
     labels, count = cc3d.connected_components(both, connectivity=6, return_N=True)
     touches = np.zeros(count + 1, dtype=bool)
@@ -162,10 +163,10 @@ def _main_pieces(lungs: Mask, rest: Mask) -> Mask:
 
 
 def _patient(tissue: Mask, lungs: Mask, pieces: Air) -> Mask:
-    """Everything within the skin: tissue with its air filled is thick, table and blankets are thin."""
+    """Everything within the skin. With its air filled, the body is thick; table and blankets are thin."""
     solid = tissue | lungs | dilated(pieces.hollow, _CORE + 1)
     core = eroded(solid, _PATIENT)
-    # Every second row and column tells the pieces apart as well, in a quarter of the time.
+    # Every second row and column is enough to separate the pieces, in a quarter of the time.
     main = largest(np.ascontiguousarray(core[:, ::2, ::2]))
     if not main.any():
         return largest(tissue)
@@ -175,7 +176,7 @@ def _patient(tissue: Mask, lungs: Mask, pieces: Air) -> Mask:
 
 
 def _left_share(lungs: Mask, body: Mask) -> float:
-    """Column 0 is the patient's right; the body's middle in the lungs' slices parts the two sides."""
+    """The left lung's share. Column 0 is the patient's right; the sides meet at the body's middle."""
     columns = lungs.sum(axis=(0, 1), dtype=np.int32)
     if not columns.any():
         return 0.5

@@ -1,7 +1,7 @@
 """Erosion, dilation and growth of masks by squares within their slices.
 
-SciPy's filters give the same masks (a test compares them), but took three fifths of a segmentation: they go value by
-value, while a mask joined with itself shifted goes through whole slices at once, eight of them packed into one.
+SciPy's filters give the same masks (a test compares them), but took three fifths of the time of a segmentation: they
+work value by value. Here a mask is combined with shifted copies of itself, eight slices at a time packed into bits.
 """
 
 import cc3d
@@ -12,7 +12,7 @@ Mask = NDArray[np.bool_]
 
 
 def dilated(mask: Mask, radius: int) -> Mask:
-    """True where any of `mask` is within `radius` rows and columns; shape (depth, height, width)."""
+    """True where any voxel of `mask` is within `radius` rows and columns; shape (depth, height, width)."""
     bits = _packed(mask)
     for axis in (1, 2):
         bits = _joined(bits, radius, axis)
@@ -20,26 +20,26 @@ def dilated(mask: Mask, radius: int) -> Mask:
 
 
 def eroded(mask: Mask, radius: int) -> Mask:
-    """True where all of `mask` is within `radius` rows and columns; what lies beyond the border counts as True."""
+    """True where all voxels within `radius` rows and columns are True; voxels beyond the border count as True."""
     return ~dilated(~mask, radius)
 
 
 def opened(mask: Mask, radius: int) -> Mask:
-    """What of `mask` a square of `radius` rows and columns around its middle covers from within."""
+    """The part of `mask` that a square of `radius` rows and columns around its centre fits into."""
     return dilated(eroded(mask, radius), radius)
 
 
 def largest(mask: Mask) -> Mask:
-    """The largest piece of `mask` that is connected through faces; empty where it is empty."""
+    """The largest face-connected piece of `mask`; empty if `mask` is empty."""
     labels = cc3d.connected_components(mask, connectivity=6)
-    sizes = np.bincount(labels[mask], minlength=2)  # a third of the time that all labels take
+    sizes = np.bincount(labels[mask], minlength=2)  # a third of the time of counting all voxels
     return np.asarray(labels == max(1, sizes.argmax()))
 
 
 def closed(mask: Mask, radius: int) -> Mask:
-    """`mask` with the gaps that a square of `radius` rows and columns around its middle does not fit into.
+    """`mask` with gaps filled that a square of `radius` rows and columns around its centre does not fit into.
 
-    Within `radius` of the border nothing is added: what lies beyond might open the gap.
+    Nothing is filled within `radius` of the border, where a gap may continue outside the image.
     """
     out = mask.copy()
     inner = slice(radius, -radius or None)
@@ -48,10 +48,9 @@ def closed(mask: Mask, radius: int) -> Mask:
 
 
 def shared_out(first: Mask, second: Mask, within: Mask, steps: int) -> tuple[Mask, Mask]:
-    """`first` and `second` grown within `within`, both a row or column at a time, so that each takes what is nearer.
+    """Grow `first` and `second` within `within`, one row or column per step, so that each takes the nearer voxels.
 
-    What both reach in the same step goes to `second`. Neither grows through the other, nor round a corner that
-    `within` does not go round.
+    Voxels that both reach in the same step go to `second`. Neither grows through the other or outside `within`.
     """
     one, other, room = (_packed(mask) for mask in (first, second, within))
     room &= ~(one | other)
@@ -66,7 +65,7 @@ def shared_out(first: Mask, second: Mask, within: Mask, steps: int) -> tuple[Mas
 
 
 def _neighbours(bits: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The places beside, before and behind a packed mask's, in the same slice."""
+    """The four neighbours of each voxel of a packed mask, in the same slice."""
     out = np.zeros_like(bits)
     out[:, 1:] |= bits[:, :-1]
     out[:, :-1] |= bits[:, 1:]
@@ -76,7 +75,7 @@ def _neighbours(bits: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _packed(mask: Mask) -> NDArray[np.uint8]:
-    """The first eighth of the slices in the lowest bits, and so on: what is done within slices is done to eight."""
+    """Pack eight slices into each byte: the first eighth of the slices in the lowest bits, and so on."""
     depth, height, width = mask.shape
     deep = max(1, -(-depth // 8))
     bits = np.zeros((deep, height, width), dtype=np.uint8)
@@ -96,7 +95,7 @@ def _unpacked(bits: NDArray[np.uint8], depth: int) -> Mask:
 
 
 def _joined(bits: NDArray[np.uint8], radius: int, axis: int) -> NDArray[np.uint8]:
-    """`bits`, each or any of its neighbours along `axis`; steps double, as long as they leave no gap."""
+    """`bits` combined (or) with all neighbours within `radius` along `axis`. The steps double but leave no gap."""
     length = bits.shape[axis]
     reach, radius = 0, min(radius, length - 1)
     while reach < radius:

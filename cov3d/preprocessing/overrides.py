@@ -1,7 +1,7 @@
-"""`overrides.csv`: crop boxes given by a person, who looked at a scan and knew better.
+"""`overrides.csv`: crop boxes that a person gave in place of the automatic ones.
 
-A row a scan, `scan,z0,z1,y0,y1,x0,x1`: its name as in the manifest and a half-open box in voxels of the canonical
-volume, as the manifest has it. Other columns may stand beside these (a reason, a reader's initials) and are not read.
+Each row `scan,z0,z1,y0,y1,x0,x1` has a scan's name and a half-open box in voxels of the canonical volume, both as in
+the manifest. Further columns (a reason, a reader's initials) are ignored.
 """
 
 import csv
@@ -20,57 +20,59 @@ COLUMNS = ("scan", "z0", "z1", "y0", "y1", "x0", "x1")
 
 @dataclass(frozen=True)
 class Override:
-    """A person's box for one scan, and the file and line where it stands."""
+    """A person's box for one scan, with the file and line that it comes from."""
 
     box: Box
     where: str
 
     def check_fits(self, volume: Volume) -> None:
-        """Refuse a volume that the box reaches out of.
+        """Check that the box is inside a volume.
 
         Raises:
-            ScanError: it does; the sentence names the line to correct.
+            ScanError: it is not; the message names the line to correct.
         """
         depth, height, width = volume.voxels.shape
         if self.box.z1 > depth or self.box.y1 > height or self.box.x1 > width:
             raise ScanError(
-                f"{self.where}: the box {self.box} reaches out of the scan {volume.path}, "
+                f"{self.where}: the box {self.box} extends beyond the scan {volume.path}, "
                 f"which has {depth} × {height} × {width} voxels: correct the line"
             )
 
 
-def load(file: Path, scans: Collection[str]) -> dict[str, Override]:
+def load(file: Path, scan_names: Collection[str]) -> dict[str, Override]:
     """The overrides in `file`, by scan.
 
     Args:
-        scans: the names of all scans of the dataset.
+        file: the table.
+        scan_names: of all scans of the dataset.
 
     Raises:
-        DatasetError: the file can't be read, or a line is not a box of one of the scans; the sentence names the line.
+        DatasetError: the file can't be read, or a line has no valid box of one of the scans; the message names the
+            line.
     """
     overrides: dict[str, Override] = {}
     for line, row in _rows(file):
         where = f"{file} line {line}"
         scan = row["scan"]
-        if scan not in scans:
-            raise DatasetError(f"{where}: there is no scan {scan!r}: give its name as it stands in scans.csv")
+        if scan not in scan_names:
+            raise DatasetError(f"{where}: there is no scan {scan!r}: give its name as in scans.csv")
         if scan in overrides:
-            raise DatasetError(f"{where}: {scan} has a box already, at {overrides[scan].where}: keep one of them")
+            raise DatasetError(f"{where}: {scan} already has a box, in {overrides[scan].where}: keep one of them")
         overrides[scan] = Override(_box(row, where), where)
     return overrides
 
 
-def in_force(record: Mapping[str, Any], override: Override | None) -> bool:
-    """Whether a stored scan's record, with the manifest's columns, was made with this override, or this lack of one."""
+def is_applied(record: Mapping[str, Any], override: Override | None) -> bool:
+    """Whether a stored scan (`record`: its row of the manifest) was made with `override`, or without one if None."""
     if override is None:
         return record["crop"] != "override"
     return record["crop"] == "override" and all(record[key] == value for key, value in asdict(override.box).items())
 
 
 def _rows(file: Path) -> list[tuple[int, dict[str, str]]]:
-    """The rows that hold anything, by line, each with all of our columns."""
+    """The rows with their line numbers, without empty lines and further columns."""
     try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:  # a spreadsheet may put a mark at the start
+        with file.open(encoding="utf-8-sig", newline="") as stream:  # spreadsheets may write a byte order mark
             reader = csv.DictReader(stream, strict=True)
             rows = [(reader.line_num, row) for row in reader]
             columns = reader.fieldnames or []
@@ -85,7 +87,7 @@ def _rows(file: Path) -> list[tuple[int, dict[str, str]]]:
         )
     for line, row in rows:
         if None in row or None in row.values():
-            raise DatasetError(f"{file} line {line}: it does not have the {len(columns)} values of the first line")
+            raise DatasetError(f"{file} line {line}: it must have {len(columns)} values, as the first line has")
     return [(line, {column: row[column].strip() for column in COLUMNS}) for line, row in rows]
 
 

@@ -1,8 +1,7 @@
-"""Name the pieces of eroded air: lung, outside, gas within the body, or the inside of a table.
+"""Classify the pieces of eroded air: lung, outside, gas within the body, or the inside of a table.
 
-A piece is named as a whole and in three dimensions. Lung is enclosed by tissue (see `enclosure`), has texture, and is
-brighter than gas. No threshold alone separates lung from gas: in real scans the median of lung is 36 to 60 grey levels
-and gas is 25 to 34.
+Each 3-D piece gets one class. Lung is enclosed by tissue (see `enclosure`), has texture, and is brighter than gas. No
+single threshold separates lung from gas: in real scans the median of lung is 36 to 60 grey levels, and gas is 25 to 34.
 """
 
 from dataclasses import dataclass
@@ -19,69 +18,69 @@ _ENCLOSED = 3
 """An enclosed piece has tissue in at least this many of four directions: the field of view may cut one."""
 
 _LEAST = 0.01
-"""Smaller pieces, as a share of the largest lung, are left unnamed."""
+"""Smaller pieces, as a share of the largest lung, are not classified."""
 
 _FEWEST = 20
-"""Pieces of fewer grid voxels are left unnamed."""
+"""Pieces with fewer grid voxels are not classified."""
 
 _SLICES = 20
-"""Enclosed pieces are judged by about this many slices."""
+"""Approximate number of slices by which enclosed pieces are classified."""
 
 # Grey levels above the level of gas.
 _GAS = 8.0
-"""Three quarters of a small pocket of gas lie below; the folds of its wall lie above."""
+"""Three quarters of a small pocket of gas are darker; the folds of its wall are brighter."""
 
 _DARK = 5.0
-"""The mean of a large pocket of gas lies below; the mean of dark lungs lies 6 above gas."""
+"""The mean of a large pocket of gas is darker; the mean of dark lungs is 6 above gas."""
 
 _CORNER_GAS = 3.0
-"""Air lies below, where its place suggests lung in a corner of the field of view."""
+"""Air is darker, in places where lung in a corner of the field of view is possible."""
 
 _BRIGHT = 15.0
-"""A piece whose darkest quarter lies above is not air, not even with blankets in it."""
+"""If all but the darkest quarter of a piece is brighter, it is not air, even with blankets in it."""
 
 _FOAM = 25.0
-"""Foam and cushions lie below."""
+"""Foam and cushions are darker."""
 
 # Shares of a piece.
 _AIRY = 0.3
-"""A piece in a corner is air if more of it is at the level of gas."""
+"""A piece in a corner is air if a larger share of it has the level of gas."""
 
 _SMALL = 0.3
 """A piece smaller than this share of the largest lung is more likely stomach than lung."""
 
 _BESIDE = 0.06
-"""A piece is part of the outside if more of its voxels are next to the outside: air between body and table."""
+"""A piece belongs to the outside if a larger share of it is next to the outside: air between body and table."""
 
 _BESIDE_SURE = 0.3
-"""The same for a piece with tissue all round, or too bright to be air: its wall has holes."""
+"""The same for a piece that is surrounded by tissue or too bright to be air: its wall has holes."""
 
 _INSIDE = 0.02
-"""Less of a piece has tissue all round: the inside of a table, open at its ends, or lung cut in all slices."""
+"""If a smaller share of a piece is surrounded by tissue, it is the inside of a table, or lung cut in all slices."""
 
 _SMOOTH = 4.0
-"""Standard deviation in grey levels below which a piece has no texture."""
+"""Below this standard deviation in grey levels, a piece has no texture."""
 
 # Thickness of tissue in grid voxels of about 3 mm.
 _MEDIASTINUM = 8
-"""A lung has at least this much on one side: heart, vessels and the other side's wall, 17 or more in real scans. Air in
-a table, or between table and back, has 2 to 4."""
+"""A lung has at least this much tissue on one side: heart, vessels and the other chest wall, 17 or more in real scans.
+Air in a table, or between table and back, has 2 to 4."""
 
 _WALL = 3
-"""Lung has at least this much in front and behind. The inside of a table has 0 or 1 behind."""
+"""Lung has at least this much tissue in front and behind. The inside of a table has 0 or 1 behind."""
 
 _OPEN, _OUTSIDE, _HOLLOW, _TABLE, _LUNG = 1, 2, 3, 4, 5
 
 
 @dataclass(frozen=True)
 class Air:
-    """The pieces of eroded air, named. All masks are bool, of the grid's shape.
+    """The classified pieces of eroded air. All masks are bool and have the grid's shape.
 
     Attributes:
         lungs: pieces of lung.
         hollow: pockets of gas within the body.
         outside: the air around the body.
-        others: the outside, pockets of gas, tables. What is too small to be named is in none.
+        others: outside, pockets of gas and tables. Pieces that are too small to classify are in no mask.
         gas: grey level of gas.
         noise: standard deviation of the levels of gas.
     """
@@ -96,12 +95,12 @@ class Air:
 
 @dataclass(frozen=True)
 class _Pieces:
-    """The pieces before they are named, and what they are named by; all arrays of the grid's shape.
+    """The pieces, and the features for their classification; all arrays have the grid's shape.
 
     Attributes:
-        labels: the piece of each voxel, 0 for none. A piece is either enclosed or open as a whole.
-        enclosed: whether a voxel is of an enclosed piece.
-        seen: directions in which tissue stands.
+        labels: the piece of each voxel, 0 for none. All voxels of a piece are enclosed, or none is.
+        enclosed: whether a voxel belongs to an enclosed piece.
+        seen: number of directions in which there is tissue.
     """
 
     labels: NDArray[np.integer]
@@ -113,7 +112,7 @@ class _Pieces:
     noise: float
 
     def every(self, step: int) -> "_Pieces":
-        """The same of every `step`-th slice: as good to judge a piece by, in less time."""
+        """The same for every `step`-th slice, which is enough to classify a piece and takes less time."""
         return _Pieces(
             labels=self.labels[::step],
             enclosed=self.enclosed[::step],
@@ -126,7 +125,7 @@ class _Pieces:
 
 
 def name_pieces(values: NDArray[np.float32], tissue: Mask, core: Mask) -> Air:
-    """Name the pieces of eroded air.
+    """Classify the pieces of eroded air.
 
     Args:
         values: float32 (depth, height, width), grey levels of the grid.
@@ -164,9 +163,9 @@ def name_pieces(values: NDArray[np.float32], tissue: Mask, core: Mask) -> Air:
 
 
 def _in_corners(pieces: _Pieces, open_air: Mask, names: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Name the pieces that tissue does not enclose open, and return which may be lung in a corner of the image.
+    """Mark the pieces that tissue does not enclose as open, and return which may be lung in a corner of the image.
 
-    Lung in a corner of the field of view sees tissue in two directions. So does some air outside, but it is darker.
+    Lung in a corner of the field of view has tissue in two directions. So has some air outside, but it is darker.
     """
     which, grey = pieces.labels[open_air], pieces.values[open_air]
     count = len(names)
@@ -183,7 +182,7 @@ def _in_corners(pieces: _Pieces, open_air: Mask, names: NDArray[np.uint8]) -> ND
 
 
 def _have_mediastinum(pieces: _Pieces, among: NDArray[np.integer]) -> NDArray[np.bool_]:
-    """Whether each of the pieces `among` has thick tissue on one side, as lung has and the air outside has not."""
+    """Whether each of the pieces `among` has thick tissue on one side. Lung has; the air outside has not."""
     if not among.size:
         return np.zeros(0, dtype=bool)
     places = np.isin(pieces.labels, among)
@@ -191,13 +190,13 @@ def _have_mediastinum(pieces: _Pieces, among: NDArray[np.integer]) -> NDArray[np
     found = []
     for piece in among:
         mine = which == piece
-        # Pieces too small to be in these slices keep the benefit of the doubt.
+        # A piece too small to appear in these slices is kept.
         found.append(not mine.any() or max(np.median(side[mine]) for side in thickness) >= _MEDIASTINUM)
     return np.array(found, dtype=bool)
 
 
 def _name_enclosed(pieces: _Pieces, names: NDArray[np.uint8], fewest: int) -> None:
-    """Name the pieces that tissue encloses, largest first; small ones are left unnamed."""
+    """Classify the pieces that tissue encloses, the largest first; small ones are left out."""
     index = np.flatnonzero(pieces.enclosed)
     which, grey = pieces.labels[pieces.enclosed], pieces.values[pieces.enclosed]
     sizes = np.bincount(which, minlength=1)
@@ -226,14 +225,14 @@ def _name_enclosed(pieces: _Pieces, names: NDArray[np.uint8], fewest: int) -> No
 
 
 def _thickness_beside(tissue: Mask, places: Mask) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
-    """How much tissue there is to the right and to the left of `places`, in their rows."""
+    """Amount of tissue to the right and to the left of `places`, in their rows, in voxels."""
     summed = np.cumsum(tissue, axis=2, dtype=np.uint16)
     right = summed[places]
     return right, np.broadcast_to(summed[:, :, -1:], summed.shape)[places] - right
 
 
 def _between_walls(tissue: Mask, index: NDArray[np.intp]) -> bool:
-    """Whether there is as much tissue in front of and behind the voxels at flat `index` as a chest wall."""
+    """Whether the voxels at flat `index` have at least a chest wall's thickness of tissue in front and behind."""
     z, y, x = np.unravel_index(index, tissue.shape)
     summed = np.cumsum(tissue, axis=1, dtype=np.uint16)
     before = summed[z, y, x]
@@ -241,7 +240,7 @@ def _between_walls(tissue: Mask, index: NDArray[np.intp]) -> bool:
 
 
 def _is_gas(grey: NDArray[np.float32], gas: float, noise: float, small: bool) -> bool:
-    """Whether a piece is a pocket of gas; `small`: beside another that is not, so that it takes less to be one."""
+    """Whether a piece is a pocket of gas. The test is less strict for a `small` piece beside a larger lung."""
     if small and np.percentile(grey, 75) < gas + _GAS + 0.7 * noise:
         return True
     return bool(grey.mean() < gas + _DARK and grey.std() < max(6.0, 1.6 * noise))

@@ -1,4 +1,4 @@
-"""One scan's preprocessing, whole: segment, crop, resize. `preprocess` and `infer` both come here."""
+"""The preprocessing of one scan: segment, crop, resize. `cov3d preprocess` and `cov3d infer` both use it."""
 
 import hashlib
 import json
@@ -23,14 +23,14 @@ from cov3d.readers import read_volume
 from cov3d.volume import WINDOW_HU, Volume
 
 ALGORITHM = 3
-"""Raised whenever the code changes what a voxel of the result is."""
+"""Increased whenever the code changes the voxels of the result."""
 
-FEET_FIRST = "slices stored feet first: turned"
+FEET_FIRST = "slices stored feet first: order reversed"
 NO_LUNGS = "no lungs found: the whole body is kept"
 OVERRIDDEN = "box given by a person"
 
 SIGNS = tuple(field.name for field in fields(Signs))
-"""The columns of the manifest by which a crop is doubted."""
+"""Columns of the manifest from which doubtful crops are found."""
 
 RECORD_COLUMNS = (
     *("scan", "slices_found", "slices_used", "depth", "height", "width"),
@@ -48,7 +48,7 @@ class Preprocessed:
     Attributes:
         voxels: `uint8` arrays of (depth, height, width), by size.
         record: the scan's row of the manifest, by column, without its name.
-        preview: a small picture of the scan and its crop (WebP), where one was asked for.
+        preview: a small picture of the scan and its crop (WebP), if requested.
     """
 
     voxels: dict[Size, NDArray[np.uint8]]
@@ -58,7 +58,7 @@ class Preprocessed:
 
 @dataclass(frozen=True)
 class Located:
-    """Where the lungs of a scan are: the volume, its slices turned if they were stored feet first, masks and crop."""
+    """A scan with its masks and crop. The slices are reversed if they were stored feet first."""
 
     volume: Volume
     segmentation: lungs.Segmentation
@@ -66,7 +66,7 @@ class Located:
 
 
 def locate(volume: Volume) -> Located:
-    """Find the lungs of a volume and the box that it is cropped to."""
+    """Find the lungs of a volume and its crop box."""
     segmentation = lungs.segment(volume.voxels)
     if is_feet_first(segmentation):
         volume = replace(volume, voxels=volume.voxels[::-1], notes=(*volume.notes, FEET_FIRST))
@@ -83,7 +83,7 @@ def preprocess(
     Args:
         volume: the scan.
         sizes: sizes to resize to.
-        override: a person's box within the volume, to crop to instead.
+        override: a person's box within the volume. It replaces the automatic box.
         draw: also draw the preview.
     """
     located = locate(volume)
@@ -93,7 +93,7 @@ def preprocess(
     inside = voxels[box.slices]
     return Preprocessed(
         voxels={size: resize(inside, size.shape) for size in sizes},
-        record=record_of(located),
+        record=make_record(located),
         preview=preview(voxels, located.segmentation, box, volume.spacing) if draw else None,
     )
 
@@ -106,7 +106,7 @@ def preprocess_scan(
     Args:
         path: the scan's folder or file.
         sizes: sizes to resize to.
-        threads: threads that decode slices; the result does not depend on them.
+        threads: number of threads that decode slices; it does not change the result.
         override: a person's box for this scan.
         draw: also draw the preview.
 
@@ -126,8 +126,8 @@ def _overridden(located: Located, box: Box) -> Located:
     return replace(located, volume=volume, crop=replace(located.crop, box=box, kind="override"))
 
 
-def record_of(located: Located) -> dict[str, Any]:
-    """The row of the manifest of a located scan, by column, without its name."""
+def make_record(located: Located) -> dict[str, Any]:
+    """A scan's row of the manifest, by column, without its name."""
     volume, segmentation, crop = located.volume, located.segmentation, located.crop
     notes = [*volume.notes, *([NO_LUNGS] if crop.kind == "fallback" else [])]
     depth, height, width = volume.voxels.shape
@@ -153,7 +153,7 @@ def record_of(located: Located) -> dict[str, Any]:
 
 
 def settings(size: Size) -> dict[str, Any]:
-    """Every setting that changes a voxel of a preprocessed volume, and a hash of them all."""
+    """All settings that affect the voxels of a preprocessed volume, and their hash."""
     chosen = {
         "size": size.value,
         "shape": list(size.shape),

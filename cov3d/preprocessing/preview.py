@@ -1,7 +1,7 @@
-"""A scan → one small picture of it in three planes, with its crop box and the outline of its lungs.
+"""A small picture of a scan in three planes, with its crop box and the outline of its lungs.
 
-Made while the volume is in memory, so it may not cost: three planes are read, never the volume. WebP, because at equal
-size it keeps thin coloured lines where JPEG smears them: 7 KB against 14 KB for the same picture.
+It is drawn during preprocessing and must be cheap: only three planes are read. The format is WebP, which keeps thin
+coloured lines that JPEG smears: 7 KB instead of 14 KB for the same picture.
 """
 
 import io
@@ -15,22 +15,22 @@ from cov3d.preprocessing.crop import Box
 from cov3d.preprocessing.lungs import Segmentation
 
 CELL = 160
-"""Pixels to a side of the square that each plane is fitted into."""
+"""Side length, in pixels, of the square that each plane is fitted into."""
 
 GAP = 4
 """Pixels between the planes."""
 
 SIZE = (3 * CELL + 2 * GAP, CELL)
-"""Width and height of a picture, in pixels: the same for every scan."""
+"""Width and height of a picture, in pixels; the same for every scan."""
 
 MOST_BYTES = 12_000
-"""A picture larger than this is encoded again, coarser: thousands of them go into one page."""
+"""A larger picture is encoded again at lower quality: a page holds thousands of them."""
 
 BOX_COLOUR, LUNG_COLOUR = (230, 159, 0), (0, 190, 255)
-"""Orange and sky blue: told apart by people with any colour vision, and from every grey."""
+"""Orange and sky blue, which differ from each other with any colour vision, and from every grey."""
 
 LINE = 2
-"""Pixels that a line is wide. WebP stores colours at half the resolution: a line of one pixel fades."""
+"""Line width in pixels. WebP stores colours at half the resolution, so a line of one pixel fades."""
 
 MARKS = (
     *(("R", 8, CELL // 2), ("L", CELL - 8, CELL // 2), ("A", CELL // 2, 8), ("P", CELL // 2, CELL - 8)),
@@ -39,18 +39,18 @@ MARKS = (
     *(("A", 2 * (CELL + GAP) + 8, CELL // 2), ("P", SIZE[0] - 8, CELL // 2)),
     *(("H", 2 * (CELL + GAP) + CELL // 2, 8), ("F", 2 * (CELL + GAP) + CELL // 2, CELL - 8)),
 )
-"""Letters for the patient's right and left, front (anterior) and back (posterior), head and feet, and the pixel (x, y)
-of the picture that each is centred on. The canonical volume stands the same way in every picture."""
+"""Letters for the patient's right and left, front (anterior) and back (posterior), head and feet, each with its centre
+(x, y) in pixels. The orientation is the same in every picture."""
 
 _QUALITIES = (60, 35, 10, 0)
 
 
 @dataclass(frozen=True)
 class Panel:
-    """Where one plane stands in the picture.
+    """The position of one plane in the picture.
 
     Attributes:
-        across: the axis of the volume that the plane is cut across.
+        across: the axis of the volume that the plane is perpendicular to.
         rows: the axis that runs down.
         columns: the axis that runs to the right.
         left, top, width, height: the plane's rectangle in the picture, in pixels.
@@ -66,9 +66,9 @@ class Panel:
 
 
 def panels(shape: tuple[int, int, int], spacing: tuple[float, float, float] | None = None) -> tuple[Panel, ...]:
-    """Axial, coronal and sagittal plane of a volume of `shape` (and `spacing`, in mm), as `preview` lays them out.
+    """The layout of `preview`: axial, coronal and sagittal plane of a volume of `shape` (and `spacing`, in mm).
 
-    A JPEG does not say how far apart its slices are: the volume is then drawn as deep as it is wide.
+    Without spacing (JPEG), the volume is drawn as deep as it is wide.
     """
     depth, height, width = shape
     size = (float(max(height, width)), float(height), float(width))
@@ -89,13 +89,13 @@ def preview(
     box: Box,
     spacing: tuple[float, float, float] | None = None,
 ) -> bytes:
-    """The picture, as WebP: axial, coronal and sagittal, each where most lung is within the box.
+    """The picture, as WebP: axial, coronal and sagittal planes, each through the most lung within the box.
 
     Args:
         voxels: the canonical volume, `uint8` (depth, height, width).
         segmentation: its masks; the lungs are outlined.
         box: its crop box, drawn as a frame.
-        spacing: millimetres between voxels, where known.
+        spacing: millimetres between voxels, if known.
     """
     depth, height, width = voxels.shape
     grey = Image.new("L", SIZE)
@@ -115,23 +115,23 @@ def preview(
 
 
 def _to_grid(segmentation: Segmentation, axis: int, voxel: float) -> float:
-    """Where on an axis of the reduced grid a place on that axis of the volume lies (both count from an edge)."""
+    """Convert a position on an axis of the volume to the reduced grid (both are measured from an edge)."""
     return (voxel - segmentation.grid.origin[axis]) / segmentation.grid.step[axis]
 
 
 def _from_grid(segmentation: Segmentation, axis: int, cell: float) -> float:
-    """The way back: where in the volume a place on the reduced grid lies."""
+    """Convert a position on an axis of the reduced grid to the volume."""
     return segmentation.grid.origin[axis] + cell * segmentation.grid.step[axis]
 
 
 def _fullest(segmentation: Segmentation, box: Box, axis: int) -> int:
-    """The voxel on `axis` whose plane cuts the most lung within the box; the box's middle where there is none."""
+    """The voxel on `axis` whose plane cuts the most lung within the box; the box's middle if there is no lung."""
     limits = [
         (int(_to_grid(segmentation, other, first)), int(np.ceil(_to_grid(segmentation, other, last))))
         for other, (first, last) in enumerate(box.bounds)
     ]
     first, last = box.bounds[axis]
-    # Every second cell along each axis tells well enough where most lung is, at an eighth of the work.
+    # Every second cell along each axis is accurate enough, at an eighth of the work.
     lungs = segmentation.lungs[tuple(slice(max(low, 0), max(high, 0), 2) for low, high in limits)]
     areas = lungs.sum(axis=tuple(other for other in range(3) if other != axis), dtype=np.int32)
     if not areas.any():
@@ -141,10 +141,10 @@ def _fullest(segmentation: Segmentation, box: Box, axis: int) -> int:
 
 
 def _plane(voxels: NDArray[np.uint8], panel: Panel, place: int) -> NDArray[np.uint8]:
-    """The plane at `place`, thinned out where that saves time.
+    """The plane at `place`, at reduced resolution where that saves time.
 
-    A plane across slices is read byte by byte from all over the volume. Bytes beside each other come at the cost of
-    one, so a few planes are averaged, and in exchange no more rows are read than the picture can show.
+    The bytes of a plane across slices are scattered over the volume. Neighbouring bytes cost no extra reads, so a few
+    planes are averaged; and only as many rows are read as the picture can show.
     """
     if panel.across == 0:
         return voxels[place]
@@ -157,7 +157,7 @@ def _plane(voxels: NDArray[np.uint8], panel: Panel, place: int) -> NDArray[np.ui
 
 
 def _outline(segmentation: Segmentation, panel: Panel, place: int, shape: tuple[int, ...]) -> Image.Image:
-    """The lungs' outline in a plane, a pixel on each side of their edge, at the size of its panel: 255, elsewhere 0."""
+    """The outline of the lungs in a plane, one pixel on each side of the edge, at the panel's size; 255 or 0."""
     cells = segmentation.lungs.shape[panel.across]
     cell = min(max(int(_to_grid(segmentation, panel.across, place)), 0), cells - 1)
     mask = np.moveaxis(segmentation.lungs, panel.across, 0)[cell]
@@ -165,7 +165,7 @@ def _outline(segmentation: Segmentation, panel: Panel, place: int, shape: tuple[
         (_to_grid(segmentation, axis, 0), _to_grid(segmentation, axis, shape[axis]))
         for axis in (panel.rows, panel.columns)
     ]
-    # The grid may cover less than the volume: nothing beyond it is lung.
+    # The grid may cover less than the volume; there is no lung outside it.
     padding = [
         (max(0, int(np.ceil(-start))), max(0, int(np.ceil(stop)) - size))
         for (start, stop), size in zip(ends, mask.shape, strict=True)
@@ -186,7 +186,7 @@ def _outline(segmentation: Segmentation, panel: Panel, place: int, shape: tuple[
 
 
 def _frame(picture: Image.Image, panel: Panel, box: Box, shape: tuple[int, ...]) -> None:
-    """Draw the box's frame, its line within the box, so that it is seen where the box is the whole plane."""
+    """Draw the box's frame. Its line is inside the box, so that it is visible if the box fills the plane."""
     corners = []
     for axis, start, pixels in ((panel.columns, panel.left, panel.width), (panel.rows, panel.top, panel.height)):
         first, last = box.bounds[axis]

@@ -1,4 +1,4 @@
-"""How a process is set up that preprocesses one scan after another."""
+"""Set-up of a process that preprocesses one scan after another."""
 
 import ctypes
 from contextlib import suppress
@@ -10,11 +10,11 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 
 _KEPT = 512 * 1024**2
 _OWN_MAPPING = 32 * 1024**2
-"""Larger arrays, of which a scan needs a few, go back to the system at once, so that none is left behind as a gap."""
+"""Larger arrays, of which a scan needs a few, are returned to the system at once, so that memory is not fragmented."""
 
 
 def set_up() -> threadpool_limits:
-    """Keep the maths of this process to one thread, and what it frees for its next scan.
+    """Limit numerical libraries to one thread, and keep freed memory for the next scan.
 
     The C library gives freed memory back to the system, which hands it out again page by page, each cleared first. A
     scan of 60 slices of 512 × 512 pixels takes 74 ms of processor time to size small with this, 86 ms without (the
@@ -22,7 +22,7 @@ def set_up() -> threadpool_limits:
     nothing changes.
 
     Returns:
-        The limit on threads, which may be lifted by `unregister`; memory is kept from then on.
+        The limit on threads. `unregister` lifts it; the memory setting stays.
     """
     with suppress(OSError, AttributeError):  # macOS, musl
         mallopt = ctypes.CDLL(None).mallopt

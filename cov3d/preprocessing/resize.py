@@ -1,9 +1,9 @@
-"""Resizing equal to `skimage.transform.resize(volume, shape, order=3)`, the paper's, without its float64 volumes.
+"""Resizing equal to `skimage.transform.resize(volume, shape, order=3)`, as in the paper, without float64 volumes.
 
-That function is linear and separable: a Gaussian against aliasing, then a cubic spline, each along one axis at a
-time. So it is three small matrices, taken here from scikit-image itself by resizing a unit matrix, and three
-products in float32. Their weights fall off within a dozen voxels, so the products are made band by band, each over
-the few voxels that matter to a run of new ones: a fifth of the arithmetic, still in large matrix products.
+That function is linear and separable: a Gaussian against aliasing, then a cubic spline, along one axis at a time. So
+it equals three products with small matrices, which are obtained by resizing a unit matrix with scikit-image. The
+weights vanish within a dozen voxels. The products are therefore computed in bands, each for a run of new voxels and
+the few old voxels that matter: a fifth of the arithmetic, still as large matrix products.
 """
 
 from dataclasses import dataclass
@@ -13,15 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 _NEGLIGIBLE = 1e-4
-"""Weights below this share of a voxel are dropped: all of them together move no grey level by 0.05."""
+"""Smaller weights are dropped. Together they change no grey level by more than 0.05."""
 
 _RUN = 16
-"""New voxels of a band: fewer, and the products are too small to be fast; more, and they hold too many noughts."""
+"""New voxels per band. With fewer, the products are too small to be fast; with more, they contain too many zeros."""
 
 _SLICES_AT_ONCE = 2
 _COLUMNS_AT_ONCE = 2048
-"""How much is worked on at once: enough for large products, little enough for a core's own cache (1 MB or less). Eight
-slices and 4096 columns took half as long again."""
+"""Work done at once: large enough for fast products, small enough for a core's cache (1 MB or less). Eight slices and
+4096 columns took 50 % longer."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def axis_weights(size: int, new_size: int) -> NDArray[np.float32]:
 
 @lru_cache(maxsize=64)
 def bands(size: int, new_size: int) -> tuple[Band, ...]:
-    """The matrix of `axis_weights` cut into runs of new voxels, each without the columns that are nought."""
+    """The matrix of `axis_weights` cut into runs of new voxels, each without the columns that are zero."""
     weights = axis_weights(size, new_size)
     cut = []
     for start in range(0, new_size, _RUN):
@@ -61,7 +61,7 @@ def resize(voxels: NDArray[np.uint8], shape: tuple[int, int, int]) -> NDArray[np
     Values are clipped to the range of the input, as scikit-image does, and rounded to the nearest grey level.
     """
     planes = _in_plane(voxels, shape[1], shape[2])
-    # A half is added before the clip, so that cutting off the fraction rounds.
+    # Add 0.5 before the clip, so that truncation rounds.
     low, high = np.float32(voxels.min()) + np.float32(0.5), np.float32(voxels.max()) + np.float32(0.5)
     out = np.empty((shape[0], shape[1] * shape[2]), dtype=np.uint8)
     for start in range(0, planes.shape[1], _COLUMNS_AT_ONCE):

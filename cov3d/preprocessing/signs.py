@@ -1,6 +1,6 @@
-"""Masks and box → signs that a crop lost something or holds too much: numbers in the manifest, judged by `doubt`.
+"""Measure signs that a crop lost a part of the lungs or is too large. The manifest holds them; `doubt` judges them.
 
-They are measured on each scan by itself, so that a single scan can be doubted.
+They depend on one scan only, so that even a single scan can be checked.
 """
 
 from dataclasses import dataclass
@@ -16,22 +16,21 @@ from cov3d.preprocessing.morphology import Mask, dilated, eroded
 from cov3d.preprocessing.thorax import bounds
 
 _LUNG_LIKE = 10.0
-"""Grey levels above the level of gas, beside its noise, from which air in the body is more likely lung than bowel."""
+"""Grey levels above gas and its noise from which air in the body is more likely lung than bowel."""
 
 _PIECE = 2
-"""Half-width of the square erosion: what it leaves of other air is no airway and no edge."""
+"""Half-width of the square erosion that removes airways and edges from other air."""
 
 
 @dataclass(frozen=True)
 class Signs:
-    """What is odd about masks and box. All are shares, 0 where nothing is.
+    """Signs of errors in masks and box. All are shares; 0 is normal.
 
     Attributes:
         outside_box: share of the lungs' voxels outside the box.
-        other_air: air within the body that looks like lung and is not taken for it, as a share of the lungs.
-        step: the largest area from which a lung falls to nothing between two slices within the scan, as a share of
-            its largest area.
-        beyond: the furthest that a face of the box lies from the lungs, as a share of the lungs' extent.
+        other_air: air within the body that looks like lung but is not in the mask, as a share of the lungs.
+        step: largest area with which a lung ends between two slices within the scan, as a share of its largest area.
+        beyond: largest distance of a face of the box from the lungs, as a share of the lungs' extent.
         cut_above, cut_below: area of the lungs in the scan's first and last slice, as a share of their largest area.
     """
 
@@ -44,7 +43,7 @@ class Signs:
 
 
 def find_signs(segmentation: Segmentation, box: Box) -> Signs:
-    """The signs of a scan with lungs, cropped to `box`; none where no lungs were found."""
+    """The signs of a scan cropped to `box`; all 0 if no lungs were found."""
     lungs = segmentation.lungs
     found = np.count_nonzero(lungs)
     if not found:
@@ -62,24 +61,24 @@ def find_signs(segmentation: Segmentation, box: Box) -> Signs:
 
 
 def _on_grid(segmentation: Segmentation, axis: int, span: tuple[int, int]) -> slice:
-    """The grid's voxels whose middle lies within `span` of the volume."""
+    """The grid voxels whose centre lies within `span` of the volume."""
     step, origin = segmentation.grid.step[axis], segmentation.grid.origin[axis]
     first, last = (np.ceil((edge - origin) / step - 0.5) for edge in span)
     return slice(max(0, int(first)), max(0, int(last)))
 
 
 def _other_air(segmentation: Segmentation) -> int:
-    """Voxels of lung-like air in the body's hollows beside the lungs; every second slice tells well enough."""
+    """Number of voxels of lung-like air in the body outside the lungs, estimated from every second slice."""
     values, lungs, body = segmentation.grid.values[::2], segmentation.lungs[::2], segmentation.body[::2]
     level = segmentation.gas + _LUNG_LIKE + 2 * segmentation.noise
     other = eroded((values <= TISSUE) & ~dilated(lungs, 1), _PIECE) & (values > level)
-    # The body may lack the hollow itself, where it was taken for air outside.
+    # The body's mask may lack the air itself, if it was classified as outside.
     other &= body | (tissue_directions(body) >= 3)
     return 2 * int(np.count_nonzero(other))
 
 
 def _step(lungs: Mask) -> float:
-    """Each side by itself: one lung may end where the other goes on."""
+    """`Signs.step`, each side separately: one lung may end where the other continues."""
     columns = np.flatnonzero(lungs.any(axis=(0, 1)))
     middle = (int(columns[0]) + int(columns[-1]) + 1) // 2
     sides = np.split(lungs, [middle], axis=2)

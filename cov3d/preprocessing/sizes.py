@@ -1,4 +1,4 @@
-"""The sizes that a cropped scan is resized to (Table 3 of the paper; `tiny` is ours, for tests and the demo)."""
+"""The sizes that a cropped scan is resized to: Table 3 of the paper, and `tiny` for tests and the demo."""
 
 from enum import StrEnum
 

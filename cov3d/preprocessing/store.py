@@ -1,13 +1,16 @@
 """The store of preprocessed volumes: `<data>/preprocessed/<size>/`.
 
-`volumes/<scan>.diff.npy.zst` holds a volume (`encoding` says how), `previews/<scan>.webp` a small picture of its crop,
-`records/<scan>.json` its row of the manifest, `settings.json` what they were made with. The record is written last and
-removed first where a scan is done again, and it says how long the volume's file is: a scan that has one is whole,
-whatever was killed when.
+- `volumes/<scan>.diff.npy.zst`: a volume (format: `encoding`).
+- `previews/<scan>.webp`: a small picture of its crop.
+- `records/<scan>.json`: its row of the manifest.
+- `settings.json`: the settings of all volumes.
 
-Any number of processes, on any number of machines, may fill one store at once. Each file is written aside, in
-`.writing`, and put in place in one step. A folder there is of one scan: whoever has put that scan into the store
-removes it, with what killed processes left in it. So nobody needs to know who is still alive.
+The record is written last, and removed first when a scan is preprocessed again. It holds the length of the volume's
+file. So a scan with a record and a file of that length is complete, even if a process was killed at any time.
+
+Any number of processes, on any number of machines, may fill one store at once. Each file is written in `.writing` and
+moved into place in one step. `.writing` has one folder for each scan. The process that finishes the scan removes the
+folder, with files that killed processes left in it. So no process needs to know which others are still running.
 """
 
 import hashlib
@@ -25,13 +28,13 @@ from numpy.typing import NDArray
 
 from cov3d.errors import OutputError, StoreError
 from cov3d.files import replacing, write_text, write_text_once
-from cov3d.preprocessing.encoding import FORMAT, FORMAT_BEFORE, IN_WORDS, SUFFIX, decode, encode
+from cov3d.preprocessing.encoding import FIRST_FORMAT, FORMAT, FORMAT_NAME, SUFFIX, decode, encode
 from cov3d.preprocessing.pipeline import RECORD_COLUMNS, Preprocessed, settings
 from cov3d.preprocessing.sizes import Size
 from cov3d.values import Field, brief, check_fields, number, plain, read_object, string, text
 
 if TYPE_CHECKING:
-    import pandas as pd  # only the manifest needs it: a worker is a third smaller without
+    import pandas as pd  # only the manifest needs it: without it, a worker needs a third less memory
 
 MANIFEST = "manifest.csv"
 _RECORD = dict.fromkeys(RECORD_COLUMNS, Field(plain)) | {
@@ -52,15 +55,15 @@ class Store:
 
     @classmethod
     def create(cls, folder: Path, size: Size) -> "Store":
-        """Open the store at `folder`, or begin one.
+        """Open the store at `folder`, or create it.
 
         Raises:
-            StoreError: there is one already, made with other settings.
+            StoreError: the store was made with other settings.
             OutputError: the folder can't be written.
         """
         store = cls(folder, size)
         if not store.settings_file.exists():
-            text = json.dumps({"format": FORMAT, "volumes": IN_WORDS, **settings(size)}, indent=2)
+            text = json.dumps({"format": FORMAT, "volumes": FORMAT_NAME, **settings(size)}, indent=2)
             store._persist(partial(write_text_once, store.settings_file, text + "\n", store._writing))
             store.tidy()
         store.check_settings(settings(size))
@@ -81,24 +84,28 @@ class Store:
 
     @property
     def settings_file(self) -> Path:
-        """What makes the folder a store."""
+        """The file that marks a folder as a store."""
         return self.folder / "settings.json"
 
     def check_settings(self, wanted: dict[str, Any]) -> None:
-        """Refuse the store if it was not made with the settings `wanted`, or if its files are of another format."""
+        """Check that the store was made with the settings `wanted` and in the current format.
+
+        Raises:
+            StoreError: it was not; the message lists the differences.
+        """
         try:
             found = check_fields(read_object(self.settings_file), {"hash": Field(text(64))})
             digest = found["hash"]
         except (OSError, ValueError) as error:
             raise StoreError(f"{self.settings_file} can't be read: {error}") from error
-        found.setdefault("format", FORMAT_BEFORE)
+        found.setdefault("format", FIRST_FORMAT)
         wanted = {"format": FORMAT, **wanted}
         if digest != wanted["hash"] or found["format"] != FORMAT:
             differing = [key for key in wanted if key != "hash" and wanted[key] != found.get(key)]
             what = ", ".join(f"{key} is {brief(found.get(key))}, not {wanted[key]!r}" for key in differing)
             raise StoreError(
                 f"the store {self.folder} was made with other settings ({what or 'another version'}): give another "
-                f"--store, or delete this one and make it again with cov3d preprocess --size {self.size}"
+                f"--store, or delete this one and run cov3d preprocess --size {self.size} again"
             )
 
     @property
@@ -106,11 +113,11 @@ class Store:
         return self.folder / ".writing"
 
     def _aside(self, scan: str) -> Path:
-        """The folder in which the files of a scan are written."""
+        """The folder in which the files of a scan are written before they are moved into place."""
         return self._writing / hashlib.sha256(scan.encode()).hexdigest()[:16]
 
     def volume_file(self, scan: str) -> Path:
-        """Where the scan's volume is."""
+        """The path of the scan's volume."""
         return self.folder / "volumes" / f"{scan}{SUFFIX}"
 
     def _record_file(self, scan: str) -> Path:
@@ -120,7 +127,7 @@ class Store:
         return self.folder / "previews" / f"{scan}.webp"
 
     def has(self, scan: str) -> bool:
-        """Whether the scan is in the store, whole: its record is, and its volume's file is as long as it says."""
+        """Whether the scan is complete in the store: it has a record, and its volume has the length in the record."""
         try:
             record = read_object(self._record_file(scan))
             return bool(record.get("bytes") == self.volume_file(scan).stat().st_size)
@@ -128,7 +135,7 @@ class Store:
             return False
 
     def write(self, scan: str, preprocessed: Preprocessed) -> None:
-        """Put a scan into the store, whole or not at all.
+        """Add a scan to the store, completely or not at all.
 
         Raises:
             OutputError: the folder can't be written.
@@ -138,7 +145,7 @@ class Store:
             try:
                 self._write(scan, preprocessed, aside)
             except OutputError:
-                # Another process may have been at the same scan, done first, and removed our files with its own.
+                # Another process may have finished the same scan first and removed our files with its own.
                 if not left:
                     raise
             else:
@@ -160,7 +167,7 @@ class Store:
         write_text(self._record_file(scan), text, aside)
 
     def _persist(self, write: Callable[[], None]) -> None:
-        """Write again if the folder for writing was gone: another process may have tidied it up just then."""
+        """Call `write`, again if it fails: another process may have removed the folder `.writing` meanwhile."""
         for left in reversed(range(_TRIES)):
             try:
                 return write()
@@ -169,7 +176,7 @@ class Store:
                     raise
 
     def _drop_record(self, scan: str, unless: str) -> None:
-        """Remove the scan's record, so that none stands beside a volume of another; one like the new one may stay."""
+        """Remove the scan's record before its volume changes. A record equal to `unless` may stay."""
         with suppress(OSError):
             if self._record_file(scan).read_text(encoding="utf-8") == unless:
                 return
@@ -179,9 +186,9 @@ class Store:
             raise OutputError(f"{self._record_file(scan)} can't be replaced: {error.strerror}") from error
 
     def tidy(self) -> None:
-        """Remove what is left of processes that were killed, if nobody has written there for a day."""
+        """Remove files that killed processes left, if they are more than a day old."""
         with suppress(OSError):
-            self._writing.rmdir()  # nothing left, as a rule
+            self._writing.rmdir()  # usually empty
             return
         with suppress(OSError):
             now = _time_there(self._writing)
@@ -191,7 +198,7 @@ class Store:
             self._writing.rmdir()
 
     def read(self, scan: str) -> NDArray[np.uint8]:
-        """The scan's volume, `uint8` (depth, height, width), in memory of its own.
+        """The scan's volume, a new `uint8` array (depth, height, width).
 
         Raises:
             StoreError: the scan is not in the store, or its file is damaged.
@@ -208,7 +215,7 @@ class Store:
             raise StoreError(f"{file} is damaged ({error}): delete it and preprocess again") from error
 
     def preview(self, scan: str) -> bytes | None:
-        """The picture of the scan's crop (WebP), or None where there is none.
+        """The picture of the scan's crop (WebP), or None if there is none.
 
         Raises:
             StoreError: it can't be read.
@@ -233,7 +240,7 @@ class Store:
         return set((self.folder / "records").rglob("*.json"))
 
     def manifest(self) -> "pd.DataFrame":
-        """A row for every scan in the store, sorted by scan, from their records.
+        """One row for each scan in the store, sorted by scan, from their records.
 
         Raises:
             StoreError: a record can't be read.
@@ -243,8 +250,8 @@ class Store:
     def write_manifest(self, tries: int = 20) -> "pd.DataFrame":
         """Write `manifest.csv` and return it.
 
-        Other processes may be filling the store and writing it too. Whoever writes looks again afterwards whether
-        records have come: so the last one to write has seen them all.
+        Other processes may add scans and write the manifest at the same time. Each process checks for new records
+        after writing and writes again if there are any. So the last manifest written has all records.
         """
         records: dict[Path, dict[str, Any]] = {}
         for _ in range(tries):
@@ -260,7 +267,7 @@ class Store:
 
 
 def _time_there(folder: Path) -> float:
-    """The time by the clock of the file system, which may be another machine's."""
+    """The current time by the clock of the file system, which may be on another machine."""
     probe = folder / f".{secrets.token_hex(8)}.part"
     try:
         probe.touch()
@@ -277,7 +284,7 @@ def _table(records: dict[Path, dict[str, Any]]) -> "pd.DataFrame":
 
 
 def _read_records(files: Iterable[Path], known: dict[Path, dict[str, Any]]) -> dict[Path, dict[str, Any]]:
-    """The records by file, but for those removed meanwhile because their scan is done again; `known` ones are kept."""
+    """The records by file, without those removed meanwhile for scans being preprocessed again; reuses `known` ones."""
     records = {}
     for file in files:
         try:

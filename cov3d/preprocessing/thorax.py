@@ -1,8 +1,8 @@
-"""How far the lungs reach, their consolidated parts included: what the rib cage tells beyond the aerated lung.
+"""The extent of the lungs including consolidated parts, estimated from the rib cage.
 
-Consolidated lung looks like the tissue around it, but the cage that holds it does not change. Where the aerated lung
-ends well short of the ribs, the box goes to the ribs; and where the lowest slices show lung in front only, the base
-is consolidated and the box goes further down, by as much as the lung falls short of the back.
+Consolidated lung looks like the tissue around it, but the rib cage does not change. If the aerated lung ends well
+before the ribs, the box is extended to the ribs. If the lowest slices show lung in front only, the base is
+consolidated, and the box is extended downwards in proportion to the missing lung at the back.
 """
 
 from dataclasses import dataclass
@@ -16,76 +16,76 @@ from cov3d.preprocessing.morphology import Mask
 from cov3d.volume import hounsfield_to_grey
 
 BONE = hounsfield_to_grey(115.0)
-"""Above: ribs, at the means of the grid; below: muscle, and most organs with contrast medium."""
+"""Ribs are brighter at the resolution of the grid; muscle and most organs with contrast medium are darker."""
 
 MUSCLE = hounsfield_to_grey(40.0)
 
 FILLED = 0.28
-"""Healthy lungs fill 0.3 to 0.45 of their box with air; less, and a part is consolidated, drowned or gone."""
+"""Healthy lungs fill 0.3 to 0.45 of their box with air. With less, a part is consolidated, under fluid or missing."""
 
 BARELY_FILLED = 0.20
 
 SHORT = 0.065
-"""Lung that ends further than this from the ribs, as a share of the lungs' extent, is consolidated there, if other
-signs say so too. Healthy lungs end within 0.02 to 0.065 of what is found of the ribs."""
+"""Lung that ends further than this from the ribs, as a share of the lungs' extent, is consolidated there if other
+signs agree. Healthy lungs end within 0.02 to 0.065 of the detected ribs."""
 
 SHORT_FOR_SURE = 0.10
-"""Lung that ends further than this from the ribs is consolidated there whatever else is seen."""
+"""Lung that ends further than this from the ribs is consolidated there, whatever the other signs are."""
 
 _SHORT_RAMP = 0.015
-"""Share of the extent below `short` from which the edge begins to move to the ribs."""
+"""The edge starts to move towards the ribs at this distance (share of the extent) below `short`."""
 
 _CUT = 0.3
-"""Share of the largest slice of lung that the scan's first slice holds at least, where lungs are cut off."""
+"""The lungs are cut off above if the first slice holds more than this share of their largest area."""
 
 _RIB = 3
-"""Grid voxels in a row that are a rib."""
+"""Minimum number of adjacent grid voxels of bone that count as a rib."""
 
 _BETWEEN_RIBS = 6
-"""Rows without bone, at most, between two ribs that one slice cuts."""
+"""Maximum number of rows without bone between two ribs in the same slice."""
 
 _STEADY = 0.7
-"""Share of the slices in which the table is at the same place."""
+"""Minimum share of the slices in which the table is at the same place."""
 
 _SOFT = (170.0, 235.0)
-"""Grey levels of soft tissue, fat to contrast medium, in which the noise of tissue is measured."""
+"""Grey levels of soft tissue, from fat to contrast medium, in which the noise is measured."""
 
 WALL = 0.03
-"""What is left between lung and the ribs as they are found, as a share of the lungs' extent: pleura, and half a rib."""
+"""Distance between lung and detected ribs, as a share of the lungs' extent: pleura, and half a rib."""
 
 BASE_HEALTHY = 0.10
-"""From lung to posterior ribs in the lowest slices, as a share of the lungs' extent: at most this in health."""
+"""Maximum distance in health from lung to posterior ribs in the lowest slices, as a share of the lungs' extent."""
 
 BASE_GAIN = 0.30
-"""Depth added below, as a share of the lungs' depth, for each extent that the lowest lung falls short of the back."""
+"""Depth added below, as a share of the lungs' depth, per extent by which the lowest lung misses the back."""
 
 BASE_MOST = 0.25
 
 AIRWAY = 0.47
-"""Windpipe and main bronchi are seen in the middle of the upper 0.47 to 0.55 of the slices of whole lungs."""
+"""In complete lungs, trachea and main bronchi are visible in the upper 0.47 to 0.55 of the slices."""
 
 AIRWAY_MOST = 0.45
 
 _UPPER = 0.3
-"""Share of the lungs' slices, from the top, in which the windpipe is the largest piece of gas in the middle."""
+"""Share of the lungs' slices, from the top, in which the trachea is the largest piece of gas in the middle."""
 
 FRONT = 0.03
-"""Added in front of lungs that hold little air, as a share of their extent; the ribs there are cartilage, not bone."""
+"""Margin in front of lungs with little air, as a share of their extent; the ribs there are cartilage, not bone."""
 
 ONE_SIDED = 0.30
-"""A lung of less than this share of both is collapsed, consolidated, drowned or gone."""
+"""A lung with less than this share of both lungs is collapsed, consolidated, under fluid or missing."""
 
 
 @dataclass(frozen=True)
 class Extent:
-    """Where something begins and ends, in voxels of the grid, half-open, along (depth, height, width)."""
+    """A half-open extent in grid voxels along (depth, height, width)."""
 
     first: tuple[float, float, float]
     last: tuple[float, float, float]
 
 
 def bounds(mask: Mask) -> Extent:
-    """The extent of a mask, which must not be empty."""
+    """The extent of a mask that is not empty."""
     z, y, x = (np.flatnonzero(mask.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1)))
     return Extent((float(z[0]), float(y[0]), float(x[0])), (float(z[-1]) + 1, float(y[-1]) + 1, float(x[-1]) + 1))
 
@@ -93,7 +93,7 @@ def bounds(mask: Mask) -> Extent:
 def reach(segmentation: Segmentation) -> Extent:
     """The extent of the lungs with their consolidated parts. There must be lungs, and slice 0 must be at the head.
 
-    Every sign counts by degrees: a box that jumped at a threshold would jump with a grey level of noise.
+    Every sign acts gradually. With hard thresholds, one grey level of noise could change the box abruptly.
     """
     lungs = segmentation.lungs
     bone, steady = _bone(segmentation)
@@ -134,13 +134,13 @@ def reach(segmentation: Segmentation) -> Extent:
 
 
 def is_cut_above(lungs: Mask) -> bool:
-    """Whether the first slice cuts the lungs: what is below their top is then not known."""
+    """Whether the first slice cuts the lungs, so that their top is not visible."""
     areas = lungs.sum(axis=(1, 2), dtype=np.int32)
     return bool(areas[0] > _CUT * areas.max())
 
 
 def _degree(value: float, none: float, full: float) -> float:
-    """How far `value` is on the way from `none` to `full`, 0 to 1."""
+    """Position of `value` between `none` (0) and `full` (1), clipped."""
     return float(np.clip((value - none) / (full - none), 0.0, 1.0))
 
 
@@ -148,8 +148,8 @@ def _bone(segmentation: Segmentation) -> tuple[Mask, Mask]:
     """Bone: brighter than the muscle of this scan, by more than its noise.
 
     Returns:
-        Shape of the grid: bone. Shape (1, height, width): what is as bright in most slices, as the table is, and the
-        spine; ribs slant.
+        Bone, of the grid's shape; and places that are this bright in most slices, shape (1, height, width): the table
+        and the spine, but not the ribs, which slant.
     """
     values, body = segmentation.grid.values, segmentation.body
     some = max(1, len(values) // 8)
@@ -172,9 +172,10 @@ def _bone_level(values: NDArray[np.float32], body: Mask) -> float:
 
 
 def _airway_run(segmentation: Segmentation, from_middle: NDArray[np.float64], top: int, bottom: int) -> float:
-    """Share of the lungs' slices, from the top, through which the windpipe and main bronchi are followed.
+    """Share of the lungs' slices, from the top, through which trachea and main bronchi can be followed.
 
-    They are one piece of gas in the body's middle, gaps of two slices aside; stomach and bowel are others.
+    They form one piece of gas in the body's middle, with gaps of at most two slices. Stomach and bowel are other
+    pieces.
     """
     middle = np.abs(from_middle[:bottom]) < 0.2
     columns = np.flatnonzero(middle.any(axis=0))
@@ -194,7 +195,7 @@ def _airway_run(segmentation: Segmentation, from_middle: NDArray[np.float64], to
 
 
 def _to_cage(edge: float, cage: float, extent: float, short: float) -> float:
-    """By how much the lungs' edge moves to the rib cage, as it falls `short` of it; a `cage` of NaN is not known."""
+    """Distance by which an edge of the lungs moves towards the rib cage; 0 if the cage is unknown (NaN)."""
     if np.isnan(cage):
         return 0.0
     target = max(0.0, cage - WALL * extent - edge)
@@ -202,7 +203,7 @@ def _to_cage(edge: float, cage: float, extent: float, short: float) -> float:
 
 
 def across(body: Mask) -> NDArray[np.float64]:
-    """Shape (depth, width): how far a column is from the body's middle, in half-widths of the body in that slice."""
+    """Distance of each column from the body's middle, in half-widths of the body in that slice; (depth, width)."""
     inside: Mask = np.any(body, axis=1)
     width = inside.shape[1]
     first = np.where(inside.any(axis=1), inside.argmax(axis=1), 0)
@@ -212,7 +213,7 @@ def across(body: Mask) -> NDArray[np.float64]:
 
 
 def _spine_in_front(bone: Mask, from_middle: NDArray[np.float64], lungs: Mask) -> bool:
-    """Whether the spine lies in front of the lungs' middle: the patient was prone, or the image is upside down."""
+    """Whether the spine is in front of the lungs' middle: the patient was prone, or the image is upside down."""
     rows = (bone & (np.abs(from_middle) < 0.15)[:, np.newaxis]).sum(axis=(0, 2))
     hit = np.flatnonzero(lungs.any(axis=(0, 2)))
     middle = (int(hit[0]) + int(hit[-1])) // 2
@@ -222,13 +223,14 @@ def _spine_in_front(bone: Mask, from_middle: NDArray[np.float64], lungs: Mask) -
 def _behind(
     lungs: Mask, bone: Mask, from_middle: NDArray[np.float64], lower: slice, extent: float
 ) -> tuple[float, float]:
-    """Where the ribs stand behind the lungs, and how far the lowest quarter of the lungs falls short of them.
+    """Position of the ribs behind the lungs, and the gap between them and the lowest quarter of the lungs.
 
     Returns:
-        Row at which the ribs end behind, or NaN; distance as a share of `extent`, 0 where no ribs are found.
+        Row at which the posterior ribs end, or NaN; gap as a share of `extent`, 0 if no ribs are found.
     """
     beside_spine = (np.abs(from_middle) > 0.15) & (np.abs(from_middle) < 0.75)
-    ribs: Mask = (bone & beside_spine[:, np.newaxis])[lower].sum(axis=2) >= _RIB  # less is skin on the table, or noise
+    # Fewer voxels of bone are skin on the table, or noise.
+    ribs: Mask = (bone & beside_spine[:, np.newaxis])[lower].sum(axis=2) >= _RIB
     lung: Mask = np.any(lungs[lower], axis=2)
     found: Mask = np.any(ribs, axis=1)
     if found.sum() < 3:
@@ -236,13 +238,13 @@ def _behind(
     lung_end = ribs.shape[1] - lung[:, ::-1].argmax(axis=1)
     end = _first_run(ribs, np.where(lung.any(axis=1), lung_end - 1, 0))
     lowest = np.flatnonzero(found & lung.any(axis=1))
-    lowest = lowest[lowest >= len(found) // 2]  # of the lower half: the lowest quarter
+    lowest = lowest[lowest >= len(found) // 2]  # half of the lower half: the lowest quarter
     gap = float(np.median(end[lowest] - 1 - lung_end[lowest]) / extent) if lowest.size else 0.0
     return float(np.percentile(end[found], 80)) - 1, gap
 
 
 def _first_run(ribs: Mask, start: NDArray[np.integer]) -> NDArray[np.integer]:
-    """Per slice the row at which the ribs end that come first from row `start` on; the table's top may come behind.
+    """For each slice, the row at which the first ribs from row `start` on end; the table's top may follow.
 
     Args:
         ribs: shape (slices, rows). Gaps of `_BETWEEN_RIBS` rows are bridged.
@@ -260,7 +262,7 @@ def _first_run(ribs: Mask, start: NDArray[np.integer]) -> NDArray[np.integer]:
 
 
 def _beside(bone: Mask, from_middle: NDArray[np.float64]) -> float:
-    """Column at which the ribs begin, going from the middle to higher columns, or NaN; an arm comes after them."""
+    """Column at which the ribs begin, from the middle to higher columns, or NaN; an arm may follow."""
     ribs: Mask = bone & (from_middle > 0.45)[:, np.newaxis]
     found: Mask = np.any(ribs, axis=2)
     if found.any(axis=1).sum() < 3:

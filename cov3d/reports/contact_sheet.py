@@ -1,4 +1,4 @@
-"""Crops → contact sheets: PNG pages of previews with names and doubts, for paper and where no browser is."""
+"""Contact sheets: PNG pages of crop previews with names and doubts, for printing and for use without a browser."""
 
 import io
 import re
@@ -12,14 +12,14 @@ from PIL import Image, ImageDraw, ImageFont
 
 from cov3d.files import replacing
 from cov3d.preprocessing.preview import BOX_COLOUR, LUNG_COLOUR, MARKS, SIZE
-from cov3d.reports.crop_cases import Case, Missing
+from cov3d.reports.crop_cases import Case, UnprocessedScan
 
 COLUMNS, ROWS = 4, 12
-"""Of previews on a page: the page then has the proportions of a sheet of paper."""
+"""Number of previews across and down a page, which then has the proportions of a sheet of paper."""
 
 _MARGIN, _HEAD, _LINE, _BETWEEN = 16, 44, 17, 10
 _LINES = 3
-"""Of text under a picture: the name and two of doubts."""
+"""Number of lines of text below a picture: the name and two lines of doubts."""
 
 _TILE = (SIZE[0] + _BETWEEN, SIZE[1] + _LINES * _LINE + _BETWEEN)
 _CHARACTERS = SIZE[0] // 8
@@ -31,21 +31,22 @@ def write_sheets(
     folder: Path,
     title: str,
     cases: Sequence[Case],
-    missing: Sequence[Missing],
+    missing: Sequence[UnprocessedScan],
     pictures: Mapping[str, bytes],
 ) -> list[Path]:
-    """Write `crops-1.png`, `crops-2.png`, … into `folder`.
+    """Write `crops-1.png`, `crops-2.png`, … to `folder`.
 
     Args:
-        title: at the head of each page.
-        cases: scans with a crop, in the order in which they are shown.
-        missing: scans without; they come first.
-        pictures: the previews that there are (WebP), by scan.
+        folder: where to write.
+        title: at the top of each page.
+        cases: scans with a crop, in the order shown.
+        missing: scans without a crop; they come first.
+        pictures: the available previews (WebP), by scan.
 
     Raises:
         OutputError: the folder can't be written.
     """
-    shown: list[Case | Missing] = [*missing, *cases]
+    shown: list[Case | UnprocessedScan] = [*missing, *cases]
     per_page = COLUMNS * ROWS
     pages = max(1, -(-len(shown) // per_page))
     written = []
@@ -63,7 +64,7 @@ def sheets_in(folder: Path) -> list[Path]:
     return [file for file in folder.glob("crops-*.png") if _NAME.fullmatch(file.name)]
 
 
-def _page(title: str, shown: Sequence[Case | Missing], pictures: Mapping[str, bytes]) -> Image.Image:
+def _page(title: str, shown: Sequence[Case | UnprocessedScan], pictures: Mapping[str, bytes]) -> Image.Image:
     rows = max(1, -(-len(shown) // COLUMNS))
     size = (2 * _MARGIN + COLUMNS * _TILE[0] - _BETWEEN, _MARGIN + _HEAD + rows * _TILE[1])
     page = Image.new("RGB", size, _PAPER)
@@ -81,15 +82,15 @@ def _tile(
     page: Image.Image,
     draw: ImageDraw.ImageDraw,
     corner: tuple[int, int],
-    item: Case | Missing,
+    item: Case | UnprocessedScan,
     pictures: Mapping[str, bytes],
 ) -> None:
     left, top = corner
     picture = _opened(pictures.get(item.scan))
     if picture is None:
         draw.rectangle((left, top, left + SIZE[0] - 1, top + SIZE[1] - 1), fill=_NO_PICTURE)
-        said = "no picture" if isinstance(item, Case) else "not preprocessed"
-        draw.text((left + SIZE[0] // 2, top + SIZE[1] // 2), said, _INK, _font(13), anchor="mm")
+        reason = "no picture" if isinstance(item, Case) else "not preprocessed"
+        draw.text((left + SIZE[0] // 2, top + SIZE[1] // 2), reason, _INK, _font(13), anchor="mm")
     else:
         page.paste(picture, corner)
         for letter, x, y in MARKS:
@@ -100,7 +101,7 @@ def _tile(
 
 
 def _opened(picture: bytes | None) -> Image.Image | None:
-    """The picture; None where there is none, or it is damaged: one bad file must not cost the whole report."""
+    """The picture; None if there is none or it is damaged, so that one bad file does not stop the report."""
     if picture is None:
         return None
     try:
@@ -112,7 +113,7 @@ def _opened(picture: bytes | None) -> Image.Image | None:
 
 
 def _end(text: str, most: int) -> str:
-    """The end of a name that is too long: that is where its number stands."""
+    """Shorten a long name to its end, which has the scan's number."""
     return text if len(text) <= most else "…" + text[1 - most :]
 
 
@@ -125,14 +126,14 @@ def _lines(text: str, width: int, most: int) -> Iterator[str]:
 
 @cache
 def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
-    # matplotlib brings a font that writes most alphabets; a machine in a rack may have none.
+    # matplotlib includes a font for most alphabets; a server may have no fonts.
     file = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"DejaVuSans{'-Bold' if bold else ''}.ttf"
     return ImageFont.truetype(str(file), size)
 
 
 @cache
 def _palette() -> Image.Image:
-    """112 greys, and the colours of box and lungs in nine strengths on eight greys: a third of the bytes of RGB."""
+    """112 greys, and the colours of box and lungs in nine strengths on eight greys. Files are a third of RGB's size."""
     colours = [(grey, grey, grey) for grey in (round(index * 255 / 111) for index in range(112))]
     for colour in (BOX_COLOUR, LUNG_COLOUR):
         for grey in (0, 36, 72, 108, 144, 180, 215, 255):

@@ -1,4 +1,4 @@
-"""Manifest → the scans in the order in which a person should look at their crops."""
+"""The scans of a manifest in the order in which a person should check their crops."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,7 @@ from cov3d.preprocessing.doubt import Doubt, find_doubts, score
 
 @dataclass(frozen=True)
 class Case:
-    """A scan in the store: its name, its row of the manifest by column, and what is doubtful about its crop."""
+    """A scan in the store: its name, its row of the manifest by column, and the doubts about its crop."""
 
     scan: str
     record: dict[str, Any]
@@ -18,12 +18,12 @@ class Case:
 
     @property
     def score(self) -> int:
-        """How doubtful the crop is; 0 where it is not."""
+        """How doubtful the crop is; 0 if there are no doubts."""
         return score(self.doubts)
 
     @property
     def why(self) -> str:
-        """What is doubtful, in one line."""
+        """The doubts in one line."""
         return "; ".join(doubt.phrase for doubt in self.doubts)
 
     @property
@@ -33,8 +33,8 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Missing:
-    """A scan of the dataset that is not preprocessed, and why."""
+class UnprocessedScan:
+    """A scan of the dataset that is not preprocessed, and the reason."""
 
     scan: str
     why: str

@@ -1,4 +1,4 @@
-"""A volume and its crop → a picture in three planes, with axes in voxels."""
+"""A figure of a volume and its crop in three planes, with axes in voxels."""
 
 from dataclasses import dataclass
 
@@ -16,13 +16,13 @@ from cov3d.reports.figures import ORANGE, SKY
 
 
 def crop(voxels: NDArray[np.uint8], box: Box, segmentation: Segmentation, title: str) -> Figure:
-    """A volume in three planes, each where it cuts the most lung, with the crop box and the outline of the lungs.
+    """A volume in three planes, each through the most lung, with the crop box and the outline of the lungs.
 
     Args:
         voxels: the canonical volume.
         box: its crop box.
         segmentation: its lungs.
-        title: over the picture.
+        title: above the picture.
     """
     figure = Figure(figsize=(10.5, 4.0), layout="constrained")
     figure.suptitle(title)
@@ -35,7 +35,7 @@ def crop(voxels: NDArray[np.uint8], box: Box, segmentation: Segmentation, title:
 
 @dataclass(frozen=True)
 class _Plane:
-    """A plane through a volume: its name, the axis it is cut across, and the axes that are its rows and columns."""
+    """A plane through a volume: its name, the axis perpendicular to it, and the axes of its rows and columns."""
 
     name: str
     across: int
@@ -76,7 +76,7 @@ def _crop_plane(
     for letter, (across, up) in zip(_SIDES[plane.name], _PLACES, strict=True):
         text = axes.text(across, up, letter, color="white", weight="bold", transform=axes.transAxes)
         text.set(ha="center", va="center", path_effects=[withStroke(linewidth=2.5, foreground="black")])
-    # A JPEG does not say how far apart its slices are, so planes across them are drawn square.
+    # JPEG slices have no spacing, so planes across them are drawn square.
     axes.set_box_aspect(1.0 if plane.across else rows / columns)
     axes.set(title=plane.name, xlabel=_AXES[plane.columns], ylabel=_AXES[plane.rows])
     axes.set_xlim(-0.5, columns - 0.5)

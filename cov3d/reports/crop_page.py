@@ -1,11 +1,11 @@
-"""Crops → one HTML page that holds all it needs, pictures too, and opens from disk without a network.
+"""Write the HTML page of crops. It contains everything, including pictures, and opens from disk without a network.
 
 A row shows the picture, the name and what to check. The numbers of the manifest are in the row's attributes: the dialog
-shows them beside the enlarged picture, and the rows can be sorted by each. The script sorts, filters and enlarges.
+shows them beside the enlarged picture, and rows can be sorted by them. The script sorts, filters and enlarges.
 
-Two things keep thousands of rows quick: the browser lays out only the rows in sight, and the pictures stand as text at
-the end of the page, from where the script takes those that come into sight. As sources of their images they took twice
-as long to open, and were missing in print.
+The page stays fast with thousands of rows: the browser lays out only the visible rows, and the pictures are stored as
+text at the end of the page, from which the script loads the visible ones. With the pictures as image sources, the page
+took twice as long to open, and pictures were missing in print.
 """
 
 import base64
@@ -24,14 +24,14 @@ from cov3d.preprocessing.overrides import COLUMNS as OVERRIDE_COLUMNS
 from cov3d.preprocessing.pipeline import RECORD_COLUMNS, SIGNS
 from cov3d.preprocessing.preview import MARKS, SIZE, panels
 from cov3d.reports import pages
-from cov3d.reports.crop_cases import Case, Missing
+from cov3d.reports.crop_cases import Case, UnprocessedScan
 
 
 @dataclass(frozen=True)
 class _Row:
-    """A scan as the template shows it; `panels` says where in the picture its planes are, for drawing a box.
+    """A scan as the template shows it.
 
-    `numbers` and `panels` are JSON: the values of the page's columns, and the planes.
+    `numbers` and `panels` are JSON: the values of the page's columns, and the positions of the planes in the picture.
     """
 
     case: Case
@@ -48,16 +48,17 @@ def write_page(
     file: Path,
     title: str,
     cases: Sequence[Case],
-    missing: Sequence[Missing],
+    missing: Sequence[UnprocessedScan],
     pictures: Mapping[str, bytes],
 ) -> Path:
     """Write the page.
 
     Args:
+        file: where to write.
         title: of the page.
-        cases: scans with a crop, in the order in which they are shown.
-        missing: scans without.
-        pictures: the previews that there are (WebP), by scan.
+        cases: scans with a crop, in the order shown.
+        missing: scans without a crop.
+        pictures: the available previews (WebP), by scan.
 
     Raises:
         OutputError: the file can't be written.
@@ -71,7 +72,7 @@ def write_page(
         rows=[_row(case, columns, pictured=case.scan in pictures) for case in cases],
         pictures=((scan, base64.b64encode(picture).decode()) for scan, picture in pictures.items()),
         missing=missing,
-        scans=len(cases),
+        n_scans=len(cases),
         to_check=sum(case.score > 0 for case in cases),
         settled=sum(case.settled for case in cases),
         size=SIZE,
@@ -90,12 +91,12 @@ _WORDS = {
     "left_share": "left lung, share of both",
     "opacity": "opaque, share of lungs",
 }
-"""Columns of the manifest whose name does not say enough."""
+"""Clearer names for some columns of the manifest."""
 
 
 def _columns(cases: Sequence[Case]) -> list[str]:
-    """The manifest's numbers that at least one scan has: JPEG scans have no spacing and no millilitres."""
-    # The doubts show the signs that matter.
+    """The manifest's numbers that at least one scan has. JPEG scans have no spacing and no volume in ml."""
+    # The signs are left out: the doubts show those that matter.
     numbers = [column for column in RECORD_COLUMNS if column not in ("scan", "notes", *SIGNS)]
     return [column for column in numbers if any(_text(case.record[column]) for case in cases)]
 
@@ -118,7 +119,7 @@ def _row(case: Case, columns: list[str], *, pictured: bool) -> _Row:
 
 
 def _name(scan: str) -> Markup:
-    """A name that may be broken after its slashes and underscores; what is HTML in it is shown as it stands."""
+    """A name, escaped for HTML, that may be wrapped after slashes and underscores."""
     return Markup(re.sub("([/_])", r"\1<wbr>", str(escape(scan))))
 
 
@@ -127,7 +128,7 @@ def _json(values: list[Any]) -> str:
 
 
 def _text(value: Any) -> str:
-    """A value of the manifest as people read it: no 3512.0 millilitres, four decimals, nothing for what is unknown."""
+    """A value of the manifest for display: up to four decimals, 3512 rather than 3512.0, empty if unknown."""
     if pd.isna(value):
         return ""
     return np.format_float_positional(value, precision=4, trim="-") if isinstance(value, float) else str(value)

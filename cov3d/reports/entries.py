@@ -1,4 +1,4 @@
-"""A run, a cross-validation or a folder of predictions → what its part of the report's page shows."""
+"""Read a run, a cross-validation or a folder of predictions for its part of the report's page."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from cov3d.evaluation.scores import TaskEvaluation, evaluate_task
 from cov3d.evaluation.summary import Selection, selection_of_run
 from cov3d.inference.origin import networks_of
 from cov3d.labels import TASKS
-from cov3d.reports.sources import Kind, Source
+from cov3d.reports.sources import Source, SourceKind
 from cov3d.run_files import (
     CONFIG,
     HISTORY,
@@ -28,16 +28,16 @@ from cov3d.run_files import (
 )
 
 MISTAKES = 8
-"""Mistakes shown of a task."""
+"""Number of mistakes shown for each task."""
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """A scan that was called wrong: its label, its call, and how probable the network held that call to be."""
+    """A wrong prediction: the scan, its label, the prediction, and the probability that the network gave it."""
 
     scan: str
     label: str
-    called: str
+    predicted: str
     probability: float
 
 
@@ -47,36 +47,36 @@ class TaskEntry:
 
     Attributes:
         task: presence or severity.
-        evaluation: every score.
-        selection: how the epoch was selected; None where that is not known or was not on these scans.
-        mistakes: the worst, the worst first.
-        wrong: number of all mistakes.
+        evaluation: all scores.
+        selection: how the epoch was selected; None if unknown or not selected on these scans.
+        mistakes: the worst mistakes, the worst first.
+        n_mistakes: number of all mistakes.
     """
 
     task: str
     evaluation: TaskEvaluation
     selection: Selection | None
     mistakes: tuple[Mistake, ...]
-    wrong: int
+    n_mistakes: int
 
     @property
     def last(self) -> float | None:
-        """Macro F1 of the last epoch, where it is known."""
+        """Macro F1 of the last epoch, if known."""
         return None if self.selection is None else self.selection.last.get(self.task)
 
 
 @dataclass(frozen=True)
-class Entry:
+class ReportEntry:
     """A run, a cross-validation or a folder of predictions.
 
     Attributes:
         source: its folder.
-        settings: name and value of what it was made with.
-        tasks: by name; a task that could not be scored is absent.
-        histories: by fold, the history of its run.
-        folds: of a cross-validation, the scores by fold.
-        notes: what is wrong or missing.
-        files: all in the folder, sorted.
+        settings: names and values.
+        tasks: by name; without tasks that could not be scored.
+        histories: history of the run, by fold.
+        folds: scores by fold, of a cross-validation.
+        notes: problems and missing parts.
+        files: all files in the folder, sorted.
     """
 
     source: Source
@@ -89,17 +89,17 @@ class Entry:
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """The name of the folder."""
         return self.source.folder.resolve().name
 
     @property
     def size(self) -> str:
-        """The size of its networks' input; empty where it is not known."""
+        """The input size of its networks; empty if unknown."""
         return self.settings.get("size", "")
 
 
-def read_entry(source: Source) -> Entry:
-    """All that a folder says; what can't be read is a note."""
+def read_entry(source: Source) -> ReportEntry:
+    """Read all results in a folder. Files that can't be read are noted."""
     notes: list[str] = []
     try:
         runs = _runs_of(source)
@@ -108,7 +108,7 @@ def read_entry(source: Source) -> Entry:
         runs = {}
     config = _config(next(iter(runs.values())), notes) if runs else {}
     settings = dict(_flat(config))
-    if source.kind == Kind.RUN and not (source.folder / SUMMARY).is_file():
+    if source.kind == SourceKind.RUN and not (source.folder / SUMMARY).is_file():
         notes.append("this run is not finished")
     tasks: dict[str, TaskEntry] = {}
     for task in TASKS:
@@ -116,29 +116,29 @@ def read_entry(source: Source) -> Entry:
             if entry := _read_task(source, task):
                 tasks[task] = entry
             else:
-                notes.append(f"{task}: there are no predictions of labelled scans for it")
+                notes.append(f"{task}: there are no predictions of labelled scans")
         except Cov3dError as error:
             notes.append(f"{task}: {error}")
-    if source.kind == Kind.CROSSVAL:
+    if source.kind == SourceKind.CROSSVAL:
         settings.pop("fold", None)
-    return Entry(
+    return ReportEntry(
         source,
         settings,
         tasks,
         histories={
             fold: table for fold, run in runs.items() if (table := _csv(run / HISTORY, _HISTORY, notes)) is not None
         },
-        folds=_csv(source.folder / FOLD_SCORES, _FOLDS, notes) if source.kind == Kind.CROSSVAL else None,
+        folds=_csv(source.folder / FOLD_SCORES, _FOLDS, notes) if source.kind == SourceKind.CROSSVAL else None,
         notes=notes,
         files=tuple(sorted(_files(source.folder))),
     )
 
 
 def _runs_of(source: Source) -> dict[int, Path]:
-    """The folders of a source's runs by fold: of a cross-validation those that it was collected from."""
-    if source.kind == Kind.RUN:
+    """The folders of a source's runs by fold."""
+    if source.kind == SourceKind.RUN:
         return {_fold(source.folder): source.folder}
-    if source.kind != Kind.CROSSVAL:
+    if source.kind != SourceKind.CROSSVAL:
         return {}
     runs = [source.folder / network for network in networks_of(source.folder)]
     return {_fold(run): run for run in runs if is_run(run)}
@@ -161,7 +161,7 @@ def _config(run: Path, notes: list[str]) -> dict[str, Any]:
 
 
 def _flat(config: Mapping[str, Any], above: str = "") -> list[tuple[str, str]]:
-    """Settings in one list: of one inside another the names of both; of files only the name."""
+    """Settings as a flat list. Nested settings get the names of both levels; of files only the name is kept."""
     found: list[tuple[str, str]] = []
     for name, value in config.items():
         words = f"{above}{name.replace('_', ' ')}"
@@ -185,8 +185,8 @@ def _brief(value: Any) -> str:
 
 
 def _read_task(source: Source, task: str) -> TaskEntry | None:
-    """The scores of a task, None where there are no predictions to score."""
-    names = {Kind.RUN: validation_table(task), Kind.CROSSVAL: out_of_fold_table(task)}
+    """The scores of a task; None if there are no predictions to score."""
+    names = {SourceKind.RUN: validation_table(task), SourceKind.CROSSVAL: out_of_fold_table(task)}
     file = source.folder / names.get(source.kind, PREDICTIONS)
     if not file.is_file():
         return None
@@ -196,26 +196,26 @@ def _read_task(source: Source, task: str) -> TaskEntry | None:
     evaluation = evaluate_task(table, categories, task)
     if not len(evaluation.calls):
         return None
-    selection = selection_of_run(source.folder, task) if source.kind == Kind.RUN else None
+    selection = selection_of_run(source.folder, task) if source.kind == SourceKind.RUN else None
     wrong = worst_mistakes(evaluation.calls, dict(zip(table["scan"], table["label"], strict=True)))
     return TaskEntry(task, evaluation, selection, wrong[:MISTAKES], len(wrong))
 
 
 def worst_mistakes(calls: Calls, labels: Mapping[str, str]) -> tuple[Mistake, ...]:
-    """The scans that were called wrong: the furthest from the truth first, then the surest.
+    """The wrong predictions: those furthest from the label first, then those with the highest probability.
 
     Args:
-        calls: of a task.
-        labels: of the scans, which may say more than the task's classes do.
+        calls: predictions of a task.
+        labels: of the scans, which may be more detailed than the task's classes.
     """
     rows = [
-        (-abs(int(true) - int(called)), -float(probabilities[called]), scan, int(called))
-        for scan, true, called, probabilities in zip(
+        (-abs(int(true) - int(predicted)), -float(probabilities[predicted]), scan, int(predicted))
+        for scan, true, predicted, probabilities in zip(
             calls.scans, calls.true, calls.called, calls.probabilities, strict=True
         )
-        if true != called
+        if true != predicted
     ]
-    return tuple(Mistake(scan, labels[scan], calls.classes[called], -p) for _, p, scan, called in sorted(rows))
+    return tuple(Mistake(scan, labels[scan], calls.classes[predicted], -p) for _, p, scan, predicted in sorted(rows))
 
 
 _HISTORY = ("epoch", "train_loss", "valid_loss", "presence_f1", "severity_f1")
@@ -223,7 +223,7 @@ _FOLDS = ("fold", "scans", "macro_f1", "best_epoch", "epochs", "last_macro_f1")
 
 
 def _csv(file: Path, numbers: Sequence[str], notes: list[str]) -> pd.DataFrame | None:
-    """A table of ours, with columns of `numbers`; None where it is missing or can't be read, which is noted."""
+    """A table with the numeric columns `numbers`; None if it is missing or can't be read, which is noted."""
     try:
         table = pd.read_csv(file)
         return table.assign(**{name: pd.to_numeric(table[name]) for name in numbers})
@@ -237,6 +237,6 @@ def _csv(file: Path, numbers: Sequence[str], notes: list[str]) -> pd.DataFrame |
 
 
 def _files(folder: Path) -> list[Path]:
-    """The files in a folder at any depth, but for hidden ones."""
+    """The files in a folder and its subfolders, without hidden ones."""
     found = (path for path in folder.rglob("*") if path.is_file())
     return [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]

@@ -1,4 +1,4 @@
-"""The paper's experiments and ensembles → tables for the terminal."""
+"""Tables of the paper's experiments and ensembles for the terminal."""
 
 from collections.abc import Iterable
 
@@ -32,7 +32,7 @@ def experiment_table(rows: Iterable[Experiment]) -> Table:
 
 
 def ensemble_table(rows: Iterable[Ensemble]) -> Table:
-    """Tables 6 and 7: what the ensembles are made of, and the paper's macro F1 of them."""
+    """Tables 6 and 7: the members of the ensembles, and their macro F1 in the paper."""
     table = _table("Its ensembles (Tables 6 and 7)")
     for column in ("name", "task", "experiments"):
         table.add_column(column)
@@ -44,7 +44,7 @@ def ensemble_table(rows: Iterable[Ensemble]) -> Table:
 
 
 def _table(title: str) -> Table:
-    """A table whose columns stand as close as they can: Table 5 must fit into 80 characters."""
+    """A table without space between its columns, so that Table 5 fits into 80 characters."""
     return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
 
 

@@ -1,4 +1,4 @@
-"""Tables → pictures (PNG, SVG), drawn without a screen."""
+"""Figures from tables (PNG, SVG), drawn without a screen."""
 
 import io
 from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ from cov3d.files import replacing
 from cov3d.labels import ALL_LABELS, LABELS, STOIC_SEVERITIES
 from cov3d.run_files import CURVES, HISTORY
 
-# Okabe and Ito's palette, told apart by people with any colour vision.
+# Okabe and Ito's palette, which can be distinguished with any colour vision.
 BLUE, ORANGE, GREEN, PINK, SKY, RED = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00"
 LABEL_COLOURS = {
     **dict(zip(LABELS, (BLUE, SKY, GREEN, ORANGE, RED, PINK), strict=True)),
@@ -28,22 +28,22 @@ LABEL_COLOURS = {
 }
 
 
-# How many times the least loss the greatest must be for a logarithmic axis, on which three numbers at least then stand.
+# Minimum ratio of largest to smallest loss for a logarithmic axis, which then has at least three numbers.
 _WIDE = 10.0
 
-# What share of the greatest loss the range must be for an axis that does not start at 0.
+# Minimum range of the losses, as a share of the largest, for an axis that does not start at 0.
 _NARROW = 0.2
 
 
 def save(figure: Figure, file: Path) -> None:
-    """Write a figure as PNG, or as SVG where the file is called so, whole or not at all.
+    """Write a figure as PNG, or as SVG if the file's suffix is .svg, completely or not at all.
 
     Raises:
         OutputError: the file can't be written.
     """
     with replacing(file) as aside:
         if file.suffix == ".svg":
-            # No date, and names that are drawn from the salt and not at random: equal figures are equal bytes.
+            # No date, and ids from a fixed salt, so that equal figures give equal bytes.
             with rc_context({"svg.hashsalt": "cov3d"}):
                 figure.savefig(aside, format="svg", metadata={"Date": None, "Creator": None})
         else:
@@ -51,7 +51,7 @@ def save(figure: Figure, file: Path) -> None:
 
 
 def save_curves(folder: Path, history: pd.DataFrame) -> None:
-    """Write the curves of a run, `curves.png`, to its folder.
+    """Write the curves of a run to its folder, as `curves.png`.
 
     Raises:
         OutputError: the file can't be written.
@@ -60,7 +60,7 @@ def save_curves(folder: Path, history: pd.DataFrame) -> None:
 
 
 def draw_missing_curves(folder: Path) -> None:
-    """Write the curves of a run that has a history but none of them.
+    """Write the curves of a run that has a history but no curves.
 
     Raises:
         OutputError: the file can't be written.
@@ -78,14 +78,14 @@ def draw_missing_curves(folder: Path) -> None:
 def as_png(figure: Figure) -> bytes:
     """A figure as the content of a PNG file."""
     content = io.BytesIO()
-    # No software version or date in the file: equal figures are equal bytes.
+    # No software version or date in the file, so that equal figures give equal bytes.
     figure.savefig(content, format="png", dpi=150, metadata={"Software": None})
     return content.getvalue()
 
 
 @dataclass(frozen=True)
 class Margins:
-    """Room around each of the axes of a figure, in inches: for labels, title and legend."""
+    """Margins around each axes of a figure, in inches, for labels, title and legend."""
 
     left: float = 0.75
     right: float = 0.15
@@ -99,14 +99,14 @@ def axes_in(
     """Axes in a grid, shape (rows, columns), with fixed margins.
 
     Matplotlib's constrained layout finds margins by drawing all text several times, which takes longer than drawing the
-    figure; a report has hundreds of figures of the same few shapes.
+    figure. A report has hundreds of figures with the same few layouts.
 
     Args:
-        figure: to put them in, with no layout of its own.
-        rows, columns: how many.
-        margins: around each of the axes.
-        between: inches between two rows, where that is not the margins' top and bottom.
-        how: as `Figure.subplots` takes it.
+        figure: without a layout engine.
+        rows, columns: shape of the grid.
+        margins: around each axes.
+        between: inches between two rows, if not the top and bottom margins.
+        how: arguments of `Figure.subplots`.
     """
     width, height = figure.get_size_inches()
     side, gap = margins.left + margins.right, margins.top + margins.bottom if between is None else between
@@ -123,8 +123,8 @@ def axes_in(
     return figure.subplots(rows, columns, squeeze=False, **how)
 
 
-def alone(draw: Callable[[Axes], None], size: tuple[float, float], margins: Margins) -> Figure:
-    """A figure of one plot, for a page that places plots itself.
+def single_plot(draw: Callable[[Axes], None], size: tuple[float, float], margins: Margins) -> Figure:
+    """A figure with one plot, for a page that arranges its plots itself.
 
     Args:
         draw: draws the plot.
@@ -137,7 +137,7 @@ def alone(draw: Callable[[Axes], None], size: tuple[float, float], margins: Marg
 
 
 def curves(history: pd.DataFrame) -> Figure:
-    """Losses and macro F1s of a run by epoch, the best epoch of each task marked."""
+    """Losses and macro F1 of a run by epoch, with the best epoch of each task marked."""
     figure = Figure(figsize=(9, 3.6))
     losses, scores = axes_in(figure, 1, 2, CURVE_MARGINS)[0]
     draw_losses(losses, history)
@@ -159,7 +159,7 @@ def draw_losses(axes: Axes, history: pd.DataFrame) -> None:
 
 
 def draw_scores(axes: Axes, history: pd.DataFrame) -> None:
-    """Macro F1 of each task on the validation fold by epoch, a ring round the best."""
+    """Macro F1 of each task on the validation fold by epoch, with a ring around the best."""
     epochs = history["epoch"]
     for task, colour, style in (("presence", BLUE, "o-"), ("severity", RED, "s--")):
         values = history[f"{task}_f1"].astype(float)
@@ -173,10 +173,10 @@ def draw_scores(axes: Axes, history: pd.DataFrame) -> None:
 
 
 def _scale_losses(axes: Axes, losses: NDArray[np.float64]) -> None:
-    """A logarithmic axis where losses differ much; one from 0 where they hardly differ, or where there is only one."""
+    """Use a logarithmic axis if losses differ much, and an axis from 0 if they hardly differ or there is only one."""
     found = losses[np.isfinite(losses)]
     least, most = (found.min(), found.max()) if len(found) else (0.0, 1.0)
-    # An early epoch's validation loss may be a hundred times a late one's.
+    # The validation loss of an early epoch may be a hundred times that of a late one.
     if least > 0 and most > _WIDE * least:
         _log_scale(axes)
     elif most - least < _NARROW * most:
@@ -185,7 +185,7 @@ def _scale_losses(axes: Axes, losses: NDArray[np.float64]) -> None:
 
 
 def _log_scale(axes: Axes) -> None:
-    """A logarithmic y axis with numbers at 1, 2 and 5 of each power of ten, as plain numbers."""
+    """Use a logarithmic y axis with ticks at 1, 2 and 5 times each power of ten, as plain numbers."""
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_minor_formatter(NullFormatter())
@@ -193,7 +193,7 @@ def _log_scale(axes: Axes) -> None:
 
 
 def _epoch_axis(axes: Axes, epochs: pd.Series) -> None:
-    """Whole epochs along the x axis, half an epoch of room at both ends or more; grid and legend."""
+    """Set integer epochs on the x axis, with margins of at least half an epoch; add grid and legend."""
     if len(epochs):
         first, last = epochs.min(), epochs.max()
         room = max(0.5, 0.04 * (last - first))
@@ -230,7 +230,7 @@ def _in_words(label: str) -> str:
 
 
 def confusion(scores: Mapping[str, TaskScore]) -> Figure:
-    """The confusion matrices of the tasks, counts in the cells: blue for right predictions, orange for wrong ones."""
+    """The confusion matrices of the tasks, with counts: blue for right predictions, orange for wrong ones."""
     figure = Figure(figsize=(4.5 * len(scores), 4.2), layout="constrained")
     for axes, (task, score) in zip(figure.subplots(1, len(scores), squeeze=False)[0], scores.items(), strict=True):
         _matrix(axes, score)

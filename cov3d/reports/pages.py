@@ -1,4 +1,4 @@
-"""Templates and values → HTML pages that hold all they need and open from disk without a network."""
+"""Write HTML pages from templates. The pages contain everything and open from disk without a network."""
 
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,9 @@ def write(file: Path, template: str, **values: Any) -> Path:
     """Write a page.
 
     Args:
-        file: where to.
-        template: the name of its `.html`, `.css` and `.js`.
-        values: for the template, beside `style` and `script`.
+        file: where to write.
+        template: name of its `.html`, `.css` and `.js`.
+        values: for the template, in addition to `style` and `script`.
 
     Raises:
         OutputError: the file can't be written.

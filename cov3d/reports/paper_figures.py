@@ -1,4 +1,4 @@
-"""The paper's first figure, made anew: how many slices scans have. The second, labels by fold, is `figures.folds`."""
+"""The paper's first figure, the number of slices per scan. The second, labels by fold, is `figures.folds`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,12 +16,12 @@ _BINS_A_DECADE = 20
 
 
 def slices(found: Mapping[str, Sequence[int]]) -> Figure:
-    """Number of scans by their number of slices, both on logarithmic axes (Figure 1 of the paper).
+    """Number of scans by number of slices, both on logarithmic axes (Figure 1 of the paper).
 
-    Partitions are outlines over one another, not stacked: heights do not add up on a logarithmic axis.
+    Partitions are drawn as overlapping outlines, not stacked, because heights do not add up on a logarithmic axis.
 
     Args:
-        found: slices of each scan, by partition.
+        found: number of slices of each scan, by partition.
     """
     figure = Figure(figsize=(9, 4.0), layout="constrained")
     axes = figure.subplots()

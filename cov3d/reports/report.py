@@ -1,4 +1,4 @@
-"""Runs and a dataset → the folder of a report: the paper's tables (CSV, Markdown), figures (PNG, SVG), and a page."""
+"""Write a report of runs and a dataset: the paper's tables (CSV, Markdown), figures (PNG, SVG), and a page."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ from cov3d.errors import Cov3dError, DatasetError
 from cov3d.preprocessing.sizes import Size
 from cov3d.preprocessing.store import MANIFEST, Store
 from cov3d.reports import figures, paper_figures
-from cov3d.reports.entries import Entry, read_entry
+from cov3d.reports.entries import ReportEntry, read_entry
 from cov3d.reports.run_page import Preview, write_page
-from cov3d.reports.sources import Kind, Source
+from cov3d.reports.sources import Source, SourceKind
 from cov3d.run_files import run_options
 
 _TABLES = ("table-1", "table-2", "table-5", "table-6", "table-7")
@@ -34,30 +34,30 @@ RESULT_FILES = (
 
 @dataclass(frozen=True)
 class Report:
-    """What was made.
+    """The content of a report.
 
     Attributes:
-        tables: the paper's tables, in order.
+        tables: the paper's tables, in order. Each lists its own missing parts.
         figures: names of the paper's figures, in order.
         entries: the runs, cross-validations and predictions on the page.
-        missing: what could not be made or read, a sentence each; what single tables lack stands in these.
+        missing: one sentence for each part that could not be made or read.
     """
 
     tables: tuple[PaperTable, ...]
     figures: tuple[str, ...]
-    entries: tuple[Entry, ...]
+    entries: tuple[ReportEntry, ...]
     missing: tuple[str, ...]
 
 
-def check_something(sources: Sequence[Source], scans: pd.DataFrame | None, data: Path) -> None:
-    """Make sure that there is something to report.
+def check_not_empty(sources: Sequence[Source], scans: pd.DataFrame | None, data: Path) -> None:
+    """Check that there is something to report.
 
     Raises:
         DatasetError: there is neither a scan table nor a run.
     """
     if scans is None and not sources:
         raise DatasetError(
-            f"{data} has neither a scan table, scans.csv, nor runs: give the dataset's root with --data, or runs"
+            f"{data} has neither a scan table (scans.csv) nor runs: give the dataset's root with --data, or runs"
         )
 
 
@@ -73,7 +73,7 @@ def _lines(file: Path) -> int:
 
 
 def steps(sources: Sequence[Source]) -> int:
-    """How many steps `write_report` takes."""
+    """The number of steps of `write_report`."""
     return len(experiments()) + 2 * len(sources)
 
 
@@ -86,15 +86,15 @@ def write_report(
     stores: Sequence[Path],
     on_step: Callable[[int], None] = lambda _: None,
 ) -> Report:
-    """Make the report in `folder`, as the files `RESULT_FILES`.
+    """Write the report to `folder`, as the files `RESULT_FILES`.
 
     Args:
-        folder: where to.
+        folder: where to write.
         sources: the runs, cross-validations and predictions.
         scans: the dataset's scan table, if there is one.
         data: the dataset's root.
         stores: folders of its preprocessed volumes.
-        on_step: is told how many steps are done.
+        on_step: called with the number of finished steps.
 
     Raises:
         OutputError: the folder can't be written.
@@ -105,7 +105,7 @@ def write_report(
         [] if scans is None else [paper_tables.counts_by_partition(scans), paper_tables.severities_by_partition(scans)]
     )
     if scans is None:
-        missing.append(f"Tables 1 and 2 need {data / FILE_NAME}: cov3d folds makes it")
+        missing.append(f"Tables 1 and 2 need {data / FILE_NAME}: run cov3d folds")
     missing += lacking
     made = (
         *counts,
@@ -131,7 +131,7 @@ def write_report(
 
 
 def _previews(stores: Sequence[Path]) -> Preview:
-    """Finds pictures of crops: in the store of the size asked for, else in any, as the crop is the same in all."""
+    """A function that finds pictures of crops: in the store of the given size, else in any other store."""
 
     def preview(scan: str, size: str) -> bytes | None:
         for folder in sorted(stores, key=lambda folder: folder.name != size):
@@ -139,17 +139,17 @@ def _previews(stores: Sequence[Path]) -> Preview:
                 if (picture := Store(folder, Size.TINY).preview(scan)) is not None:
                     return picture
             except Cov3dError:
-                continue  # it is shown without a picture
+                continue  # try the next store, or show no picture
         return None
 
     return preview
 
 
 def _readable_runs(sources: Sequence[Source], data: Path) -> tuple[Runs, list[str]]:
-    """The runs whose options can be read, and what is wrong with the others."""
+    """The runs whose options can be read, and the errors of the others."""
     readable, wrong = [], []
     for source in sources:
-        if source.kind == Kind.RUN:
+        if source.kind == SourceKind.RUN:
             try:
                 run_options(source.folder)
                 readable.append(source.folder)
@@ -169,14 +169,14 @@ def _figures(scans: pd.DataFrame | None, stores: Sequence[Path]) -> tuple[dict[s
     if scans is not None and (scans["label"] != "").any():
         drawn["figure-2"] = figures.folds(scans)
     else:
-        missing.append("Figure 2 (labels by fold) needs a scan table with labels: cov3d folds makes it")
+        missing.append("Figure 2 (labels by fold) needs a scan table with labels: run cov3d folds")
     return drawn, missing
 
 
 def _slices(scans: pd.DataFrame | None, stores: Sequence[Path]) -> tuple[dict[str, list[int]], str]:
-    """Slices of each scan by partition, from the first store's manifest; empty where nothing says, and why."""
+    """Number of slices of each scan by partition, from the first store's manifest; else empty, and the reason."""
     if not stores:
-        return {}, "no scan is preprocessed: cov3d preprocess counts their slices"
+        return {}, "no scan is preprocessed: run cov3d preprocess, which counts the slices"
     file = stores[0] / MANIFEST
     try:
         manifest: Any = pd.read_csv(file, usecols=["scan", "slices_found"], keep_default_na=False)
@@ -191,4 +191,4 @@ def _slices(scans: pd.DataFrame | None, stores: Sequence[Path]) -> tuple[dict[st
         names = [name for name in paper_tables.PARTITIONS if (partition == name).any()]
         found = {name: counts[partition == name].tolist() for name in names}
     found = {name: values for name, values in found.items() if values}
-    return found, "" if found else f"{file} has none of the scans of the scan table"
+    return found, "" if found else f"{file} has no scan of the scan table"

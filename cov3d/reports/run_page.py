@@ -1,8 +1,8 @@
-"""Entries and the paper's tables → one HTML page to look at runs by, which opens from disk without a network.
+"""Write the HTML page of runs and the paper's tables, which opens from disk without a network.
 
-All is plain HTML, so that a browser's search, print and reading aloud work. The script sorts tables, says which tables
-are wider than the page, and unfolds for printing. Pictures are in the page; the files that it was made from are linked.
-Every plot is a picture of its own, so that the page can place them and their text stays legible on a phone.
+It is plain HTML, so that a browser's search, printing and screen readers work. The script sorts tables, marks tables
+that are wider than the page, and unfolds sections for printing. Pictures are inside the page; the files of an entry are
+linked. Each plot is a separate picture, so that the page can arrange them and their text is legible on a phone.
 """
 
 import os
@@ -23,21 +23,21 @@ from cov3d.files import in_place
 from cov3d.labels import TASKS
 from cov3d.preprocessing.preview import MARKS, SIZE
 from cov3d.reports import pages
-from cov3d.reports.entries import Entry, Mistake, TaskEntry
-from cov3d.reports.page_plots import as_source, in_page, task_plots, training_plots
-from cov3d.reports.sources import Kind
+from cov3d.reports.entries import Mistake, ReportEntry, TaskEntry
+from cov3d.reports.page_plots import as_source, embedded_image, task_plots, training_plots
+from cov3d.reports.sources import SourceKind
 from cov3d.reports.terms import INTERVAL, PAPER_TERMS, explained
 from cov3d.reports.titles import titles
 
-_OPEN = 3  # entries up to this number are unfolded
+_OPEN = 3  # entries are unfolded if there are at most this many
 
 Preview = Callable[[str, str], bytes | None]
-"""The picture (WebP) of a scan's crop, given the scan and the size of the network that was wrong about it."""
+"""Returns the picture (WebP) of a scan's crop, given the scan and the input size of the network."""
 
 
 def write_page(
     file: Path,
-    entries: Sequence[Entry],
+    entries: Sequence[ReportEntry],
     tables: Sequence[PaperTable],
     drawn: Mapping[str, bytes],
     missing: Sequence[str],
@@ -47,13 +47,13 @@ def write_page(
     """Write the page.
 
     Args:
-        file: where to; the files of tables and figures lie beside it.
+        file: where to write; the files of tables and figures are in the same folder.
         entries: runs, cross-validations and predictions, in order.
-        tables: the paper's.
+        tables: of the paper.
         drawn: the paper's figures (PNG), by name.
-        missing: what could not be made.
+        missing: parts that could not be made.
         preview: finds pictures of scans.
-        on_entry: is told how many entries are done.
+        on_entry: called with the number of finished entries.
 
     Raises:
         OutputError: the file can't be written.
@@ -69,7 +69,7 @@ def write_page(
         counts=_counts(entries),
         unfolded=len(shown) <= _OPEN,
         tables=[_shown_table(table) for table in tables],
-        figures=[(name, in_page(picture, _FIGURES[name])) for name, picture in drawn.items()],
+        figures=[(name, embedded_image(picture, _FIGURES[name])) for name, picture in drawn.items()],
         missing=missing,
         picture_size=SIZE,
         marks=MARKS,
@@ -77,14 +77,14 @@ def write_page(
 
 
 _KINDS = {
-    Kind.RUN: ("run", "runs"),
-    Kind.CROSSVAL: ("cross-validation", "cross-validations"),
-    Kind.PREDICTIONS: ("folder of predictions", "folders of predictions"),
+    SourceKind.RUN: ("run", "runs"),
+    SourceKind.CROSSVAL: ("cross-validation", "cross-validations"),
+    SourceKind.PREDICTIONS: ("folder of predictions", "folders of predictions"),
 }
 
 
-def _counts(entries: Sequence[Entry]) -> str:
-    """How many entries of each kind there are, in words."""
+def _counts(entries: Sequence[ReportEntry]) -> str:
+    """The numbers of entries of each kind, in words."""
     found = Counter(entry.source.kind for entry in entries)
     parts = [f"{found[kind]} {words[found[kind] > 1]}" for kind, words in _KINDS.items() if found[kind]]
     return ", ".join(parts) or "No runs"
@@ -93,8 +93,8 @@ def _counts(entries: Sequence[Entry]) -> str:
 _FIGURES = {"figure-1": "Figure 1: slices per scan", "figure-2": "Figure 2: labels by fold"}
 
 
-def _shown(entry: Entry, title: str, number: int, page_folder: Path, preview: Preview) -> dict[str, Any]:
-    """What the template needs of an entry."""
+def _shown(entry: ReportEntry, title: str, number: int, page_folder: Path, preview: Preview) -> dict[str, Any]:
+    """An entry's values for the template."""
     return {
         "anchor": f"entry-{number}",
         "title": title,
@@ -116,12 +116,12 @@ def _shown(entry: Entry, title: str, number: int, page_folder: Path, preview: Pr
     }
 
 
-def _shown_task(entry: Entry, task: TaskEntry, preview: Preview) -> dict[str, Any]:
+def _shown_task(entry: ReportEntry, task: TaskEntry, preview: Preview) -> dict[str, Any]:
     evaluation = task.evaluation
     methods = [score.interval.method.value for score in evaluation.scores if score.interval]
     return {
         "name": task.task,
-        "scans": len(evaluation.calls),
+        "n_scans": len(evaluation.calls),
         "selected": _selected(entry, task),
         "notes": evaluation.notes,
         "scores": [_score_cells(score) for score in evaluation.scores],
@@ -129,24 +129,24 @@ def _shown_task(entry: Entry, task: TaskEntry, preview: Preview) -> dict[str, An
         "classes": evaluation.calls.classes,
         "confusion": _confusion(evaluation.result.confusion),
         "plots": task_plots(task.task, evaluation),
-        "wrong": task.wrong,
+        "n_mistakes": task.n_mistakes,
         "mistakes": [_shown_mistake(mistake, entry.size, preview) for mistake in task.mistakes],
     }
 
 
-def _selected(entry: Entry, task: TaskEntry) -> str:
-    """Of which epoch the weights are, why, and what that means for the scores; empty where it is not known."""
-    if entry.source.kind == Kind.CROSSVAL:
+def _selected(entry: ReportEntry, task: TaskEntry) -> str:
+    """The epoch of the weights, how it was selected, and the effect on the scores; empty if unknown."""
+    if entry.source.kind == SourceKind.CROSSVAL:
         return (
             "Each scan is predicted by the network that was not trained on its fold, with the weights of the epoch "
-            "that was selected on that fold: expect lower scores on new scans."
+            "that was selected on that fold. Expect lower scores on new scans."
         )
     return "" if task.selection is None else _selected_epoch(task.selection)
 
 
 def _selected_epoch(selection: Selection) -> str:
     if selection.epochs == 1:
-        return "Weights of epoch 1, the only epoch: none was selected."
+        return "Weights of epoch 1, the only epoch."
     among = "" if selection.epochs is None else f" of {selection.epochs}"
     text = (
         f"Weights of epoch {selection.epoch}{among}, selected on this fold: the epoch with the highest "
@@ -163,7 +163,7 @@ def _score_cells(score: Score) -> tuple[str, ...]:
 
 
 def _overview(task: TaskEntry | None) -> tuple[str, str, str]:
-    """Macro F1, its interval, and the last epoch's."""
+    """Macro F1, its interval, and the macro F1 of the last epoch."""
     found = task and task.evaluation.score(MACRO_F1)
     if task is None or not found:
         return DASH, DASH, DASH
@@ -173,7 +173,7 @@ def _overview(task: TaskEntry | None) -> tuple[str, str, str]:
 
 
 def _confusion(counts: Any) -> list[list[tuple[int, str]]]:
-    """Counts, and the share of its row that each is, by row."""
+    """Counts by row, each with its share of the row."""
     totals = np.maximum(counts.sum(axis=1, keepdims=True), 1)
     return [
         [(int(count), f"{share:.2f}") for count, share in zip(row, shares, strict=True)]
@@ -186,16 +186,16 @@ def _shown_mistake(mistake: Mistake, size: str, preview: Preview) -> dict[str, A
     return {
         "scan": mistake.scan,
         "label": "COVID, severity unknown" if mistake.label == "covid" else mistake.label,
-        "predicted": mistake.called,
+        "predicted": mistake.predicted,
         "probability": f"{mistake.probability:.2f}",
         "picture": None if picture is None else as_source("image/webp", picture),
     }
 
 
 def _shown_table(table: PaperTable) -> dict[str, Any]:
-    """A table of the paper: rows with scores of ours, the others, and the row of totals.
+    """A table of the paper: rows with scores of the user's runs, the other rows, and the row of totals.
 
-    In a table without columns of ours every row counts as ours.
+    In a table without columns for the user's runs, no row counts as another.
     """
     total = len(table.rows) > 0 and table.rows[-1][0] == "all"
     rows, foot = (table.rows[:-1], table.rows[-1:]) if total else (table.rows, ())
@@ -211,7 +211,7 @@ def _shown_table(table: PaperTable) -> dict[str, Any]:
 
 
 def _folds(folds: pd.DataFrame | None) -> list[tuple[str, ...]]:
-    """Rows of a cross-validation: task, fold, scans, macro F1 at the chosen epoch, which that was, and at the last."""
+    """Rows of a cross-validation: task, fold, scans, macro F1, selected epoch, macro F1 of the last epoch."""
     if folds is None:
         return []
     rows: list[tuple[str, ...]] = []
@@ -224,7 +224,7 @@ def _folds(folds: pd.DataFrame | None) -> list[tuple[str, ...]]:
 
 
 def _means(folds: pd.DataFrame | None) -> list[tuple[str, ...]]:
-    """The row below those: mean and standard deviation of each task."""
+    """Mean and standard deviation of each task, for the rows below."""
     rows: list[tuple[str, ...]] = []
     for task, of_task in [] if folds is None else folds.groupby("task", sort=False):
         best, last = (_mean(of_task[name]) for name in ("macro_f1", "last_macro_f1"))

@@ -1,4 +1,4 @@
-"""Evaluations → pictures: receiver operating characteristic and precision over recall, and the reliability diagram."""
+"""Figures of an evaluation: receiver operating characteristic, precision over recall, and reliability diagram."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +15,7 @@ from cov3d.labels import UNKNOWN_SEVERITY
 from cov3d.reports.figures import BLUE, GREEN, LABEL_COLOURS, Margins, axes_in, confusion, save
 from cov3d.run_files import CONFUSION_PICTURE, CURVE_PICTURE, RELIABILITY_PICTURE
 
-_STYLES = ("--", "-", "-.", ":")  # of the classes in their order; covid is the second of its task
+_STYLES = ("--", "-", "-.", ":")  # by class; covid is the second class of its task
 _NOTHING = "no scan could be scored"
 
 
@@ -31,7 +31,7 @@ def save_pictures(found: Mapping[str, TaskEvaluation], folder: Path) -> None:
 
 
 def curves(found: Mapping[str, TaskEvaluation]) -> Figure:
-    """Receiver operating characteristic (left) and precision over recall (right), a row a task, areas in the legend."""
+    """ROC (left) and precision over recall (right), one row for each task, with the areas in the legend."""
     figure = Figure(figsize=(9, 5.2 * len(found)))
     grid = axes_in(figure, len(found), 2, CURVE_MARGINS)
     for (roc, recall), (task, evaluation) in zip(grid, found.items(), strict=True):
@@ -44,14 +44,14 @@ CURVE_MARGINS = Margins(bottom=1.5)
 
 
 def draw_roc(axes: Axes, task: str, evaluation: TaskEvaluation) -> None:
-    """Receiver operating characteristic of each class of a task, areas in the legend."""
+    """Receiver operating characteristic of each class of a task, with the areas in the legend."""
     _draw(axes, evaluation, evaluation.roc)
     axes.plot([0, 1], [0, 1], color="0.6", linewidth=1, zorder=0)
     axes.set(title=f"{task}: ROC (grey: by chance)", xlabel="1 − specificity", ylabel="sensitivity")
 
 
 def draw_recall(axes: Axes, task: str, evaluation: TaskEvaluation) -> None:
-    """Precision over recall of each class of a task, areas in the legend."""
+    """Precision over recall of each class of a task, with the areas in the legend."""
     _draw(axes, evaluation, evaluation.pr)
     axes.set(title=f"{task}: precision over recall", xlabel="recall (sensitivity)", ylabel="precision")
 
@@ -60,7 +60,7 @@ def _draw(axes: Axes, evaluation: TaskEvaluation, found: Mapping[str, Curve]) ->
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     axes.grid(alpha=0.3)
     if not found:
-        axes.text(0.5, 0.5, "fewer than two classes here", ha="center", va="center", bbox={"color": "white"})
+        axes.text(0.5, 0.5, "fewer than two classes", ha="center", va="center", bbox={"color": "white"})
         return
     styles = dict(zip(evaluation.calls.classes, _STYLES, strict=False))
     for name, curve in found.items():
@@ -77,7 +77,7 @@ def _with_interval(score: Score) -> str:
 
 
 def reliability(found: Mapping[str, TaskEvaluation]) -> Figure:
-    """Reliability diagrams: share that came true over the predicted probability, and below it the scans in each bin.
+    """Reliability diagrams: share of predictions that came true over predicted probability, and scans in each bin.
 
     A bar is the 95 % interval (Wilson) of the share that came true.
     """

@@ -1,4 +1,4 @@
-"""What a person names, or nothing → the folders that a report is made of: runs, cross-validations, predictions."""
+"""Find the folders for a report: runs, cross-validations and predictions, in the folders that the user gives."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ from cov3d.evaluation.crossval import FOLD_SCORES
 from cov3d.run_files import PREDICTIONS, is_run, runs_below
 
 
-class Kind(StrEnum):
-    """What a folder holds."""
+class SourceKind(StrEnum):
+    """The content of a folder."""
 
     RUN = "run"
     CROSSVAL = "cross-validation"
@@ -21,53 +21,53 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Source:
-    """A folder that the report is made of."""
+    """A folder that the report shows."""
 
     folder: Path
-    kind: Kind
+    kind: SourceKind
 
 
 def find_sources(folders: Sequence[Path]) -> list[Source]:
-    """What there is to report: each folder itself, or the runs and cross-validations in it and in folders in it.
+    """The sources of a report: each folder itself, or the runs and cross-validations in it and its subfolders.
 
     Raises:
-        PredictionsError: a folder holds none.
+        PredictionsError: a folder has no results.
     """
     found: dict[Path, Source] = {}
     for folder in folders:
         kind = _kind(folder)
         below = [Source(folder, kind)] if kind else [*sources_below(folder), *_predictions_below(folder)]
         if not below:
-            lacks = "holds no run, cross-validation or predictions" if folder.is_dir() else "is no folder"
-            raise PredictionsError(f"{folder} {lacks}: give the folder of a run, or a folder of such folders")
+            problem = "has no run, cross-validation or predictions" if folder.is_dir() else "is not a folder"
+            raise PredictionsError(f"{folder} {problem}: give the folder of a run, or a folder of such folders")
         for source in below:
             found.setdefault(source.folder.resolve(), source)
     return list(found.values())
 
 
-def _kind(folder: Path) -> Kind | None:
+def _kind(folder: Path) -> SourceKind | None:
     if is_run(folder):
-        return Kind.RUN
+        return SourceKind.RUN
     if (folder / FOLD_SCORES).is_file():
-        return Kind.CROSSVAL
-    return Kind.PREDICTIONS if (folder / PREDICTIONS).is_file() else None
+        return SourceKind.CROSSVAL
+    return SourceKind.PREDICTIONS if (folder / PREDICTIONS).is_file() else None
 
 
 def sources_below(folder: Path) -> list[Source]:
-    """The cross-validations and the runs in a folder and in folders in it; none where it is missing."""
+    """The cross-validations and runs in a folder and its subfolders; empty if the folder is missing."""
     crossvals = sorted(file.parent for depth in ("*", "*/*") for file in folder.glob(f"{depth}/{FOLD_SCORES}"))
     return [
-        *(Source(path, Kind.CROSSVAL) for path in crossvals),
-        *(Source(path, Kind.RUN) for path in runs_below(folder)),
+        *(Source(path, SourceKind.CROSSVAL) for path in crossvals),
+        *(Source(path, SourceKind.RUN) for path in runs_below(folder)),
     ]
 
 
 def _predictions_below(folder: Path) -> list[Source]:
     """The folders of predictions in a folder."""
-    return [Source(file.parent, Kind.PREDICTIONS) for file in sorted(folder.glob(f"*/{PREDICTIONS}"))]
+    return [Source(file.parent, SourceKind.PREDICTIONS) for file in sorted(folder.glob(f"*/{PREDICTIONS}"))]
 
 
 def dataset_of(folders: Sequence[Path]) -> Path:
-    """The dataset that folders lie in: the nearest folder above one of them with a scan table; else this folder."""
+    """The dataset of the folders: the nearest parent folder with a scan table, else the current folder."""
     above = [parent for folder in folders for parent in (folder, *folder.parents, *folder.resolve().parents)]
     return next((parent for parent in above if (parent / FILE_NAME).is_file()), Path())

@@ -1,4 +1,4 @@
-"""What was submitted → a table for the terminal."""
+"""A table of submissions for the terminal."""
 
 from collections.abc import Iterable
 
@@ -10,9 +10,9 @@ from cov3d.challenge.submit import Written
 
 
 def submission_table(written: Iterable[Written]) -> Table:
-    """What each set of submission files averages, and how many scans it calls what."""
+    """The members of each set of submission files, and the number of scans predicted as each class."""
     table = Table(title="Submissions", title_justify="left", box=box.SIMPLE_HEAD)
-    for column in ("folder", "members", "folds", "networks", "scans called"):
+    for column in ("folder", "members", "folds", "networks", "predictions"):
         table.add_column(column, justify="right" if column == "networks" else "left", overflow="fold")
     for made in written:
         counts = ", ".join(f"{name.removesuffix('.csv')} {count}" for name, count in made.counts.items())

@@ -1,4 +1,4 @@
-"""Scores and counts → tables for the terminal."""
+"""Tables of scores and counts for the terminal."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,11 +20,11 @@ if TYPE_CHECKING:  # it loads scipy
     from cov3d.evaluation.crossval import CrossValidation
     from cov3d.evaluation.scores import TaskEvaluation
 
-POSTERIOR_NOTE = '* the bootstrap (BCa) has no answer here: a posterior interval; see "How to read the scores"'
+POSTERIOR_NOTE = '* posterior interval, because the bootstrap (BCa) has no result; see "How to read the scores"'
 
 
 def number(value: float | None) -> str:
-    """A score as it is printed: three digits, or a dash where there is none."""
+    """Format a score with three digits; a dash for None."""
     return "–" if value is None else f"{value:.3f}"
 
 
@@ -45,7 +45,7 @@ def score_table(scores: Mapping[str, TaskScore], title: str) -> Table:
 
 
 def interval(found: Interval | None) -> str:
-    """An interval as it is printed, with a star where BCa has none."""
+    """Format an interval, with a star if BCa has no result; a dash for None."""
     if found is None:
         return "–"
     return f"{found.low:.3f} to {found.high:.3f}{'*' if found.method == Method.POSTERIOR else ' '}"
@@ -54,13 +54,13 @@ def interval(found: Interval | None) -> str:
 def evaluation_table(
     evaluation: "TaskEvaluation", title: str, selection: Selection | None = None, task: str = ""
 ) -> Table:
-    """Every score of a task with its interval; where the epoch was chosen on the fold, the last epoch's beside it.
+    """All scores of a task with their intervals and, if the epoch was selected on the fold, the last epoch's score.
 
     Args:
         evaluation: of the task.
-        title: over the table.
-        selection: how the epoch was chosen, if on the scans that are scored.
-        task: the task's name in `selection`.
+        title: above the table.
+        selection: how the epoch was selected, if on the scored scans.
+        task: name of the task in `selection`.
     """
     caption = [*evaluation.notes]
     if any(score.interval and score.interval.method == Method.POSTERIOR for score in evaluation.scores):
@@ -76,7 +76,7 @@ def evaluation_table(
         table.add_row(*(f"{bold}{value}" for value in values))
         if bold and selection is not None:
             last = number(selection.last.get(task))
-            table.add_row("  of the last epoch", "", last, "", str(score.scans))
+            table.add_row("  last epoch", "", last, "", str(score.scans))
     return table
 
 
@@ -86,9 +86,9 @@ def comparison_table(found: "Comparison", title: str) -> Table:
     notes = []
     for letter, file, selection in zip("AB", found.files, found.selections, strict=True):
         if selection is not None:
-            notes.append(f"{letter}: {selection}; of the last epoch {number(selection.last.get(selection.task))}")
+            notes.append(f"{letter}: {selection}; last epoch {number(selection.last.get(selection.task))}")
         elif Path(file).name.startswith("out-of-fold-"):
-            notes.append(f"{letter}: of each fold the epoch that was selected on it")
+            notes.append(f"{letter}: for each fold, the epoch that was selected on it")
     table = _table(title, [*notes, POSTERIOR_NOTE] if posterior else notes)
     table.add_column("F1")
     for column in ("A", "B", "A − B", "95 % interval", "p", "scans"):
@@ -134,9 +134,9 @@ def _table(title: str, notes: Sequence[str]) -> Table:
 
 
 def confusion_table(score: TaskScore, title: str) -> Table:
-    """Counts of the true class (rows) by the called class (columns)."""
+    """Counts by true class (rows) and predicted class (columns)."""
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    table.add_column("true \\ called")
+    table.add_column("true \\ predicted")
     for name in score.classes:
         table.add_column(name, justify="right")
     for name, row in zip(score.classes, score.confusion, strict=True):
@@ -145,7 +145,7 @@ def confusion_table(score: TaskScore, title: str) -> Table:
 
 
 def fold_table(scans: pd.DataFrame) -> Table:
-    """Number of scans of each label in each fold, and of those without one."""
+    """Number of scans of each label in each fold, and of scans without a label."""
     table = Table(title="Scans by label and fold", title_justify="left", box=box.SIMPLE_HEAD)
     labelled = scans[scans["label"] != ""]
     folds = sorted(labelled["fold"].dropna().unique())
@@ -163,9 +163,9 @@ def fold_table(scans: pd.DataFrame) -> Table:
 
 
 def fold_scores_table(found: "CrossValidation") -> Table:
-    """Macro F1 by fold and task, at the epoch chosen on that fold and at the last, with mean and deviation."""
+    """Macro F1 by task and fold, at the epoch selected on the fold and at the last, with mean and deviation."""
     table = Table(title="Macro F1 by fold", title_justify="left", box=box.SIMPLE_HEAD)
-    for column in ("task", "fold", "scans", SELECTED, "its epoch", "last epoch"):
+    for column in ("task", "fold", "scans", SELECTED, "epoch", "last epoch"):
         table.add_column(column, justify="left" if column == "task" else "right")
     for task, rows in found.folds.groupby("task", sort=False):
         for row in rows.to_dict("records"):

@@ -1,4 +1,4 @@
-"""What the words on the report's page mean, a short explanation each, for a reader who has not met them."""
+"""Short explanations of the terms on the report's page."""
 
 from collections.abc import Iterable
 
@@ -18,35 +18,35 @@ INTERVAL = "95 % interval"
 
 TERMS = {
     MACRO_F1: "mean of the F1 over all classes, each class counting the same. 1 is perfect, 0 the worst.",
-    F1: "harmonic mean of precision (share of the scans predicted as the class that are of it) and recall (share of "
+    F1: "harmonic mean of precision (share of the scans predicted as the class that belong to it) and recall (share of "
     "the scans of the class that are predicted as it).",
     CATEGORY_ERROR: "mean number of severity classes between prediction and label. 0 is perfect.",
-    KAPPA: "agreement of prediction and label beyond chance; a prediction two classes off counts four times one that "
-    "is one class off. 1 is perfect, 0 is chance.",
+    KAPPA: "agreement of prediction and label beyond chance. A prediction that is two classes off counts four times as "
+    "much as one that is one class off. 1 is perfect, 0 is chance.",
     CALIBRATION_ERROR: "mean difference between the predicted probability and the share that came true, over ten bins "
     "of probability. 0 is perfect: of the scans given 80 %, 80 % are positive.",
     ROC_AREA: "probability that a scan of the class gets a higher probability of it than another scan. 1 is perfect, "
     "0.5 is chance.",
-    PR_AREA: "mean precision over all recalls. 1 is perfect; chance is the share of scans that are of the class.",
-    SENSITIVITY: "share of the positive scans that are found at a threshold that leaves at least this share of the "
-    "negative scans (the specificity) negative.",
+    PR_AREA: "mean precision over all recalls. 1 is perfect; chance is the share of scans of the class.",
+    SENSITIVITY: "share of the positive scans that are found, at a threshold at which at least the given share of the "
+    "negative scans (the specificity) is predicted negative.",
     INTERVAL: "range of scores to expect on other scans with the same number of scans of each class.",
     Method.BCA.value: f"the interval is from {RESAMPLES:,} samples of the scans drawn with replacement (bootstrap, "
     "bias-corrected and accelerated).",
     Method.POSTERIOR.value: "the interval is from a Bayesian model of the confusion matrix (Jeffreys' prior). It is "
-    "used where the bootstrap has no answer, for example where every scan is right.",
+    "used if the bootstrap has no result, for example if all predictions are right.",
 }
-"""The scores and intervals of a table of scores, in the order in which they are explained."""
+"""Explanations of scores and intervals, in the order in which they are shown."""
 
 PAPER_TERMS = {
     "table-5": "STOIC: pretrained on STOIC. λ: weight of the earth mover's distance in the loss. σ_b, σ_c: standard "
     "deviations of the random brightness and contrast.",
 }
-"""What stands in the heads of the paper's tables, by table."""
+"""Explanations of the column names of the paper's tables, by table."""
 
 
 def explained(words: Iterable[str]) -> list[tuple[str, str]]:
-    """The terms that words begin with, and what each means, in the order of `TERMS`."""
+    """The terms with which the words start, and their explanations, in the order of `TERMS`."""
     found = list(words)
     return [
         (term, text)

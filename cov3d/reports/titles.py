@@ -1,25 +1,24 @@
-"""Entries of a report → a short title for each, unlike all others: experiment or network, size, fold, seed.
+"""Short, unique titles for the entries of a report: experiment or network, size, fold, seed.
 
-The name of a run's folder holds every option and may be a hundred signs long. It stands among the settings.
+The name of a run's folder, which has all options and may be a hundred characters long, is among the settings.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from cov3d.reports.entries import Entry
-from cov3d.reports.sources import Kind
+from cov3d.reports.entries import ReportEntry
+from cov3d.reports.sources import SourceKind
 
 _MOST = 3
-"""Settings named in a title, of those in which entries of one title differ."""
+"""Maximum number of differing settings added to a title."""
 
 _IN_TITLE = ("experiment", "architecture", "size", "fold", "seed")
 
 
-def titles(entries: Sequence[Entry]) -> list[str]:
+def titles(entries: Sequence[ReportEntry]) -> list[str]:
     """The titles, in the order of the entries.
 
-    Entries of one title are told apart by up to three settings in which they differ, and by a number where that is not
-    enough.
+    Up to three differing settings are added to equal titles, and a number if they are still equal.
     """
     short = [_short(entry) for entry in entries]
     longer = []
@@ -34,20 +33,20 @@ def titles(entries: Sequence[Entry]) -> list[str]:
     return longer
 
 
-def _short(entry: Entry) -> str:
+def _short(entry: ReportEntry) -> str:
     settings = entry.settings
     if "architecture" not in settings:
         return entry.name
     network = " ".join(filter(None, (settings["architecture"], settings.get("size"))))
     number = settings.get("experiment", "–")
     parts = [network if number == "–" else f"Experiment {number}: {network}"]
-    if entry.source.kind == Kind.CROSSVAL and entry.folds is not None:
+    if entry.source.kind == SourceKind.CROSSVAL and entry.folds is not None:
         parts.append(f"{entry.folds['fold'].nunique()} folds")
     parts += [f"{name} {settings[name]}" for name in ("fold", "seed") if name in settings]
     return ", ".join(parts)
 
 
 def _differing(settings: Mapping[str, str], alike: Sequence[Mapping[str, str]]) -> list[str]:
-    """Settings in which those of one title differ, as `name value`."""
+    """Settings that differ between entries with the same title, as `name value`."""
     names = [name for name in settings if name not in _IN_TITLE and len({one.get(name) for one in alike}) > 1]
     return [f"{name} {settings[name]}" for name in names[:_MOST]]

@@ -1,4 +1,4 @@
-"""Trials of a search for hyper-parameters → a table for the terminal."""
+"""A table of the trials of a hyper-parameter search for the terminal."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,10 +10,10 @@ from cov3d.reports.tables import number
 
 
 def trial_table(rows: Sequence[Mapping[str, Any]], searched: Sequence[str], most: int = 10) -> Table:
-    """The best trials, best first; those without a score come last."""
+    """The best trials, the best first. Trials without a score come last."""
     ranked = sorted(rows, key=lambda row: (row["score"] is None, -(row["score"] or 0.0), row["number"]))
     title = "Trials" if len(rows) <= most else f"The best {most} of {len(rows)} trials"
-    # As close as columns can stand: what is searched by default must fit into 80 characters.
+    # No space between columns, so that the options searched by default fit into 80 characters.
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
     names = {"architecture": "net"}
     for column in ("#", "score", "pres.", "sev.", *(names.get(name, name) for name in searched)):

@@ -1,7 +1,7 @@
 """Augmentation (section 3.6, equation 8): reflection through the sagittal plane, brightness and contrast.
 
-What is drawn and how it is applied are apart, so that a draw can be tested, recorded and played again. Both happen
-per scan, on the device that trains.
+Random parameters are drawn separately from applying them, so that a draw can be tested, recorded and repeated. Both
+are done for each scan.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ LEFT_RIGHT = -1
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is done to each scan of a batch; tensors of shape (batch,).
+    """Random parameters for each scan of a batch; tensors of shape (batch,).
 
     Attributes:
         reflect: whether the scan is reflected, bool.
@@ -29,14 +29,14 @@ class Augmentation:
 
 
 def draw(batch: int, *, reflect: bool, brightness: float, contrast: float, generator: torch.Generator) -> Augmentation:
-    """Draw for a batch: reflection of every other scan by chance, B ~ N(0, σ_b), C ~ LogNormal(0, σ_c).
+    """Draw parameters for a batch: reflection with probability 0.5, B ~ N(0, σ_b), C ~ LogNormal(0, σ_c).
 
     Args:
         batch: number of scans.
-        reflect: whether scans are reflected at all.
+        reflect: whether to reflect scans.
         brightness: σ_b.
         contrast: σ_c.
-        generator: the source of chance, on the CPU, so that a draw is the same on every device.
+        generator: random numbers, on the CPU, so that a draw is the same on every device.
     """
     coin = torch.rand(batch, generator=generator) < 0.5
     shift = torch.randn(batch, generator=generator) * brightness
@@ -45,13 +45,13 @@ def draw(batch: int, *, reflect: bool, brightness: float, contrast: float, gener
 
 
 def apply(volumes: Tensor, augmentation: Augmentation) -> Tensor:
-    """x' = C (x − 0.5) + 0.5 + B, reflected where drawn; volumes of shape (batch, 1, depth, height, width), 0 to 1.
+    """x' = C (x − 0.5) + 0.5 + B, and reflection; volumes of shape (batch, 1, depth, height, width), 0 to 1.
 
-    The result is not clipped: the equation is not, and clipping would undo the shift where it matters.
+    The result is not clipped: the equation has no clipping, and it would undo the shift of bright and dark voxels.
     """
     drawn = torch.stack([augmentation.contrast, augmentation.brightness, augmentation.reflect.to(torch.float32)])
     if volumes.is_cuda:
-        drawn = drawn.pin_memory()  # else the GPU waits for it
+        drawn = drawn.pin_memory()  # without it, the GPU waits for the copy
     drawn = drawn.to(volumes.device, volumes.dtype, non_blocking=True)
     scale, shift, reflected = drawn.view(3, -1, *[1] * (volumes.ndim - 1))
     volumes = torch.where(reflected > 0, reflect(volumes), volumes)
@@ -64,7 +64,7 @@ def reflect(volumes: Tensor) -> Tensor:
 
 
 def to_network_input(voxels: Tensor) -> Tensor:
-    """Grey levels `uint8` → float32 from 0 to 1, the range that equation 8 is written for."""
+    """Convert grey levels `uint8` to float32 from 0 to 1, the range of equation 8."""
     return voxels.float() / 255.0
 
 
@@ -74,12 +74,11 @@ def reflected_probabilities(
     """Mean of the probabilities of the scans and of their reflections (section 3.6), float32, (batch, categories).
 
     Args:
-        model: gives logits.
-        volumes: what the model takes.
-        logits: those of `volumes`, where they are known already.
-        temperature: of the mean, 1 unless one was fitted: each probability to the power of 1 / temperature, and all
-            divided by their sum. Fitted on a table of such means (`fit_temperature`), it does to them what it did
-            there; dividing both logits by it would not.
+        model: returns logits.
+        volumes: input of the model.
+        logits: of `volumes`, if they are already known.
+        temperature: applied to the mean: each probability to the power of 1 / temperature, divided by their sum. It is
+            fitted on such means (`fit_temperature`), so it must not be applied to the two logits separately.
     """
     if logits is None:
         logits = model(volumes)

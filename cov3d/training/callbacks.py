@@ -1,7 +1,7 @@
-"""Our fastai callbacks: a batch on its way to the network, the loss, validation.
+"""fastai callbacks for random seeds, the preparation of batches, the loss and validation.
 
-fastai rewrites an exception that leaves a callback. So a callback that meets one of our errors keeps it, cancels
-the fit, and `learner` raises it when the fit has ended.
+fastai changes exceptions that leave a callback. So a callback stores a `Cov3dError` and cancels the fit, and `learner`
+raises the error after the fit.
 """
 
 import random
@@ -29,7 +29,7 @@ _SMOOTHING = 0.98
 
 @dataclass(frozen=True)
 class EpochResult:
-    """One epoch's outcome on the validation fold.
+    """The result of one epoch on the validation fold.
 
     Attributes:
         epoch: from 1.
@@ -44,11 +44,10 @@ class EpochResult:
     scores: dict[str, TaskScore]
 
 
-class Chance(Callback):
-    """Seeds every source of chance anew before each epoch, from seed, process and epoch.
+class EpochSeeds(Callback):
+    """Seeds all random number generators before each epoch, from seed, process and epoch.
 
-    So an epoch is the same whether the run came to it without a break or was resumed, and nothing of it need be
-    saved.
+    So an epoch is the same in a resumed run, without saving the state of the generators.
     """
 
     order = -20
@@ -65,19 +64,19 @@ class Chance(Callback):
 
 
 def seed_everything(seed: int) -> None:
-    """Seed every global source of chance; `seed` is below 2³²."""
+    """Seed all global random number generators; `seed` is below 2³²."""
     random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002  libraries below draw from the global one
+    np.random.seed(seed)  # noqa: NPY002  libraries use the global generator
     torch.manual_seed(seed)
 
 
 class PrepareBatch(Callback):
-    """`uint8` volumes on the device → network input, augmented while training."""
+    """Converts `uint8` volumes on the device to network input, with augmentation in training."""
 
     order = -5  # before mixed precision begins
 
     def __init__(
-        self, chance: Chance, *, reflect: bool, brightness: float, contrast: float, channels_last: bool
+        self, seeds: EpochSeeds, *, reflect: bool, brightness: float, contrast: float, channels_last: bool
     ) -> None:
         super().__init__()
         self.draw = partial(
@@ -85,7 +84,7 @@ class PrepareBatch(Callback):
             reflect=reflect,
             brightness=brightness,
             contrast=contrast,
-            generator=chance.augmentation,
+            generator=seeds.augmentation,
         )
         self.layout = torch.channels_last_3d if channels_last else torch.contiguous_format
 
@@ -97,8 +96,8 @@ class PrepareBatch(Callback):
         self.learn.xb = (volumes.contiguous(memory_format=self.layout),)
 
 
-class _OnItsWay:
-    """A loss on its way from a GPU to the host, which need not wait for it."""
+class _PendingLoss:
+    """A loss that is being copied from a GPU, so that the host need not wait for it."""
 
     def __init__(self, loss: Tensor, where: str) -> None:
         self.where = where
@@ -115,13 +114,13 @@ class _OnItsWay:
 
 
 class LossWatch(Callback):
-    """Follows the training loss, and ends the fit when it is no longer a number.
+    """Monitors the training loss, and ends the fit if it is not finite.
 
-    A loss is looked at when the next step has been sent to the GPU, so that the GPU never waits for the host. The
-    best weights so far are of earlier epochs, and stay.
+    A loss is checked after the next step has been sent to the GPU, so that the GPU never waits for the host. The best
+    weights so far come from earlier epochs and are kept.
 
     Attributes:
-        epoch_loss: mean over the epoch's scans, of all processes, once it has been trained.
+        epoch_loss: mean over the epoch's scans in all processes, available after training the epoch.
         smooth: running mean, for the progress bar.
     """
 
@@ -134,7 +133,7 @@ class LossWatch(Callback):
         self.epoch_loss, self.smooth = float("nan"), float("nan")
 
     def before_train(self) -> None:
-        self.pending: _OnItsWay | None = None
+        self.pending: _PendingLoss | None = None
         self.sums = torch.zeros(2, dtype=torch.float64)
 
     def after_loss(self) -> None:
@@ -143,17 +142,17 @@ class LossWatch(Callback):
         loss, count = self.learn.loss.detach(), len(self.learn.yb[0])
         self.sums = self.sums.to(loss.device, non_blocking=True)
         self.sums += torch.stack([loss.double() * count, torch.full_like(loss, count, dtype=torch.float64)])
-        self._look()
-        self.pending = _OnItsWay(loss, f"epoch {self.learn.epoch + 1}, step {self.learn.iter + 1}")
+        self._check_pending()
+        self.pending = _PendingLoss(loss, f"epoch {self.learn.epoch + 1}, step {self.learn.iter + 1}")
         if not loss.is_cuda:
-            self._look()
+            self._check_pending()
 
     def after_train(self) -> None:
-        self._look()
+        self._check_pending()
         lost, count = distributed.total(self.sums, self.world).tolist()
         self.epoch_loss = lost / max(count, 1)
 
-    def _look(self) -> None:
+    def _check_pending(self) -> None:
         if self.pending is None:
             return
         value, where = self.pending.value(), self.pending.where
@@ -165,20 +164,25 @@ class LossWatch(Callback):
 
 
 class Validation(Callback):
-    """Scores each epoch as inference would: probabilities averaged over each scan and its reflection.
+    """Scores each epoch as inference does: probabilities are averaged over each scan and its reflection.
 
-    Each process predicts its share of the scans, every scan once; all of them then hold all probabilities. The
-    network is taken out of its wrapper for several GPUs, which would make processes with fewer batches wait forever.
+    Each scan is predicted by one process; then all processes get all probabilities. The network is used without its
+    wrapper for several GPUs, in which processes with fewer batches would wait forever.
     """
 
     order = 20
     run_train = False
 
     def __init__(
-        self, scans: Sequence[str], labels: Sequence[str], categories: Sequence[str], network: nn.Module, world: World
+        self,
+        scan_names: Sequence[str],
+        labels: Sequence[str],
+        categories: Sequence[str],
+        network: nn.Module,
+        world: World,
     ) -> None:
         super().__init__()
-        self.scans, self.labels, self.categories = list(scans), list(labels), tuple(categories)
+        self.scan_names, self.labels, self.categories = list(scan_names), list(labels), tuple(categories)
         self.network, self.world = network, world
         self.batches: list[Tensor] = []
         self.result: EpochResult | None = None
@@ -191,7 +195,7 @@ class Validation(Callback):
         self._share_running_means()
 
     def _share_running_means(self) -> None:
-        """Batch norm's statistics of rank 0 for all: each process has seen other batches."""
+        """Copy batch norm's running statistics from rank 0 to all processes, which have seen different batches."""
         if self.world.size > 1:
             for buffer in self.network.buffers():
                 torch.distributed.broadcast(buffer, src=0)
@@ -207,22 +211,22 @@ class Validation(Callback):
         self.learn.model = self.wrapped
         empty = torch.empty(0, len(self.categories))
         mine = torch.cat(self.batches).cpu() if self.batches else empty
-        probabilities = distributed.gather(mine, len(self.scans), self.world).numpy()
-        self.mean_loss = distributed.total(torch.as_tensor(self.lost), self.world).item() / len(self.scans)
+        probabilities = distributed.gather(mine, len(self.scan_names), self.world).numpy()
+        self.mean_loss = distributed.total(torch.as_tensor(self.lost), self.world).item() / len(self.scan_names)
         if not np.isfinite(probabilities).all():
             self.error = TrainingDivergedError(
-                f"the network gives no numbers after epoch {self.learn.epoch + 1}: {_ADVICE}"
+                f"the network's output is not a number after epoch {self.learn.epoch + 1}: {_ADVICE}"
             )
             raise CancelFitException
         self.result = self.score(self.learn.epoch + 1, probabilities)
 
     def score(self, epoch: int, probabilities: NDArray[np.float32]) -> EpochResult:
-        """The outcome of an epoch whose probabilities are known."""
-        table = prediction_table(self.scans, probabilities, self.categories, labels=self.labels)
+        """The result of an epoch from its probabilities."""
+        table = prediction_table(self.scan_names, probabilities, self.categories, labels=self.labels)
         scores = dict(zip(TASKS, score_table(table, self.categories), strict=True))
         return EpochResult(epoch, probabilities, table, scores)
 
     def macro_f1(self, task: str) -> float:
-        """The last epoch's macro F1; NaN where no scan could be scored."""
+        """The last epoch's macro F1; NaN if no scan could be scored."""
         score = None if self.result is None else self.result.scores[task].macro_f1
         return float("nan") if score is None else score

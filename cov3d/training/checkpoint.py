@@ -1,4 +1,4 @@
-"""Checkpoints: one `.safetensors` file, weights and all that is needed to use them. Nothing is ever unpickled."""
+"""Checkpoints: one `.safetensors` file with the weights and all metadata needed to use them. Nothing is unpickled."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ from cov3d.training.checkpoint_schema import GREATEST_TEMPERATURE, LEAST_TEMPERA
 from cov3d.training.checkpoint_schema import temperature as check_temperature
 from cov3d.values import WrongValueError, brief, parse_object
 
-if TYPE_CHECKING:  # loaded with weights only: what a checkpoint says of itself is read by commands that compute nothing
+if TYPE_CHECKING:  # needed for weights only: commands that compute nothing read the metadata
     from torch import Tensor, nn
 
 FORMAT = 1
@@ -26,27 +26,27 @@ _KEY = "cov3d"
 
 @dataclass(frozen=True)
 class CheckpointInfo:
-    """What a checkpoint says of itself.
+    """The metadata of a checkpoint.
 
     Attributes:
-        architecture: the network.
-        model: its arguments.
-        size: the size of its input.
-        preprocessing: the settings that its volumes were made with.
-        categories: names of its outputs.
-        task: the task that its epoch was chosen for.
-        fold: the fold that it was validated on, and not trained on.
-        epoch: the epoch it was saved after, from 1.
-        score: macro F1 of the task on that fold at that epoch.
-        seed: seed of the run.
-        trained_on: fingerprints of the scans trained on, see `fingerprint`.
-        lung_share: least and greatest share of lung in the body over the scans trained on; None if unknown.
+        architecture: of the network.
+        model: arguments of the network.
+        size: input size of the network.
+        preprocessing: settings of the preprocessed volumes.
+        categories: names of the outputs.
+        task: the task for which the epoch was selected.
+        fold: the validation fold, which was not trained on.
+        epoch: the epoch after which the weights were saved, from 1.
+        score: macro F1 of the task on the fold at this epoch.
+        seed: of the run.
+        trained_on: fingerprints of the training scans, see `fingerprint`.
+        lung_share: smallest and largest share of lung in the body in the training scans; None if unknown.
         experiment: number of the paper's experiment, if it is one.
-        temperature: of its probabilities, once one is fitted; see `fit_temperature`.
-        started_from: `kind` of weights that training started from (random, kinetics or checkpoint), and where they
-            were in a file, its name `file` and its `sha256`; empty if unknown.
-        options: every hyper-parameter of the run.
-        versions: of cov3d and of the libraries that made it.
+        temperature: for the probabilities, if one was fitted; see `fit_temperature`.
+        started_from: `kind` of the initial weights (random, kinetics or checkpoint) and, for weights from a file, its
+            name `file` and its `sha256`; empty if unknown.
+        options: all hyper-parameters of the run.
+        versions: of cov3d and of the libraries used for training.
     """
 
     architecture: Architecture
@@ -69,7 +69,7 @@ class CheckpointInfo:
 
 
 def save(file: Path, model: "nn.Module", info: CheckpointInfo) -> None:
-    """Write a checkpoint, whole or not at all.
+    """Write a checkpoint, completely or not at all.
 
     Raises:
         OutputError: the file can't be written.
@@ -78,27 +78,27 @@ def save(file: Path, model: "nn.Module", info: CheckpointInfo) -> None:
 
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     text = json.dumps({"format": FORMAT, **asdict(info)}, sort_keys=True)
-    # Not safetensors' save_file, which makes files that no one else in a team may read.
+    # Not safetensors' save_file: its files are not readable for other users of a group.
     content = serialise(weights, metadata={_KEY: text})
     with replacing(file) as aside:
         aside.write_bytes(content)
 
 
 def write_temperature(file: Path, temperature: float) -> None:
-    """Write a temperature into a checkpoint, in place of one that is there; the weights stay as they are.
+    """Write a temperature into a checkpoint, replacing an earlier one. The weights do not change.
 
-    The file is replaced whole or not at all, and left alone where it holds the temperature already.
+    The file is replaced completely or not at all. It is not written if it already holds the temperature.
 
     Raises:
-        CheckpointError: the file is missing or not a checkpoint of ours, or the temperature is none.
+        CheckpointError: the file is missing or not a cov3d checkpoint, or the temperature is out of range.
         OutputError: the file can't be written.
     """
     try:
         check_temperature(temperature)
     except WrongValueError:
         raise CheckpointError(
-            f"a temperature is a positive number, from {LEAST_TEMPERATURE:g} to {GREATEST_TEMPERATURE:g}, not "
-            f"{temperature!r}: {file} stays as it is"
+            f"a temperature must be a number from {LEAST_TEMPERATURE:g} to {GREATEST_TEMPERATURE:g}, not "
+            f"{temperature!r}: {file} was not changed"
         ) from None
     if read_info(file).temperature == temperature:
         return
@@ -107,10 +107,10 @@ def write_temperature(file: Path, temperature: float) -> None:
 
 
 def read_info(file: Path) -> CheckpointInfo:
-    """What a checkpoint says of itself, without its weights.
+    """The metadata of a checkpoint, without its weights.
 
     Raises:
-        CheckpointError: the file is missing or not a checkpoint of ours.
+        CheckpointError: the file is missing or not a cov3d checkpoint.
     """
     if not file.is_file():
         raise CheckpointError(f"there is no checkpoint at {file}: give a .safetensors file that cov3d train wrote")
@@ -118,7 +118,7 @@ def read_info(file: Path) -> CheckpointInfo:
         with safe_open(file, framework="numpy") as opened:
             metadata = opened.metadata() or {}
     except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{file} is not a checkpoint: it is no whole safetensors file ({error})") from error
+        raise CheckpointError(f"{file} is not a checkpoint, or is incomplete: {error}") from error
     if _KEY not in metadata:
         raise CheckpointError(f"{file} is a safetensors file, but not a checkpoint that cov3d train wrote")
     return _parse(metadata[_KEY], file)
@@ -136,8 +136,8 @@ def _parse(text: str, file: Path) -> CheckpointInfo:
             made_by = versions.get("cov3d", "unknown") if isinstance(versions, dict) else "unknown"
             names = ", ".join(name if name.isprintable() else brief(name) for name in sorted(unknown)[:5])
             raise CheckpointError(
-                f"{file} was written by another version of cov3d ({made_by if str(made_by).isprintable() else '?'}), "
-                f"which says more of it than this one understands ({names}): use that version"
+                f"{file} was written by another version of cov3d ({made_by if str(made_by).isprintable() else '?'}) "
+                f"and has fields that this version does not know ({names}): use that version"
             )
         return CheckpointInfo(**check_metadata(values))
     except ValueError as error:
@@ -145,10 +145,10 @@ def _parse(text: str, file: Path) -> CheckpointInfo:
 
 
 def load(file: Path) -> tuple["nn.Module", CheckpointInfo]:
-    """The network of a checkpoint, on the CPU and in evaluation mode, and what the checkpoint says of itself.
+    """Load the network of a checkpoint, on the CPU and in evaluation mode, and the checkpoint's metadata.
 
     Raises:
-        CheckpointError: the file is missing, not a checkpoint of ours, or its weights do not fit its network.
+        CheckpointError: the file is missing, not a cov3d checkpoint, or its weights do not fit its network.
     """
     from cov3d.models.registry import build
 
@@ -166,17 +166,17 @@ def load(file: Path) -> tuple["nn.Module", CheckpointInfo]:
 
 
 def _check_weights(weights: Mapping[str, "Tensor"], wanted: Mapping[str, "Tensor"]) -> None:
-    """Make sure that the weights are those of a network: names, shapes, kinds of numbers, and no NaN.
+    """Check that weights fit a network: names, shapes and dtypes, and finite values.
 
     Raises:
-        ValueError: they are not; the sentence names the first that is wrong.
+        ValueError: they do not; the message names the first wrong weight.
     """
     import torch
 
     if missing := sorted(wanted.keys() - weights.keys()):
         raise ValueError(f"{missing[0]} is missing")
     if unknown := sorted(weights.keys() - wanted.keys()):
-        raise ValueError(f"it has no {brief(unknown[0])}")
+        raise ValueError(f"the network has no {brief(unknown[0])}")
     for name, tensor in weights.items():
         if tensor.shape != wanted[name].shape:
             raise ValueError(f"{name} has the shape {tuple(tensor.shape)}, not {tuple(wanted[name].shape)}")
@@ -192,18 +192,18 @@ def _check_weights(weights: Mapping[str, "Tensor"], wanted: Mapping[str, "Tensor
 
 
 def fingerprint(scan: str) -> str:
-    """Stands for a scan's name where the name itself, which may tell of a person, has no place."""
+    """A hash of a scan's name. It replaces the name, which may identify a person, in checkpoints."""
     return hashlib.sha256(scan.encode()).hexdigest()[:12]
 
 
-def seen_in_training(info: CheckpointInfo, scans: Iterable[str]) -> int:
-    """How many of `scans` a checkpoint was trained on."""
+def seen_in_training(info: CheckpointInfo, scan_names: Iterable[str]) -> int:
+    """Number of the given scans that a checkpoint was trained on."""
     trained_on = set(info.trained_on)
-    return sum(fingerprint(scan) in trained_on for scan in scans)
+    return sum(fingerprint(scan) in trained_on for scan in scan_names)
 
 
 def versions() -> dict[str, str]:
-    """Versions of cov3d and of what it computes with."""
+    """Versions of cov3d and of the libraries that it computes with."""
     from importlib.metadata import version
 
     import torch

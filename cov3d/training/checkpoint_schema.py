@@ -1,4 +1,4 @@
-"""What each field of a checkpoint's metadata may be: types, ranges and allowed values, in one place."""
+"""Types, ranges and allowed values of the fields of a checkpoint's metadata."""
 
 from typing import Any
 
@@ -22,13 +22,13 @@ from cov3d.values import (
 )
 
 LEAST_TEMPERATURE, GREATEST_TEMPERATURE = 0.01, 100.0
-"""Far beyond what is ever fitted; beyond these, probabilities are no longer numbers."""
+"""Fitted temperatures are far inside this range. Outside, probabilities are no longer finite."""
 
 
 def _share_range(value: Any) -> tuple[float, float]:
     low, high = listed(number(0, 1), length=2)(value)
     if low > high:
-        raise WrongValueError(f"is {brief(value)}, but must be the least share, then the greatest")
+        raise WrongValueError(f"is {brief(value)}, but must be the smallest share, then the largest")
     return low, high
 
 
@@ -60,10 +60,10 @@ _FIELDS = {
 
 
 def check_metadata(values: dict[str, Any]) -> dict[str, Any]:
-    """The values of a checkpoint's metadata, as `CheckpointInfo` takes them.
+    """The checked values of a checkpoint's metadata, as arguments of `CheckpointInfo`.
 
     Raises:
-        WrongValueError: a field is missing or is not what it must be; the sentence names it.
+        WrongValueError: a field is missing or has a wrong value; the message names it.
     """
     found = check_fields(values, _FIELDS)
     architecture = found["architecture"]

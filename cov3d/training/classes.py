@@ -1,4 +1,4 @@
-"""Which classes the labels of a fold have: with one class of a task there is nothing to learn, or nothing to score."""
+"""Notes on folds whose labels have fewer than two classes of a task, which then can't be learned or scored."""
 
 from collections.abc import Iterable
 
@@ -6,7 +6,7 @@ from cov3d.labels import NON_COVID, UNKNOWN_SEVERITY
 
 
 def training_notes(labels: Iterable[str]) -> list[str]:
-    """What the training scans of a run do not teach, a sentence each; none where both tasks have two classes or more.
+    """Notes on tasks that can't be learned from the training scans; empty if both have at least two classes.
 
     Args:
         labels: of the training scans.
@@ -14,16 +14,18 @@ def training_notes(labels: Iterable[str]) -> list[str]:
     presence, severity = _classes(labels)
     notes = []
     if len(presence) == 1:
-        notes.append(f"presence: every training scan is {presence.pop()}, so the network can't learn to tell it")
+        notes.append(f"presence: all training scans are {presence.pop()}: the network can't learn the other class")
     if not severity:
-        notes.append("severity: no training scan has a severity, so the severities predicted will mean nothing")
+        notes.append("severity: no training scan has a severity: predicted severities will be meaningless")
     elif len(severity) == 1:
-        notes.append(f"severity: every training scan with a severity is {severity.pop()}, so only that can be learnt")
+        notes.append(
+            f"severity: all training scans with a severity are {severity.pop()}: the network can't learn the others"
+        )
     return notes
 
 
 def validation_notes(labels: Iterable[str], fold: int) -> list[str]:
-    """What the scans of a fold can't score, a sentence each; none where both tasks have two classes or more.
+    """Notes on tasks that can't be scored on the scans of a fold; empty if both have at least two classes.
 
     Args:
         labels: of the fold's scans.
@@ -33,21 +35,21 @@ def validation_notes(labels: Iterable[str], fold: int) -> list[str]:
     notes = []
     if len(presence) == 1:
         notes.append(
-            f"presence: every scan of fold {fold} is {presence.pop()}: macro F1 can't pass 0.5 there, and does not say "
-            "whether the network tells the classes apart"
+            f"presence: all scans of fold {fold} are {presence.pop()}: macro F1 is at most 0.5 and does not show "
+            "whether the network separates the classes"
         )
     if not severity:
-        notes.append(f"severity: no scan of fold {fold} has a severity: it has no score")
+        notes.append(f"severity: no scan of fold {fold} has a severity: there is no score")
     elif len(severity) == 1:
         notes.append(
-            f"severity: every scan of fold {fold} with a severity is {severity.pop()}: macro F1 does not say whether "
-            "the network tells the severities apart"
+            f"severity: all scans of fold {fold} with a severity are {severity.pop()}: macro F1 does not show whether "
+            "the network separates the severities"
         )
     return notes
 
 
 def _classes(labels: Iterable[str]) -> tuple[set[str], set[str]]:
-    """The classes of presence and of severity that occur; scans without a label count for neither."""
+    """The classes of presence and severity that occur in the labels."""
     found = {label for label in labels if label}
     presence = {NON_COVID if label == NON_COVID else "COVID-positive" for label in found}
     return presence, found - {NON_COVID, UNKNOWN_SEVERITY}

@@ -1,4 +1,4 @@
-"""What a run's files say of it: `config.json`, its checkpoints, and what it must be the same in to be gone on with."""
+"""The description of a run: for `config.json`, for its checkpoints, and to check that it can be resumed."""
 
 import json
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ def describe(
     compute: Compute,
     world: World,
 ) -> dict[str, Any]:
-    """What `config.json` says."""
+    """The content of `config.json`."""
     records = [store.record(scan) for scan in fold.train["scan"]]
     shares = [record["lung_share"] for record in records if record["crop"] == "lungs"]
     return {
@@ -42,14 +42,14 @@ def describe(
 
 
 def identity_of(description: dict[str, Any], fold: Fold, world: World) -> dict[str, Any]:
-    """What a run is of, as plain values: it can be gone on with as this only."""
+    """Options, data and initial weights of a run, as plain values. A run can be resumed only with the same values."""
     scans = "".join(table.to_csv(index=False) for table in (fold.train, fold.validation))
     identity = {
         **description["options"],
         "categories": description["categories"],
         "preprocessing": description["preprocessing"]["hash"],
-        # A file may have been moved or renamed meanwhile, but not changed.
-        "started_from": {name: said for name, said in description["started_from"].items() if name != "file"},
+        # The file may have been moved or renamed since, but not changed.
+        "started_from": {name: value for name, value in description["started_from"].items() if name != "file"},
         "scans": sha256(scans.encode()).hexdigest()[:12],
         "processes": world.size,
     }
@@ -59,7 +59,7 @@ def identity_of(description: dict[str, Any], fold: Fold, world: World) -> dict[s
 def checkpoint_info(
     options: TrainingOptions, fold: Fold, description: dict[str, Any], task: str, result: EpochResult
 ) -> checkpoint.CheckpointInfo:
-    """What a checkpoint of this run says of itself; `description` is what `config.json` says."""
+    """The metadata of a checkpoint of this run; `description` is the content of `config.json`."""
     score = result.scores[task].macro_f1
     return checkpoint.CheckpointInfo(
         architecture=options.architecture,
@@ -82,5 +82,5 @@ def checkpoint_info(
 
 
 def model_arguments(options: TrainingOptions) -> dict[str, Any]:
-    """The arguments of the network beside its outputs."""
+    """The arguments of the network, except the number of outputs."""
     return {} if options.dropout is None else {"dropout": options.dropout}

@@ -1,8 +1,7 @@
-"""One run on several GPUs: the processes that `torchrun` starts, and what they tell each other.
+"""Training on several GPUs: the processes that `torchrun` starts, and their communication.
 
-Gradients go through PyTorch's `DistributedDataParallel`; what decides (scores, losses) goes through gloo, as tensors,
-on the CPU. fastai's own distributed mode is not used: it pads the validation set with repeats, and needs a launcher of
-its own.
+Gradients are exchanged by PyTorch's `DistributedDataParallel`; scores and losses as CPU tensors through gloo. fastai's
+distributed mode is not used: it pads the validation set with repeated scans and needs its own launcher.
 """
 
 import os
@@ -19,13 +18,13 @@ from cov3d.errors import Cov3dError, PeerLostError
 
 @dataclass(frozen=True)
 class World:
-    """The place of this process among those of a run.
+    """This process among the processes of a run.
 
     Attributes:
-        rank: its number, from 0; rank 0 alone writes files and speaks.
-        size: how many there are.
-        local_rank: its number on this machine, and so of its GPU.
-        local_size: how many there are on this machine.
+        rank: number of this process, from 0. Only rank 0 writes files and prints.
+        size: number of processes.
+        local_rank: number of this process, and of its GPU, on this machine.
+        local_size: number of processes on this machine.
     """
 
     rank: int = 0
@@ -44,7 +43,7 @@ _LOST = ("closed by peer", "reset by peer", "timed out", "timeout", "broken pipe
 
 
 def launched() -> World:
-    """The place that `torchrun` gave this process; a world of one where it was not started by it."""
+    """The `World` given by `torchrun`; one process if it was not started by torchrun."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return ALONE
     return World(*(int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")))
@@ -52,10 +51,10 @@ def launched() -> World:
 
 @contextmanager
 def joined(world: World, device: torch.device) -> Iterator[None]:
-    """Connect the processes of `world` for as long as the block runs.
+    """Connect the processes of `world` while the block runs.
 
     Raises:
-        PeerLostError: another process has ended, so that this one would wait for it forever.
+        PeerLostError: another process has ended, and this one would wait for it forever.
     """
     if world.size == 1:
         yield
@@ -63,32 +62,32 @@ def joined(world: World, device: torch.device) -> Iterator[None]:
     with _explained():
         distributed.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
         yield
-        # Not where an error ends the block: it would wait for processes that may be gone.
+        # Not after an error: this would wait for processes that may have ended.
         distributed.destroy_process_group()
 
 
 @contextmanager
 def _explained() -> Iterator[None]:
-    """Tell a process that has lost another from processes that can't talk to each other."""
+    """Turn communication errors into one sentence: another process has ended, or the processes can't communicate."""
     try:
         yield
     except RuntimeError as error:
-        said = str(error).lower()
-        if not (isinstance(error, distributed.DistError) or "gloo" in said or "nccl" in said):
+        message = str(error).lower()
+        if not (isinstance(error, distributed.DistError) or "gloo" in message or "nccl" in message):
             raise
-        if any(words in said for words in _LOST):
+        if any(words in message for words in _LOST):
             raise PeerLostError(
-                "another process of this run has ended, so this one ends too: what it said is the reason"
+                "another process of this run has ended, so this one ends too: its error message has the reason"
             ) from error
         reason = " ".join(str(error).split("\n", 1)[0].split())[:300]
         raise Cov3dError(
-            f"the processes of this run can't work together ({reason}): see how torchrun was called"
+            f"the processes of this run can't communicate ({reason}): check the arguments of torchrun"
         ) from error
 
 
 @contextmanager
 def first_before_others(world: World) -> Iterator[None]:
-    """Run the block in rank 0, then in all the others at once: what the first makes, they find."""
+    """Run the block in rank 0 first, then in all others, which find the files that rank 0 made."""
     if not world.is_first:
         _wait()
     yield
@@ -101,7 +100,7 @@ def _wait() -> None:
 
 
 def agree(value: int, world: World) -> bool:
-    """Whether all processes have the same value."""
+    """Whether `value` is the same in all processes."""
     if world.size == 1:
         return True
     ends = torch.tensor([value, -value])
@@ -110,17 +109,17 @@ def agree(value: int, world: World) -> bool:
 
 
 def share(count: int, world: World) -> range:
-    """Which of `count` items this process is to see to: each item is one process's, and none is there twice."""
+    """The indices of `count` items for this process. Each item belongs to exactly one process."""
     return range(world.rank, count, world.size)
 
 
 def gather(rows: Tensor, count: int, world: World) -> Tensor:
-    """The rows of all `count` items, in order, from each process's `share` of them; on the CPU.
+    """Gather the rows of all `count` items, in order, from the `share` of each process; on the CPU.
 
     Args:
-        rows: this process's, shape (len(share), …).
-        count: of all items.
-        world: all processes call this at once.
+        rows: of this process, shape (len(share), …).
+        count: number of all items.
+        world: the processes; all must call this.
     """
     rows = rows.cpu()
     if world.size == 1:

@@ -1,7 +1,7 @@
-"""The fastai `Learner` of a run: its loop, its optimiser, its precision.
+"""The fastai `Learner` of a run: training loop, optimiser and precision.
 
-fastai's loop is kept. What differs is said where it does: where it begins when resumed, how a batch reaches the GPU,
-when the optimiser takes a step, and that a step does not make the GPU wait for the host.
+The loop is fastai's, with four changes: a resumed run starts at a later epoch, batches are copied to the GPU without
+waiting, the optimiser may take a step every few batches, and a step does not make the GPU wait for the host.
 """
 
 import os
@@ -34,12 +34,12 @@ MOMENTUM, SQUARED_MOMENTUM, EPSILON = 0.95, 0.99, 1e-5
 
 
 class ScanLearner(Learner):
-    """A `Learner` that can begin at a later epoch, and take a step every few batches.
+    """A `Learner` that can start at a later epoch, and take a step every few batches.
 
     Attributes:
-        first_epoch: epochs done before, by a run that is resumed.
-        batches_a_step: batches to a step of the optimiser.
-        device: what it computes on.
+        first_epoch: number of epochs done before the run was resumed.
+        batches_a_step: batches per step of the optimiser.
+        device: to compute on.
     """
 
     def __init__(self, *arguments: Any, device: torch.device, batches_a_step: int = 1, **options: Any) -> None:
@@ -47,7 +47,7 @@ class ScanLearner(Learner):
         super().__init__(*arguments, **options)
 
     def _do_fit(self) -> None:
-        # fastai's own start_epoch goes through the epochs before as cancelled ones, which its recorder does not bear.
+        # fastai's start_epoch cancels the earlier epochs one by one, which its recorder can't handle.
         for epoch in range(self.first_epoch, self.n_epoch):
             self.epoch = epoch
             if isinstance(sampler := getattr(self.dls.train, "sampler", None), EpochShuffle):
@@ -55,7 +55,7 @@ class ScanLearner(Learner):
             self._with_events(self._do_epoch, "epoch", CancelEpochException)
 
     def _set_device(self, batch: list[Tensor]) -> tuple[Tensor, ...]:
-        # fastai's own waits until the batch has arrived.
+        # fastai's method waits until the batch has arrived.
         return tuple(tensor.to(self.device, non_blocking=True) for tensor in batch)
 
     @property
@@ -70,40 +70,41 @@ class ScanLearner(Learner):
 
 
 class Accumulate(Callback):
-    """One step of the optimiser for several batches, as if they were one: each scan counts the same.
+    """One step of the optimiser for several batches, as if they were one batch: each scan has the same weight.
 
-    Unlike fastai's, no gradient is carried from one epoch into the next.
+    Unlike in fastai's callback, no gradient is carried over to the next epoch.
     """
 
     order, run_valid = MixedPrecision.order - 4, False
 
-    def __init__(self, batch_size: int, scans: int) -> None:
+    def __init__(self, batch_size: int, n_scans: int) -> None:
         super().__init__()
-        self.batch_size, self.epoch_scans = batch_size, scans
+        self.batch_size, self.n_scans = batch_size, n_scans
 
     def after_loss(self) -> None:
-        of_group = self.batch_size * self.learn.batches_a_step
-        begun = self.learn.iter // self.learn.batches_a_step * of_group
-        self.learn.loss_grad = self.learn.loss_grad * (len(self.learn.yb[0]) / min(of_group, self.epoch_scans - begun))
+        group_size = self.batch_size * self.learn.batches_a_step
+        before_group = self.learn.iter // self.learn.batches_a_step * group_size
+        scans_in_group = min(group_size, self.n_scans - before_group)
+        self.learn.loss_grad = self.learn.loss_grad * (len(self.learn.yb[0]) / scans_in_group)
 
     def before_step(self) -> None:
         if not self.learn.takes_step:
             raise CancelBatchException
 
 
-class _Known(AvgSmoothLoss):
-    """What another callback knows, in the place of a mean that fastai would make the GPU wait for at every step."""
+class _LossFromCallback(AvgSmoothLoss):
+    """The smoothed loss of another callback. fastai's own would make the GPU wait at every step."""
 
-    def __init__(self, value: Callable[[], float]) -> None:
+    def __init__(self, get_value: Callable[[], float]) -> None:
         super().__init__()
-        self.known = value
+        self.get_value = get_value
 
     def accumulate(self, learn: Learner) -> None:
         self.count += 1
 
     @property
     def value(self) -> float:
-        return self.known()
+        return self.get_value()
 
 
 def make_learner(
@@ -119,19 +120,19 @@ def make_learner(
     callbacks: list[Callback],
     decoupled_decay: bool = False,
 ) -> ScanLearner:
-    """Put a learner together.
+    """Make a learner.
 
     Args:
         loaders: of the training and the validation scans.
-        model: on its device, wrapped for several GPUs where there are.
-        loss: logits, labels → scalar.
+        model: on its device, wrapped if there are several GPUs.
+        loss: computes a scalar from logits and labels.
         device: where the model is.
         amp: `bf16` or `fp16` for mixed precision, None for float32.
-        accumulate: batches to a step.
+        accumulate: batches per step.
         validation: scores each epoch.
-        losses: follows the loss.
-        callbacks: ours, these two among them.
-        decoupled_decay: as of `adam`.
+        losses: monitors the loss.
+        callbacks: all callbacks, including these two.
+        decoupled_decay: as in `adam`.
     """
     learn = ScanLearner(
         loaders,
@@ -140,42 +141,42 @@ def make_learner(
         batches_a_step=accumulate,
         loss_func=loss.to(device),
         opt_func=partial(adam, decoupled_decay=decoupled_decay),
-        splitter=decayed_and_spared,
-        wd_bn_bias=True,  # the splitter spares them
+        splitter=split_by_decay,
+        wd_bn_bias=True,  # the splitter excludes them
         train_bn=False,
         metrics=[ValueMetric(partial(validation.macro_f1, task), f"{task}_f1") for task in TASKS],
         cbs=callbacks,
     )
     learn.remove_cbs(learn.cbs.filter(lambda callback: isinstance(callback, ProgressCallback)))
-    learn.recorder.smooth_loss = _Known(lambda: losses.smooth)
-    # fastai's own mean would gather from all processes at each batch, and they have not equally many.
+    learn.recorder.smooth_loss = _LossFromCallback(lambda: losses.smooth)
+    # fastai's mean gathers from all processes at each batch, but their numbers of batches may differ.
     learn.recorder.loss = ValueMetric(lambda: validation.mean_loss, "valid_loss")
     if amp is not None:
         mixed = MixedPrecision(amp_mode=AMPMode(amp))
-        mixed.run_valid = False  # in float32, as inference is: a score must be the one that the checkpoint gives again
+        mixed.run_valid = False  # validate in float32, as in inference, so that the checkpoint has the same score
         learn.add_cb(mixed)
     if accumulate > 1:
         learn.add_cb(Accumulate(loaders.train.batch_size, len(loaders.train.sampler)))
     return learn
 
 
-def decayed_and_spared(model: nn.Module) -> list[list[nn.Parameter]]:
-    """The parameters that weight decay pulls at, and those that it spares as fastai does: biases and norms."""
-    spared = {id(parameter) for parameter in norm_bias_params(model)}
+def split_by_decay(model: nn.Module) -> list[list[nn.Parameter]]:
+    """Parameters with weight decay, and parameters without: biases and norms, as in fastai."""
+    without = {id(parameter) for parameter in norm_bias_params(model)}
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     return [
-        [parameter for parameter in parameters if id(parameter) not in spared],
-        [parameter for parameter in parameters if id(parameter) in spared],
+        [parameter for parameter in parameters if id(parameter) not in without],
+        [parameter for parameter in parameters if id(parameter) in without],
     ]
 
 
 def adam(groups: list[list[nn.Parameter]], lr: float, *, decoupled_decay: bool = False) -> OptimWrapper:
-    """PyTorch's fused Adam with the settings of fastai's, which it equals within rounding, in one kernel for all.
+    """PyTorch's fused Adam with the settings of fastai's Adam, equal within rounding, in one kernel.
 
     Args:
         groups: the parameters.
         lr: learning rate.
-        decoupled_decay: weight decay shrinks the weights (AdamW) instead of being added to the gradient (L2).
+        decoupled_decay: apply weight decay to the weights (AdamW), not to the gradient (L2).
     """
     optimiser = torch.optim.AdamW if decoupled_decay else torch.optim.Adam
     return OptimWrapper(
@@ -184,15 +185,15 @@ def adam(groups: list[list[nn.Parameter]], lr: float, *, decoupled_decay: bool =
 
 
 def fit(learn: ScanLearner, epochs: int, learning_rate: float, weight_decay: float) -> None:
-    """1cycle from `learn.first_epoch` to `epochs`; weight decay as the optimiser was made to apply it."""
+    """Train with the 1cycle schedule from `learn.first_epoch` to `epochs`."""
     learn.fit_one_cycle(epochs, lr_max=learning_rate, wd=[weight_decay, 0.0])
 
 
 @contextmanager
 def autocast_left(device: torch.device) -> Iterator[None]:
-    """Leave mixed precision however the block ends: fastai does not where a forward pass fails.
+    """Switch mixed precision off when the block ends. fastai does not do so if a forward pass fails.
 
-    A later run in this process would otherwise go on with this one's weights in half precision.
+    Otherwise a later run in this process would use this run's weights in half precision.
     """
     try:
         yield
@@ -206,23 +207,23 @@ def autocast_left(device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def compiler_explained() -> Iterator[None]:
-    """Turn a network that torch can't compile into one sentence.
+    """Turn torch's compiler errors into one sentence.
 
     Raises:
-        Cov3dError: that sentence.
+        Cov3dError: torch can't compile the network.
     """
     try:
         yield
     except TorchDynamoException as error:
         reason = " ".join(str(error).strip().splitlines()[:2])
-        raise Cov3dError(f"--compile: torch can't compile the network here ({reason}): train without it") from error
+        raise Cov3dError(f"--compile: torch can't compile the network ({reason}): train without --compile") from error
 
 
 @contextmanager
 def chosen_algorithms(deterministic: bool) -> Iterator[None]:
-    """Algorithms that give the same result every time, or the fastest; as before afterwards.
+    """Use deterministic algorithms, or the fastest, while the block runs.
 
-    Where torch has none that does, it takes the one that it has.
+    If torch has no deterministic algorithm for an operation, it uses the one that it has.
     """
     cudnn = torch.backends.cudnn
     memory: Any = torch.utils.deterministic
@@ -230,9 +231,9 @@ def chosen_algorithms(deterministic: bool) -> Iterator[None]:
     warns_only = torch.is_deterministic_algorithms_warn_only_enabled()
     filling = memory.fill_uninitialized_memory
     if deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS asks for, before it is first used
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS requires it, before its first use
     cudnn.deterministic, cudnn.benchmark = deterministic, not deterministic
-    memory.fill_uninitialized_memory = False  # finds mistakes in kernels, and costs time
+    memory.fill_uninitialized_memory = False  # a debugging aid that costs time
     torch.use_deterministic_algorithms(deterministic, warn_only=True)
     try:
         with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""The runs of one configuration on the folds: the folder of each, and whether what is in it is that run.
+"""Find the runs of one configuration on each fold, and check that they match it.
 
 A run is found by the options in its `config.json`, so its folder may have any name and come from any machine.
 """
@@ -20,21 +20,21 @@ if TYPE_CHECKING:  # it loads torch
     from cov3d.training.loaders import Fold
 
 _DEPTH = 3
-"""How many folders deep runs are looked for."""
+"""Depth of folders in which runs are searched."""
 
 
 def find_runs(
     folder: Path, options: TrainingOptions, names: Mapping[int, str], *, from_checkpoint: bool
 ) -> dict[int, Path]:
-    """The folder of each fold's run: of the given name, else the only one below `folder` with these options.
+    """The folder of each fold's run: the one with the given name, else the only one below `folder` with these options.
 
-    A fold without a run gets the folder of its name, which does not exist.
+    A fold without a run gets the given name, as a folder that does not exist yet.
 
     Args:
-        folder: where to look.
-        options: of the runs, but for their fold.
-        names: of the folder that `cov3d train` makes, by fold.
-        from_checkpoint: whether the runs start from a checkpoint; of experiments that do, either way is taken.
+        folder: to search.
+        options: of the runs, except their fold.
+        names: name of the folder that `cov3d train` makes, by fold.
+        from_checkpoint: whether the runs start from a checkpoint; not compared for the paper's experiments.
 
     Raises:
         CheckpointError: several runs on a fold have these options.
@@ -50,7 +50,7 @@ def find_runs(
         others = [] if (folder / name).is_dir() else found[fold]
         if len(others) > 1:
             raise CheckpointError(
-                f"fold {fold} was trained with these options {len(others)} times ({others[0]} and {others[1]}): move "
+                f"fold {fold} was trained {len(others)} times with these options ({others[0]} and {others[1]}): move "
                 "all but one out of the folder of runs"
             )
         runs[fold] = others[0] if others else folder / name
@@ -58,21 +58,21 @@ def find_runs(
 
 
 def _runs_below(folder: Path, depth: int) -> Iterator[Path]:
-    """The folders of runs in a folder, itself included; nothing is looked for inside of a run."""
+    """The folders of runs in a folder, including itself. The folders of runs are not searched."""
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
         if any(entry.name == CONFIG for entry in entries):
             yield folder
             return
         below = [Path(entry.path) for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
-    except OSError:  # missing, or not for us to read
+    except OSError:  # missing, or not readable
         return
     for each in below if depth else []:
         yield from _runs_below(each, depth - 1)
 
 
 def _fold_of(run: Path, options: TrainingOptions, from_checkpoint: bool) -> int | None:
-    """The fold of a run with these options; None where it has others, or is no run that can be read."""
+    """The fold of a run with these options; None if it has other options or can't be read."""
     try:
         config = read_config(run)
         if differing_options(run, replace(options, fold=config["options"]["fold"])):
@@ -85,7 +85,7 @@ def _fold_of(run: Path, options: TrainingOptions, from_checkpoint: bool) -> int 
 
 
 def read_config(run: Path) -> dict[str, Any]:
-    """What `config.json` says of a run: `options` (of older versions filled up with defaults), `categories`, ….
+    """The content of a run's `config.json`: `options` (with defaults for those of newer versions), `categories`, ….
 
     Raises:
         CheckpointError: it can't be read.
@@ -97,7 +97,7 @@ def read_config(run: Path) -> dict[str, Any]:
         return {**config, "options": options, "categories": list(config["categories"]), "started_from": started_from}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(
-            f"{run / CONFIG} can't be read as that of a run ({error}): train the fold again, with --overwrite"
+            f"{run / CONFIG} can't be read ({error}): train the fold again with --overwrite"
         ) from error
 
 
@@ -106,7 +106,7 @@ def _plain(options: TrainingOptions) -> dict[str, Any]:
 
 
 def differing_options(run: Path, options: TrainingOptions) -> list[str]:
-    """How options differ from those that a run was made with, in words.
+    """Differences between options and those of a run, in words.
 
     Raises:
         CheckpointError: the run's options can't be read.
@@ -122,7 +122,7 @@ def differing_options(run: Path, options: TrainingOptions) -> list[str]:
 
 
 def differences(run: Path, options: TrainingOptions, fold: "Fold") -> list[str]:
-    """How options and scans differ from those that a run was made with, in words; empty where they do not.
+    """Differences of options and scans from those of a run, in words; empty if there are none.
 
     Raises:
         CheckpointError: a file of the run can't be read.
@@ -132,16 +132,16 @@ def differences(run: Path, options: TrainingOptions, fold: "Fold") -> list[str]:
 
 
 def check_finished(run: Path, options: TrainingOptions, fold: "Fold", from_checkpoint: Path | None) -> None:
-    """Refuse to take a finished run for one of other options, scans or starting weights.
+    """Check that a finished run has the requested options, scans and initial weights.
 
     Args:
-        run: its folder.
-        options: that are asked for.
+        run: folder of the run.
+        options: requested.
         fold: the scans.
-        from_checkpoint: the checkpoint to start from, if one was given.
+        from_checkpoint: the checkpoint to start from, if given.
 
     Raises:
-        CheckpointError: the run is of others.
+        CheckpointError: the run differs.
     """
     differing = differences(run, options, fold)
     before = read_config(run)["started_from"].get("sha256")
@@ -149,34 +149,34 @@ def check_finished(run: Path, options: TrainingOptions, fold: "Fold", from_check
         differing.append(f"it did not start from {from_checkpoint}")
     if differing:
         raise CheckpointError(
-            f"the run in {run} is finished, and was made otherwise ({'; '.join(differing)}): give the options and the "
-            "data that it was made with, or start again with --overwrite"
+            f"the finished run in {run} is different ({'; '.join(differing)}): give the options and the data that it "
+            "was trained with, or train again with --overwrite"
         )
 
 
 def check_alike(runs: Mapping[int, Path], preprocessing: str | None = None) -> None:
-    """Make sure that runs started from the same weights and have volumes of the same preprocessing.
+    """Check that runs have the same kind of initial weights and the same preprocessing.
 
     Args:
-        runs: their folders, by fold.
-        preprocessing: the hash of today's settings, where a fold is still to be trained.
+        runs: folders by fold.
+        preprocessing: hash of the current settings, if a fold is not trained yet.
 
     Raises:
-        CheckpointError: they did not; the sentence names two of the folders.
+        CheckpointError: they differ; the message names two folders.
     """
     first: dict[str, tuple[Any, str]] = {}
     if preprocessing is not None:
         first["preprocessing"] = (preprocessing, "the folds that are not trained yet")
     for _, run in sorted(runs.items()):
         config = read_config(run)
-        said = {
-            "starting weights": (config["started_from"].get("kind"), config["started_from"].get("sha256")),
+        values = {
+            "initial weights": (config["started_from"].get("kind"), config["started_from"].get("sha256")),
             "preprocessing": (config.get("preprocessing") or {}).get("hash"),
         }
-        for what, value in said.items():
+        for what, value in values.items():
             before, other = first.setdefault(what, (value, str(run)))
             if value is not None and before != value:
                 raise CheckpointError(
-                    f"{run} and {other} differ in their {what}: runs are put together only if they differ in nothing "
-                    "but the fold"
+                    f"{run} and {other} differ in their {what}: only runs that differ in nothing but the fold can be "
+                    "combined"
                 )

@@ -1,4 +1,4 @@
-"""The folder of a run: whose it is, what is in it, and in which state an earlier run left it."""
+"""The folder of a run: its files, the state of an earlier run in it, and how a new run claims it."""
 
 import json
 from pathlib import Path
@@ -23,33 +23,33 @@ RUN_FILES = (
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether a run in the folder came to its end: its summary is the last of its files."""
+    """Whether the run in the folder is finished: its summary is written last."""
     return (folder / SUMMARY).exists()
 
 
 def is_done_for_good(folder: Path) -> bool:
-    """Whether a run in the folder is finished and its resume state was deleted since, to save space."""
+    """Whether the run in the folder is finished and its resume state was deleted, to save space."""
     return is_finished(folder) and not (folder / resume.FILE_NAME).exists()
 
 
 def begin(folder: Path, description: dict[str, Any], fold: Fold, *, overwrite: bool, continues: bool) -> None:
-    """Claim the folder for a run that begins, and say in it what it is.
+    """Prepare the folder for a new run, and write its `config.json` and `fold.csv`.
 
     Args:
-        folder: the run's.
-        description: what `config.json` will say.
+        folder: of the run.
+        description: content of `config.json`.
         fold: the scans.
-        overwrite: whether a run that is in it may go.
-        continues: whether one would have been gone on with, had it left a state; what one without left stays.
+        overwrite: whether to delete an earlier run.
+        continues: whether the user asked to resume. A run with results but without a resume state is then kept.
 
     Raises:
-        OutputError: there is a run in the folder that may not go, or the folder can't be written.
+        OutputError: the folder has a run that must be kept, or can't be written.
     """
-    results = set(RUN_FILES) - {CONFIG, SCANS, TENSORBOARD_FOLDER, WANDB_FOLDER}  # what is there before an epoch ended
+    results = set(RUN_FILES) - {CONFIG, SCANS, TENSORBOARD_FOLDER, WANDB_FOLDER}  # files written after an epoch
     if continues and any((folder / name).exists() for name in results):
         raise OutputError(
-            f"the run in {folder} has no {resume.FILE_NAME} to go on from: give another --output-dir, or begin anew "
-            "with --overwrite"
+            f"the run in {folder} can't be resumed, because it has no {resume.FILE_NAME}: give another --output-dir, "
+            "or start again with --overwrite"
         )
     try:
         claim_folder(folder, RUN_FILES, overwrite=overwrite or continues, what="a run")
@@ -57,7 +57,7 @@ def begin(folder: Path, description: dict[str, Any], fold: Fold, *, overwrite: b
         if is_finished(folder) or not (folder / CONFIG).exists():
             raise
         raise OutputError(
-            f"{folder} holds a run that was not finished: --resume goes on with it, --overwrite begins anew"
+            f"{folder} holds an unfinished run: continue it with --resume, or start again with --overwrite"
         ) from error
     remove_aside(folder)
     write_text(folder / CONFIG, json.dumps(description, indent=2, default=list) + "\n")
@@ -65,15 +65,15 @@ def begin(folder: Path, description: dict[str, Any], fold: Fold, *, overwrite: b
 
 
 def check_best_files(folder: Path, state: ResumeState) -> None:
-    """Make sure that the weights of each task's best epoch are there, where they can't be made from the state.
+    """Check that the files of each task's best epoch exist, unless the resume state can restore them.
 
     Raises:
-        CheckpointError: a file was deleted.
+        CheckpointError: a file is missing.
     """
     for task, best in state.best.items():
         for name in (checkpoint_name(task), validation_table(task)):
             if best["epoch"] < state.epoch and not (folder / name).exists():
                 raise CheckpointError(
-                    f"{folder / name} of epoch {best['epoch']} is gone, and can't be made again from "
-                    f"{resume.FILE_NAME}: begin anew with --overwrite"
+                    f"{folder / name} of epoch {best['epoch']} is missing, and {resume.FILE_NAME} can't restore it: "
+                    "start again with --overwrite"
                 )

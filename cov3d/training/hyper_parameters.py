@@ -1,6 +1,6 @@
-"""What a hyper-parameter is: a dataclass field that carries its help, its range and what may be searched of it.
+"""Hyper-parameters: dataclass fields with their help, bounds and search range.
 
-It stands once. The command line, the checks, the search space and the documentation are made from the field.
+Each is declared once. The command line, the checks, the search space and the documentation are made from the field.
 """
 
 from collections.abc import Mapping
@@ -20,11 +20,11 @@ _KEY = "hyper-parameter"
 
 @dataclass(frozen=True)
 class Bounds:
-    """The numbers that are allowed. They are always finite.
+    """A range of allowed numbers, which must be finite.
 
     Attributes:
-        low, high: the ends; None where there is none.
-        low_open, high_open: whether an end itself is not allowed.
+        low, high: the ends; None for no bound.
+        low_open, high_open: whether the end itself is excluded.
     """
 
     low: float | None = None
@@ -46,15 +46,15 @@ class Bounds:
 
 @dataclass(frozen=True)
 class HyperParameter:
-    """What a field says of itself.
+    """The metadata of a hyper-parameter's field.
 
     Attributes:
         help: one or two sentences for the command line and the documentation.
         panel: of the help.
-        bounds: of a number, or of each number of several; None for anything else.
-        search: the range that `cov3d tune` may search; None where it can't.
-        shown_default: the default in words, where that is not the value.
-        cli_type: the type on the command line, where that is not the field's.
+        bounds: of the number, or of each of several numbers; None for other types.
+        search: the range that `cov3d tune` may search; None if it can't be searched.
+        shown_default: the default in words, if the help should not show the value.
+        cli_type: the type on the command line, if it differs from the field's.
     """
 
     help: str
@@ -76,8 +76,8 @@ def hyper(
     cli_type: Any = None,
 ) -> Any:
     """A dataclass field that is a hyper-parameter; arguments as the attributes of `HyperParameter`."""
-    said = HyperParameter(help, panel, bounds, search, shown_default, cli_type)
-    return field(default=default, metadata={_KEY: said})
+    parameter = HyperParameter(help, panel, bounds, search, shown_default, cli_type)
+    return field(default=default, metadata={_KEY: parameter})
 
 
 def hyper_parameters(options: Any) -> Mapping[str, tuple[Field[Any], HyperParameter]]:
@@ -86,15 +86,15 @@ def hyper_parameters(options: Any) -> Mapping[str, tuple[Field[Any], HyperParame
 
 
 def check_bounds(options: Any) -> None:
-    """Refuse a value that is out of its range; None passes where it is the default.
+    """Check that all values are within their bounds. None is allowed if it is the default.
 
     Raises:
-        Cov3dError: the sentence names the option.
+        Cov3dError: a value is not; the message names the option.
     """
-    for name, (item, said) in hyper_parameters(options).items():
+    for name, (item, parameter) in hyper_parameters(options).items():
         value = getattr(options, name)
-        if said.bounds is None or (value is None and item.default is None):
+        if parameter.bounds is None or (value is None and item.default is None):
             continue
         for number in value if isinstance(value, tuple) else (value,):
-            if number not in said.bounds:
-                raise Cov3dError(f"--{name.replace('_', '-')} must be {said.bounds}, not {number}")
+            if number not in parameter.bounds:
+                raise Cov3dError(f"--{name.replace('_', '-')} must be {parameter.bounds}, not {number}")

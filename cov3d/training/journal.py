@@ -1,4 +1,4 @@
-"""What a run leaves of its epochs: history, the best weights of each task, and the state to resume from."""
+"""Writes the results of each epoch: history, the best weights of each task, and the state for resuming."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,12 +19,12 @@ from cov3d.training.resume import ResumeState
 
 
 class Journal(Callback):
-    """Keeps a row an epoch and the best epoch of each task, and writes them to the run's folder.
+    """Records a row for each epoch and the best epoch of each task, and writes them to the run's folder.
 
-    The resume state goes first and holds the epoch's weights; then come the files that can be made from it. So
-    whenever a run is killed, the files belong to the state or can be made to, and never to an epoch after it.
+    The resume state, which has the epoch's weights, is written first; then the files that can be restored from it. So
+    if a run is killed, no file belongs to a later epoch than the state, and older files can be restored.
 
-    Of epochs that are equally good the first is kept. Rows hold no times, so that equal runs give equal files.
+    Of equally good epochs, the first is kept. Rows hold no times, so that equal runs give equal files.
     """
 
     order = 55  # after fastai's recorder
@@ -50,7 +50,7 @@ class Journal(Callback):
         self.error: Cov3dError | None = None
 
     def before_fit(self) -> None:
-        if self.scaler_state and getattr(self.learn, "scaler", None) is not None:  # not where it goes on without one
+        if self.scaler_state and getattr(self.learn, "scaler", None) is not None:  # a resumed run may have none
             self.learn.scaler.load_state_dict(self.scaler_state)
 
     def after_epoch(self) -> None:
@@ -83,7 +83,7 @@ class Journal(Callback):
         return before is None or score > before
 
     def write(self) -> None:
-        """Write the history, and the weights and predictions of the last epoch where it is a task's best."""
+        """Write the history and, if the last epoch is a task's best, its weights and predictions."""
         history = pd.DataFrame(self.rows).to_csv(index=False, lineterminator="\n")
         write_text(self.folder / HISTORY, history)
         for task, result in self.best.items():
@@ -109,7 +109,7 @@ class Journal(Callback):
         )
 
     def restore(self, state: ResumeState) -> None:
-        """Go back to `state`; network and optimiser are not this callback's."""
+        """Restore the records from `state`. Network and optimiser are restored elsewhere."""
         self.rows, self.scaler_state = list(state.history), state.scaler
         self.best = {
             task: self.validation.score(best["epoch"], best["probabilities"].numpy())
@@ -119,7 +119,7 @@ class Journal(Callback):
 
 
 def _plain(optimiser: dict[str, Any]) -> dict[str, Any]:
-    """The optimiser's state without NumPy's numbers, which a safe reader refuses."""
+    """The optimiser's state with plain numbers, as torch's safe loader refuses NumPy's."""
     groups = [
         {key: tuple(map(float, value)) if key == "betas" else float(value) if key == "lr" else value
          for key, value in group.items()}

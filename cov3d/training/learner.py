@@ -1,4 +1,4 @@
-"""A training run: options, fold and store → a run folder."""
+"""Train a network on a fold and write the folder of the run."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -18,14 +18,14 @@ from torch.nn.parallel import DistributedDataParallel
 from cov3d.errors import OutputError
 from cov3d.evaluation.metrics import TaskScore
 from cov3d.evaluation.summary import write_summary
-from cov3d.files import held, remove_aside
+from cov3d.files import folder_lock, remove_aside
 from cov3d.labels import CATEGORIES, TASKS
 from cov3d.models.memory import check_has_blocks, checkpoint_activations
 from cov3d.models.names import Architecture
 from cov3d.preprocessing.store import Store
 from cov3d.run_files import SCANS
 from cov3d.training import checkpoint, distributed, memory, resume, run_scans
-from cov3d.training.callbacks import Chance, EpochResult, LossWatch, PrepareBatch, Validation, seed_everything
+from cov3d.training.callbacks import EpochResult, EpochSeeds, LossWatch, PrepareBatch, Validation, seed_everything
 from cov3d.training.description import checkpoint_info, describe, identity_of, model_arguments
 from cov3d.training.device import amp_mode
 from cov3d.training.distributed import ALONE, World
@@ -56,11 +56,11 @@ class Run:
 
     Attributes:
         folder: where it was written.
-        model: the network after the last epoch; None where the run was finished before and it was not kept.
-        best: the best epoch's result, by task; a task that could not be scored is absent.
-        history: a row an epoch.
-        resumed_after: epochs that were done before, by a run that was interrupted.
-        last: the last epoch's scores, by task.
+        model: the network after the last epoch; None if the run was finished before and it was not kept.
+        best: result of the best epoch, by task; without tasks that could not be scored.
+        history: one row for each epoch.
+        resumed_after: number of epochs done before the run was interrupted.
+        last: scores of the last epoch, by task.
     """
 
     folder: Path
@@ -89,34 +89,33 @@ def train(
     trackers: Sequence[Tracker] = (),
     before_summary: Callable[[Path, pd.DataFrame], None] = lambda folder, history: None,
 ) -> Run:
-    """Train one network on one fold's training scans and validate it on the fold after every epoch.
+    """Train a network on the training scans of a fold, and validate it on the fold after each epoch.
 
     Args:
         options: hyper-parameters.
         fold: the scans.
         store: their preprocessed volumes.
-        folder: the run's folder.
-        device: what to compute on.
-        overwrite: whether a run that is in it may go.
-        continues: go on with the run in the folder, if one was begun there.
-        compute: how it is computed.
-        start: the weights to start from.
+        folder: of the run.
+        device: to compute on.
+        overwrite: whether to delete an earlier run in the folder.
+        continues: resume the run in the folder, if there is one.
+        compute: settings of the computation.
+        start: the initial weights.
         categories: of the dataset.
-        console: where progress is shown; nowhere by default.
-        world: the processes that train together; all of them call this at once, `distributed.joined`.
-        trackers: are sent options and scores, in the first process.
-        before_summary: is called with the folder and the history, in the first process, before the summary is written:
-            a run with a summary is finished and has all of its files.
+        console: where to show progress; None for nowhere.
+        world: the processes that train together. All must call this function, within `distributed.joined`.
+        trackers: receive options and scores, in the first process.
+        before_summary: called with the folder and the history, in the first process, before the summary is written. A
+            run with a summary is finished and has all its files.
 
     Raises:
         Cov3dError: the options' distances do not fit the categories.
         StoreError: a scan is not preprocessed.
         TrainingDivergedError: the loss became NaN; the best weights so far are in the folder.
-        DeviceMemoryError: a batch does not fit.
-        CheckpointError: the run to go on with is of other options or data, or the weights to start from are of another
-            network or of categories that do not go over into these.
-        OutputError: there is a run in the folder and neither `overwrite` nor `continues` is set, or it can't be
-            written.
+        DeviceMemoryError: a batch does not fit into memory.
+        CheckpointError: the run to resume has other options or data, or the initial weights belong to another network
+            or to categories that can't be mapped to these.
+        OutputError: the folder has a run and neither `overwrite` nor `continues` is set, or it can't be written.
     """
     options = options.for_categories(categories)
     check_preprocessed([*fold.train["scan"], *fold.validation["scan"]], store)
@@ -125,7 +124,7 @@ def train(
         check_has_blocks(options.architecture)
     description = describe(options, fold, store, categories, start, compute, world)
     identity = identity_of(description, fold, world)
-    with held(folder, "run") if world.is_first else nullcontext():
+    with folder_lock(folder, "run") if world.is_first else nullcontext():
         state = _claim(folder, description, identity, fold, world, overwrite=overwrite, continues=continues)
         console = (console if world.is_first else None) or Console(quiet=True)
         with chosen_algorithms(compute.deterministic), _explained(options, device):
@@ -133,8 +132,8 @@ def train(
             model = start.network(options.architecture, categories, model_arguments(options))
             if state is not None:
                 resume.fit_into(model, state.model, folder)
-            told = memory.line(model, options, device, checkpointing=compute.gradient_checkpointing)
-            console.print(told, highlight=False, soft_wrap=True)
+            estimate = memory.describe(model, options, device, checkpointing=compute.gradient_checkpointing)
+            console.print(estimate, highlight=False, soft_wrap=True)
             learn, validation, losses = assemble(options, fold, store, model, device, compute, categories, world)
 
             def save(file: Path, task: str, result: EpochResult) -> None:
@@ -150,7 +149,7 @@ def train(
                 writes=world.is_first,
             )
             if state is not None:
-                _go_back(learn, journal, state, console)
+                _restore(learn, journal, state, console)
             _fit(learn, options, journal, validation, losses, console, trackers if world.is_first else ())
         last = None if validation.result is None else validation.result.scores
         if world.is_first:
@@ -163,7 +162,7 @@ def train(
 
 @contextmanager
 def _explained(options: TrainingOptions, device: torch.device) -> Iterator[None]:
-    """What a user can do something about, in one sentence each."""
+    """Turn errors that a user can resolve into one sentence each."""
     with memory.explained(options, device), compiler_explained(), shared_memory_explained():
         yield
 
@@ -178,23 +177,23 @@ def _claim(
     overwrite: bool,
     continues: bool,
 ) -> ResumeState | None:
-    """The state to go on from, or a folder in which a run has begun."""
+    """Return the state of the run to resume; or start a new run in the folder and return None."""
     with distributed.first_before_others(world):
         state = resume.load(folder) if continues else None
         if state is not None:
             resume.check_identity(state, identity, folder, run_scans.differences(folder, fold))
             check_best_files(folder, state)
-            if world.is_first and not (folder / SCANS).exists():  # begun by an older version
+            if world.is_first and not (folder / SCANS).exists():  # started by an older version
                 run_scans.save(folder, fold)
         elif world.is_first:
             begin(folder, description, fold, overwrite=overwrite, continues=continues)
     if not distributed.agree(0 if state is None else state.epoch, world):
-        raise OutputError(f"the processes of this run do not all see {folder}: give an --output-dir that they share")
+        raise OutputError(f"not all processes of this run see the same {folder}: give a shared folder as --output-dir")
     return state
 
 
-def _go_back(learn: ScanLearner, journal: Journal, state: ResumeState, console: Console) -> None:
-    """Take up a run where `state` was written, and make its files again that may be missing or older."""
+def _restore(learn: ScanLearner, journal: Journal, state: ResumeState, console: Console) -> None:
+    """Restore a run from its state, and write its files again, which may be missing or older."""
     learn.create_opt()
     resume.fit_into(learn.opt.opt, state.optimiser, journal.folder)
     learn.first_epoch = state.epoch
@@ -202,9 +201,9 @@ def _go_back(learn: ScanLearner, journal: Journal, state: ResumeState, console: 
     if journal.writes and not is_finished(journal.folder):
         remove_aside(journal.folder)
         journal.write()
-    console.print(f"going on after epoch {state.epoch}", highlight=False)
+    console.print(f"resuming after epoch {state.epoch}", highlight=False)
     if changed := [name for name, version in journal.versions.items() if state.versions.get(name) != version]:
-        console.print(f"other than before: {', '.join(changed)}; rounding may differ", highlight=False)
+        console.print(f"changed since then: {', '.join(changed)}; rounding may differ", highlight=False)
 
 
 def _fit(
@@ -216,7 +215,7 @@ def _fit(
     console: Console,
     trackers: Sequence[Tracker],
 ) -> None:
-    """Train what is left of the epochs, and raise what ended the fit early."""
+    """Train the remaining epochs, and raise the error that ended the fit early, if any."""
     if learn.first_epoch >= options.epochs:
         return
     progress = EpochProgress(console, validation, losses, journal)
@@ -239,9 +238,9 @@ def assemble(
     categories: Sequence[str] = CATEGORIES,
     world: World = ALONE,
 ) -> tuple[ScanLearner, Validation, LossWatch]:
-    """The learner that a run fits, and the two of its callbacks that are asked afterwards.
+    """Make the learner of a run, and return it with its callbacks for validation and loss.
 
-    The model is moved to the device and laid out in memory as the run has it.
+    The model is moved to the device, and its memory layout is set.
     """
     training_set = ScanDataset(fold.train, store, categories)
     validation_set = ScanDataset(fold.validation, store, categories)
@@ -258,14 +257,14 @@ def assemble(
     )
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    default_device(use=device.type == "cuda")  # plain loaders carry no device: fastai asks this
+    default_device(use=device.type == "cuda")  # fastai uses this, as plain loaders have no device
     amp = amp_mode(options.precision, device)
     channels_last = compute.uses_channels_last(amp)
     _lay_out(model, options.architecture, device, compute, channels_last=channels_last)
     validation = Validation(list(fold.validation["scan"]), list(fold.validation["label"]), categories, model, world)
-    chance = Chance(options.seed, world.rank)
+    seeds = EpochSeeds(options.seed, world.rank)
     prepare = PrepareBatch(
-        chance,
+        seeds,
         reflect=options.reflect,
         brightness=options.brightness,
         contrast=options.contrast,
@@ -281,7 +280,7 @@ def assemble(
         accumulate=options.accumulate,
         validation=validation,
         losses=losses,
-        callbacks=[chance, prepare, losses, validation],
+        callbacks=[seeds, prepare, losses, validation],
         decoupled_decay=options.decoupled_decay,
     )
     return learn, validation, losses
@@ -290,7 +289,7 @@ def assemble(
 def _lay_out(
     model: nn.Module, architecture: Architecture, device: torch.device, compute: Compute, *, channels_last: bool
 ) -> None:
-    """Move the network to the device and change, in place, how it computes: its weights keep their names."""
+    """Move the network to the device and set up its computation, in place. The names of its weights do not change."""
     model.to(device)
     if channels_last:
         model.to(memory_format=torch.channels_last_3d)
@@ -301,7 +300,7 @@ def _lay_out(
 
 
 def _spread(model: nn.Module, device: torch.device, world: World) -> nn.Module:
-    """The network in the wrapper that exchanges gradients between processes; itself where there is one."""
+    """Wrap the network to exchange gradients between processes; unchanged if there is only one process."""
     if world.size == 1:
         return model
     return DistributedDataParallel(

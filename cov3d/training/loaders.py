@@ -1,4 +1,4 @@
-"""Scan table and store → the data loaders of a fold. Never preprocesses: a missing volume is an error."""
+"""Data loaders of a fold, from a scan table and a store. They never preprocess: a missing volume is an error."""
 
 import os
 import shutil
@@ -21,12 +21,12 @@ from cov3d.preprocessing.store import Store
 from cov3d.training.distributed import ALONE, World
 
 _READY = 2 * 1024**3
-"""Bytes of volumes that may wait for a process's network."""
+"""Maximum size, in bytes, of the volumes loaded ahead for the network of a process."""
 
 
 @dataclass(frozen=True)
 class Fold:
-    """The labelled scans that a run trains on and those it is validated on, each a table `scan, label`."""
+    """The labelled scans for training and for validation, each a table with the columns `scan` and `label`."""
 
     train: pd.DataFrame
     validation: pd.DataFrame
@@ -35,36 +35,36 @@ class Fold:
 class ScanDataset(Dataset[tuple[Tensor, Tensor]]):
     """Scans of a store with their labels.
 
-    An item is a volume (`uint8`, (1, depth, height, width)) and a label index. Volumes stay `uint8` until they are
-    on the device: a quarter of the bytes to move.
+    An item is a volume (`uint8`, (1, depth, height, width)) and a label index. Volumes are converted on the device, as
+    `uint8` needs a quarter of the bytes to copy.
     """
 
     def __init__(self, scans: pd.DataFrame, store: Store, categories: Sequence[str] = CATEGORIES) -> None:
-        self.scans = list(scans["scan"])
+        self.scan_names = list(scans["scan"])
         self.labels = [label_index(label, categories) for label in scans["label"]]
         self._store = store
 
     def __len__(self) -> int:
-        return len(self.scans)
+        return len(self.scan_names)
 
     @property
     def item_bytes(self) -> int:
-        """The size of a volume."""
+        """The size of a volume in bytes."""
         return prod(self._store.size.shape)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        return torch.from_numpy(self._store.read(self.scans[index]))[None], torch.tensor(self.labels[index])
+        return torch.from_numpy(self._store.read(self.scan_names[index]))[None], torch.tensor(self.labels[index])
 
 
 class EpochShuffle(Sampler[int]):
-    """This process's items of an epoch: another order each time, drawn from the seed and the epoch's number.
+    """The items of this process in an epoch, in random order, which depends on the seed and the epoch.
 
-    Of several processes each takes every so-manyth item, so that a step of all of them together sees the items that
-    one process would see with as many times the batch. Where they do not come out even, the first items come twice:
-    each process must take as many steps as the others.
+    With `n` processes, each takes every `n`-th item. So a step of all processes together sees the same items as a step
+    of one process with `n` times the batch size. All processes must take the same number of steps: if the items can't
+    be divided evenly, the first items are used twice.
 
     Attributes:
-        epoch: the number of the next epoch, from 0; one more each time it is gone through.
+        epoch: number of the next epoch, from 0. Each iteration increases it.
     """
 
     def __init__(self, count: int, seed: int, world: World = ALONE) -> None:
@@ -80,38 +80,39 @@ class EpochShuffle(Sampler[int]):
 
 
 def choose_fold(table: pd.DataFrame, fold: int) -> Fold:
-    """Fold `fold` for validation, the other folds for training.
+    """Split labelled scans: fold `fold` for validation, the other folds for training.
 
     Raises:
-        DatasetError: no scan is in the fold, or none is left to train on.
+        DatasetError: no scan is in the fold, or no scan remains for training.
     """
     labelled = table[table["fold"].notna() & (table["label"] != "")]
     if labelled.empty:
-        raise DatasetError("no scan in the scan table has a label and a fold: there is nothing to train on")
+        raise DatasetError("no scan in the scan table has a label and a fold: training needs labelled scans in folds")
     validation = labelled[labelled["fold"] == fold]
     train = labelled[labelled["fold"] != fold]
     if validation.empty:
         folds = ", ".join(str(number) for number in sorted(labelled["fold"].unique()))
         raise DatasetError(f"no scan is in fold {fold}: the scan table has the folds {folds}")
     if train.empty:
-        raise DatasetError(f"all labelled scans are in fold {fold}: none is left to train on")
+        raise DatasetError(f"all labelled scans are in fold {fold}: no scan remains for training")
     columns = ["scan", "label"]
     return Fold(train=train[columns].reset_index(drop=True), validation=validation[columns].reset_index(drop=True))
 
 
-def check_preprocessed(scans: Sequence[str], store: Store) -> None:
-    """Make sure that every scan is in the store, whole, before work begins that needs it.
+def check_preprocessed(scan_names: Sequence[str], store: Store) -> None:
+    """Check that every scan is complete in the store.
 
-    The files' lengths tell; what a checksum alone would is said when the volume is read.
+    Only the lengths of the files are checked. Other damage is found by a checksum when the volume is read.
 
     Raises:
-        StoreError: one is not, or its file was cut short.
+        StoreError: a scan is missing, or its file is incomplete.
     """
-    missing = [scan for scan in scans if not store.has(scan)]
+    missing = [scan for scan in scan_names if not store.has(scan)]
     if missing:
         raise StoreError(
-            f"{len(missing)} of {len(scans)} scans are not whole in {store.folder} (the first is {missing[0]}): "
-            f"run cov3d preprocess --size {store.size} first, and take scans that can't be read out of the scan table"
+            f"{len(missing)} of {len(scan_names)} scans are missing or incomplete in {store.folder} (the first is "
+            f"{missing[0]}): run cov3d preprocess --size {store.size} first, and remove scans that can't be read from "
+            "the scan table"
         )
 
 
@@ -125,8 +126,8 @@ def scan_loader(
 ) -> DataLoader[tuple[Tensor, Tensor]]:
     """A loader over a dataset, in the order of `sampler`, or else of the dataset.
 
-    The loader has a source of chance of its own, which nothing uses: it would else take numbers from the one that
-    dropout draws from, and with workers not as often.
+    The loader gets its own, otherwise unused random generator. Without it, it would draw from the generator that
+    dropout uses, and how often depends on the number of workers.
     """
     return DataLoader(
         dataset,
@@ -142,14 +143,14 @@ def scan_loader(
 
 
 def _prefetch(dataset: ScanDataset, batch_size: int, workers: int) -> int:
-    """Batches that each worker has ready: as many as bridge a slow read, within a fixed share of the memory."""
+    """Number of batches that each worker loads ahead: enough for a slow read, within a fixed share of the memory."""
     batch = batch_size * dataset.item_bytes
     room = min(_READY, _shared_memory() // 2)
     return max(2, min(8, room // (batch * workers)))
 
 
 def _shared_memory() -> int:
-    """Free bytes of the memory through which workers hand over volumes."""
+    """Free bytes of the shared memory through which workers pass volumes."""
     try:
         return shutil.disk_usage("/dev/shm").free
     except OSError:  # not Linux
@@ -158,26 +159,26 @@ def _shared_memory() -> int:
 
 @contextmanager
 def shared_memory_explained() -> Iterator[None]:
-    """Turn the end of shared memory, of which containers have little, into one sentence.
+    """Turn errors for lack of shared memory, of which containers have little, into one sentence.
 
     Raises:
-        DeviceMemoryError: a worker could not hand its volumes over.
+        DeviceMemoryError: a worker could not pass its volumes on.
     """
     try:
         yield
     except RuntimeError as error:
-        said = str(error)
-        if "DataLoader worker" not in said or not any(word in said.lower() for word in ("shared memory", "shm", "bus")):
+        message = str(error).lower()
+        if "dataloader worker" not in message or not any(word in message for word in ("shared memory", "shm", "bus")):
             raise
         raise DeviceMemoryError(
             f"processes that load volumes ran out of shared memory (/dev/shm has {_shared_memory() / 1e6:.0f} MB "
-            "free): give --workers 0, or more of it (docker run --ipc=host, or --shm-size)"
+            "free): give --workers 0, or more shared memory (docker run --ipc=host, or --shm-size)"
         ) from error
 
 
 def _start_worker(worker: int) -> None:
     end_with_parent()
-    # A terminal and a batch system send them to every process; the parent says why it ends, once.
+    # A terminal and a batch system send signals to every process. Only the parent reports them.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # The parent ends its workers so, too. Without an error, of which torch's watch over them would make one.
+    # The parent ends its workers with SIGTERM, too. Exit with 0, or torch reports an error.
     signal.signal(signal.SIGTERM, lambda number, frame: os._exit(0))

@@ -1,7 +1,7 @@
 """The combined focal and earth mover's distance loss (section 3.2, equations 1 to 7).
 
-Everything is computed from log-sum-exps of the logits: 1 − p is the sum over the other categories, never a
-difference from one, so that neither a sure right answer nor a sure wrong one loses digits or overflows.
+All terms are computed from log-sum-exps of the logits: 1 − p is the sum over the other categories, not a difference
+from one. So very confident predictions, right or wrong, neither lose precision nor overflow.
 """
 
 from collections.abc import Sequence
@@ -14,8 +14,8 @@ class FocalEMDLoss(nn.Module):
     """(1 − λ) · focal loss + λ · earth mover's distance, averaged over the batch.
 
     With p = softmax(logits), an item of known category c has the focal loss −(1 − p_c)^γ log p_c and the distance
-    Σ_j p_j d(j, c); an item known only to be positive has −p_0^γ log(1 − p_0) and p_0 · d(negative, positive). Each
-    item follows its own case, whatever else is in the batch.
+    Σ_j p_j d(j, c); an item known only to be positive has −p_0^γ log(1 − p_0) and p_0 · d(negative, positive). The
+    loss of an item does not depend on the other items in the batch.
 
     Args:
         gamma: γ, the focusing exponent, at least 0.
@@ -65,8 +65,8 @@ class FocalEMDLoss(nn.Module):
             labels: integers, shape (batch,), from 0 to `categories`; the last means positive, severity unknown.
 
         Raises:
-            ValueError: a shape or dtype is wrong, or (looked at on a CPU only, since a GPU would have to wait for
-                it) a label is out of range.
+            ValueError: a shape or dtype is wrong, or a label is out of range (checked on a CPU only, because a GPU
+                would have to wait).
         """
         self._check(logits, labels)
         if logits.dtype in (torch.float16, torch.bfloat16):
@@ -76,7 +76,7 @@ class FocalEMDLoss(nn.Module):
         category = labels.where(~unknown, 0)
         log_category = log_p.gather(1, category[:, None])[:, 0]
         log_others = _log_sum_of_others(log_p, category)
-        # Where the severity is unknown the two change places: 1 − p_0 is what should be near one.
+        # For unknown severity the two are swapped: 1 − p_0 should be near one.
         log_right = torch.where(unknown, log_others, log_category)
         log_wrong = torch.where(unknown, log_category, log_others)
         focal = -(self.gamma * log_wrong).exp() * log_right

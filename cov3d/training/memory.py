@@ -1,4 +1,4 @@
-"""How much memory a run needs on its device: told before it begins, and explained when it was not enough."""
+"""Estimate the memory that a run needs on its device, and explain out-of-memory errors."""
 
 import gc
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +21,7 @@ _COPIES = 4
 """Weights, their gradients, and the optimiser's two moments; all float32."""
 
 _HALF = 0.55
-"""Of the bytes kept for the backward pass in float32, what half precision keeps: norms and softmax stay float32."""
+"""Bytes kept for the backward pass in half precision, relative to float32. Norms and softmax stay float32."""
 
 _WORDS = (
     *("out of memory", "can't allocate memory", "cannot allocate memory"),
@@ -30,18 +30,17 @@ _WORDS = (
 
 
 def estimate(model: nn.Module, options: TrainingOptions, amp: str | None, *, checkpointing: bool = False) -> int:
-    """Bytes that a training step takes at its peak, without what libraries take for themselves.
+    """Peak memory of a training step in bytes, without the memory that libraries use for themselves.
 
-    It is the sum of what does not change with the batch (weights, gradients, moments), what the backward pass needs
-    kept of the forward pass, and the two gradients of the largest activation. The forward pass is done on tensors
-    without content.
+    It is the sum of the parts that do not depend on the batch (weights, gradients, moments), the activations kept for
+    the backward pass, and the two gradients of the largest activation. The forward pass uses tensors without content.
 
     Args:
-        model: the network, its activations not yet checkpointed.
+        model: the network, without checkpointed activations.
         options: for size and batch.
         amp: the mixed precision, None for float32.
-        checkpointing: whether its blocks will forget their activations: then their inputs are kept, and one block's
-            activations at a time.
+        checkpointing: whether activations will be checkpointed. Then the inputs of all blocks and the activations of
+            one block are kept.
     """
     network = deepcopy(model).to("meta").train()
     volumes = torch.empty(options.batch_size, 1, *options.size.shape, device="meta")
@@ -60,7 +59,7 @@ def estimate(model: nn.Module, options: TrainingOptions, amp: str | None, *, che
 def _kept(
     network: nn.Module, volumes: Tensor, blocks: Sequence[nn.Module]
 ) -> dict[int | None, dict[int, torch.UntypedStorage]]:
-    """What is kept for the backward pass, by the block in which it was first needed; under None what is in none."""
+    """The storages kept for the backward pass, by the block that needs them first; None for no block."""
     kept: dict[int | None, dict[int, torch.UntypedStorage]] = {None: {}, **{index: {} for index in range(len(blocks))}}
     parameters = {id(parameter) for parameter in network.parameters()}
     known: set[int] = set()
@@ -77,7 +76,7 @@ def _kept(
         storage = tensor.untyped_storage()
         if id(tensor) not in parameters and storage._cdata not in known:
             known.add(storage._cdata)
-            kept[current][storage._cdata] = storage  # held, so that no later one has its number
+            kept[current][storage._cdata] = storage  # keep a reference, so that its address is not reused
         return tensor
 
     for index, block in enumerate(blocks):
@@ -88,23 +87,23 @@ def _kept(
     return kept
 
 
-def line(model: nn.Module, options: TrainingOptions, device: torch.device, *, checkpointing: bool) -> str:
-    """The estimate in words, beside what the device has."""
+def describe(model: nn.Module, options: TrainingOptions, device: torch.device, *, checkpointing: bool) -> str:
+    """A sentence with the estimate and the free memory of the device."""
     needed = estimate(model, options, amp_mode(options.precision, device), checkpointing=checkpointing)
     available = free(device)
-    of = "" if available is None else f", of {_words(available)} free on {device}"
-    return f"estimated peak memory: {_words(needed)}{of}"
+    rest = "" if available is None else f" ({_in_gib(available)} free on {device})"
+    return f"estimated peak memory: {_in_gib(needed)}{rest}"
 
 
 def free(device: torch.device) -> int | None:
-    """Bytes that are free on the device; None where nothing says."""
+    """Free bytes on the device; None if unknown."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    known = [value for value in (_of_machine(), _of_container()) if value is not None]
+    known = [value for value in (_machine_memory(), _container_memory()) if value is not None]
     return min(known, default=None)
 
 
-def _of_machine() -> int | None:
+def _machine_memory() -> int | None:
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         (found,) = (line for line in lines if line.startswith("MemAvailable:"))
@@ -113,18 +112,18 @@ def _of_machine() -> int | None:
         return None
 
 
-def _of_container() -> int | None:
-    """What the limit of the control group (version 2) that this process is in leaves."""
+def _container_memory() -> int | None:
+    """Free bytes within the limit of this process's control group (version 2); None if there is no limit."""
     group = Path("/sys/fs/cgroup")
     try:
         return int((group / "memory.max").read_text()) - int((group / "memory.current").read_text())
-    except (OSError, ValueError):  # there is none, or it is `max`
+    except (OSError, ValueError):  # no control group, or the limit is `max`
         return None
 
 
 @contextmanager
 def explained(options: TrainingOptions, device: torch.device) -> Iterator[None]:
-    """Turn the end of the device's memory into one sentence.
+    """Turn out-of-memory errors into one sentence.
 
     Raises:
         DeviceMemoryError: a batch did not fit.
@@ -137,16 +136,16 @@ def explained(options: TrainingOptions, device: torch.device) -> Iterator[None]:
             words in str(error).lower() for words in _WORDS
         ):
             raise
-        of = "" if before is None else f", of which {_words(before)} were free before the run"
+        free_before = "" if before is None else f" ({_in_gib(before)} were free before the run)"
         half = f"--batch-size {options.batch_size // 2} --accumulate {2 * options.accumulate}, "
         smaller = half if options.batch_size > 1 else ""
         raise DeviceMemoryError(
-            f"{options.batch_size} scans of size {options.size} do not fit into the memory of {device}{of}: "
+            f"{options.batch_size} scans of size {options.size} do not fit into the memory of {device}{free_before}: "
             f"try {smaller}--gradient-checkpointing, or a smaller --size"
         ) from error
 
 
-def _words(count: int) -> str:
+def _in_gib(count: int) -> str:
     return f"{count / 1024**3:.1f} GiB"
 
 
@@ -155,11 +154,10 @@ _Result = TypeVar("_Result")
 
 
 def freed_afterwards(train: Callable[_Given, _Result]) -> Callable[_Given, _Result]:
-    """Free what a training left, however it ends.
+    """Free the memory of a training when it ends, also with an error.
 
-    Learner and callbacks hold each other, and with them network, optimiser and loading processes. Python's own search
-    for such cycles comes late, as they are few objects, however large: five folds in one process would keep five of
-    them.
+    Learner and callbacks refer to each other, and keep network, optimiser and loading processes alive. Python collects
+    such cycles late, because they are few objects, however large: five folds in one process would keep five networks.
     """
 
     @wraps(train)

@@ -1,4 +1,4 @@
-"""Every option of a training run, with the paper's defaults (sections 3.2 to 3.6)."""
+"""All options of a training run, with the paper's defaults (sections 3.2 to 3.6)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -37,30 +37,30 @@ _NOT_NEGATIVE, _SHARE = Bounds(0), Bounds(0, 1)
 
 @dataclass(frozen=True)
 class Compute:
-    """How a run is computed: what changes its speed and its memory, and its result by no more than rounding."""
+    """Settings of the computation. They change speed and memory, and the result only by rounding."""
 
     workers: int = hyper(
         0,
-        "Processes that load volumes; the result does not depend on them.",
+        "Processes that load volumes. They do not change the result.",
         COMPUTE,
         shown_default="0 on a CPU; on a GPU its share of the processors, up to 8",
         bounds=Bounds(0),
     )
     compile: bool = hyper(
-        False, "Compile the network with torch.compile first: minutes at the start, faster steps.", COMPUTE
+        False, "Compile the network with torch.compile. Takes minutes at the start; steps are faster.", COMPUTE
     )
     channels_last: bool | None = hyper(
-        None, "Keep channels innermost in memory.", COMPUTE, shown_default="in half precision on a GPU"
+        None, "Use the channels-last memory layout.", COMPUTE, shown_default="in half precision on a GPU"
     )
     gradient_checkpointing: bool = hyper(
-        False, "For small cards: compute activations twice instead of keeping them.", COMPUTE
+        False, "Save memory: recompute activations in the backward pass instead of keeping them.", COMPUTE
     )
     deterministic: bool = hyper(
-        True, "The same seed gives the same weights on the same GPU; without it, steps may be faster.", COMPUTE
+        True, "Use deterministic algorithms: the same seed gives the same weights. Steps may be slower.", COMPUTE
     )
 
     def uses_channels_last(self, amp: str | None) -> bool:
-        """Whether channels are innermost, given the mixed precision (None for float32)."""
+        """Whether to use the channels-last layout, given the mixed precision (None for float32)."""
         return amp is not None if self.channels_last is None else self.channels_last
 
 
@@ -68,42 +68,42 @@ class Compute:
 class TrainingOptions:
     """The hyper-parameters of a run.
 
-    A new one is a field here, and its use: command line, checks, search space and configuration follow from the field.
+    To add one, add a field here and use it: command line, checks, search space and configuration follow from the field.
     """
 
     architecture: Architecture = hyper(Architecture.RESNET, "The network.", search=Choices(tuple(Architecture)))
     size: Size = hyper(Size.MEDIUM, "Input size of the network.", search=Choices((Size.SMALL, Size.MEDIUM, Size.LARGE)))
-    fold: int = hyper(0, "Fold to validate on; the others are trained on.", INPUT, bounds=Bounds(0, FOLDS - 1))
+    fold: int = hyper(0, "Validation fold. The other folds are for training.", INPUT, bounds=Bounds(0, FOLDS - 1))
     epochs: int = hyper(40, "Passes over the training scans.", OPTIMISATION, bounds=Bounds(1))
-    batch_size: int = hyper(2, "Scans to a batch, on each GPU.", OPTIMISATION, bounds=Bounds(1))
+    batch_size: int = hyper(2, "Scans per batch, on each GPU.", OPTIMISATION, bounds=Bounds(1))
     accumulate: int = hyper(
-        1, "Batches to a step of the optimiser, for cards that hold few scans at once.", OPTIMISATION, bounds=Bounds(1)
+        1, "Batches per step of the optimiser, for cards with little memory.", OPTIMISATION, bounds=Bounds(1)
     )
     learning_rate: float = hyper(
         1e-4,
-        "Maximum of the 1cycle schedule.",
+        "Maximum learning rate of the 1cycle schedule.",
         OPTIMISATION,
         bounds=Bounds(0, low_open=True),
         search=Numbers(1e-5, 1e-3, log=True),
     )
     weight_decay: float = hyper(
         1e-5,
-        "Weight decay, added to the loss (L2); batch norm and biases are spared.",
+        "Weight decay, added to the loss (L2), except for norms and biases.",
         OPTIMISATION,
         bounds=_NOT_NEGATIVE,
     )
     decoupled_decay: bool = hyper(
         False,
-        "Apply the weight decay to the weights (AdamW), as the paper's own code does, and not to the loss.",
+        "Apply the weight decay to the weights (AdamW), as the paper's code does, not to the loss.",
         OPTIMISATION,
     )
     gamma: float = hyper(2.0, "γ of the focal loss.", LOSS, bounds=_NOT_NEGATIVE, search=Numbers(0.0, 4.0))
     emd_weight: float = hyper(
-        0.2, "λ, the share of the earth mover's distance in the loss.", LOSS, bounds=_SHARE, search=Numbers(0.0, 0.9)
+        0.2, "λ, weight of the earth mover's distance in the loss.", LOSS, bounds=_SHARE, search=Numbers(0.0, 0.9)
     )
     distances: tuple[float, ...] = hyper(
         (1.0, 1.0, 1.0, 1.0),
-        "From non-COVID to mild, moderate, severe, critical: the four distances between neighbouring categories.",
+        "Distances between neighbouring categories, from non-COVID to mild, moderate, severe and critical.",
         LOSS,
         bounds=_NOT_NEGATIVE,
         shown_default="1 1 1 1",
@@ -114,66 +114,72 @@ class TrainingOptions:
     )
     dropout: float | None = hyper(
         None,
-        "Probability of dropping an activation; not for swin, which has no dropout.",
+        "Dropout probability. Not for swin, which has no dropout.",
         bounds=Bounds(0, 1, high_open=True),
         search=Numbers(0.0, 0.6),
         shown_default=str(_DROPOUT),
         cli_type=float,
     )
-    reflect: bool = hyper(True, "Reflect every other scan, left to right.", AUGMENTATION)
+    reflect: bool = hyper(True, "Reflect scans left to right with probability 0.5.", AUGMENTATION)
     brightness: float = hyper(
-        0.04, "σ_b, standard deviation of the shift.", AUGMENTATION, bounds=_NOT_NEGATIVE, search=Numbers(0.0, 0.1)
+        0.04,
+        "σ_b, standard deviation of the added brightness.",
+        AUGMENTATION,
+        bounds=_NOT_NEGATIVE,
+        search=Numbers(0.0, 0.1),
     )
     contrast: float = hyper(
         0.04,
-        "σ_c, standard deviation of the logarithm of the factor.",
+        "σ_c, standard deviation of the logarithm of the contrast factor.",
         AUGMENTATION,
         bounds=_NOT_NEGATIVE,
         search=Numbers(0.0, 0.1),
     )
     seed: int = hyper(
         0,
-        "Random seed, of weights, order, dropout and augmentation.",
+        "Random seed.",
         OPTIMISATION,
         bounds=Bounds(0, 2**32 - 1),
     )
     precision: Precision = hyper(
-        Precision.AUTO, "Arithmetic; auto is fp32 on a CPU and bf16, else fp16, on a GPU.", COMPUTE
+        Precision.AUTO, "Arithmetic. auto is fp32 on a CPU; on a GPU bf16, or fp16 if there is no bf16.", COMPUTE
     )
-    pretrained: bool = hyper(True, "Start from pretrained weights: Kinetics-400's, or those of --from-checkpoint.")
+    pretrained: bool = hyper(True, "Start from pretrained weights: Kinetics-400, or --from-checkpoint.")
     experiment: int | None = hyper(
         None,
-        "Number of one of the paper's experiments, which sets every hyper-parameter and the seed; options given "
-        "beside it win. cov3d experiments lists them.",
+        "Number of one of the paper's experiments. It sets all hyper-parameters and the seed; further options override "
+        "it. cov3d experiments lists them.",
         EXPERIMENT,
         shown_default="",
         cli_type=int,
     )
 
     def for_categories(self, categories: Sequence[str]) -> "TrainingOptions":
-        """The same options for a network of these outputs: distances of one fit any number of them.
+        """The same options for a network with these outputs. Distances that are all 1 fit any number of outputs.
 
         Raises:
-            Cov3dError: there are other distances, and too many or too few.
+            Cov3dError: the number of distances does not fit.
         """
         steps = len(categories) - 1
         if len(self.distances) == steps:
             return self
         if any(step != 1 for step in self.distances):
             raise Cov3dError(
-                f"--distances gives {len(self.distances)} steps, but between the categories of this dataset "
-                f"({', '.join(categories)}) there are {steps}: leave it out, and each is 1"
+                f"--distances has {len(self.distances)} values, but the categories of this dataset "
+                f"({', '.join(categories)}) need {steps}: leave the option out to use 1 for all"
             )
         return replace(self, distances=(1.0,) * steps)
 
     def __post_init__(self) -> None:
-        """Fill in the network's own dropout where none is given, and refuse a value that can't be trained with.
+        """Set the default dropout if none is given, and check all values.
 
         Raises:
-            Cov3dError: the sentence names the option.
+            Cov3dError: a value is wrong; the message names the option.
         """
         if not self.architecture.has_dropout and self.dropout is not None:
-            raise Cov3dError(f"--dropout: {self.architecture} has none; leave the option out, or take another network")
+            raise Cov3dError(
+                f"--dropout: {self.architecture} has no dropout; leave the option out, or choose another network"
+            )
         if self.architecture.has_dropout and self.dropout is None:
             object.__setattr__(self, "dropout", _DROPOUT)
         check_bounds(self)

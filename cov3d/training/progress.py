@@ -1,4 +1,4 @@
-"""The progress bar of a fit, in rich, as everywhere in cov3d: fastai's own writes control characters into a pipe."""
+"""The progress bar of training. It uses rich, because fastai's bar writes control characters into a pipe."""
 
 import math
 
@@ -12,9 +12,9 @@ from cov3d.training.journal import Journal
 
 
 class EpochProgress(Callback):
-    """A bar for the epoch that runs, and a line for each that has ended.
+    """A bar for the current epoch, and a line for each finished epoch.
 
-    The fit runs inside `with progress.bar`, so that whatever ends it, the terminal has its cursor back.
+    The fit runs inside `with progress.bar`, so that the terminal's cursor is always restored.
     """
 
     order = 60
@@ -66,5 +66,5 @@ class EpochProgress(Callback):
 
 
 def _number(value: float, digits: int) -> str:
-    """A number as it is printed, a dash where there is none."""
+    """Format a number; a dash for NaN."""
     return "–" if math.isnan(value) else f"{value:.{digits}f}"

@@ -1,7 +1,7 @@
-"""The resume state `last.pt`: all that an interrupted run needs to go on as if it had not been.
+"""The resume state `last.pt`, from which an interrupted run continues with the same result.
 
-It is written after every epoch, aside and put in place in one step, before the other files of that epoch, which can
-be made again from it. Chance is not in it: each epoch draws from seed and number (`callbacks.Chance`).
+It is written after each epoch, in one step, before the other files of the epoch, which can be restored from it. It has
+no state of random generators: they are seeded before each epoch (`callbacks.EpochSeeds`).
 """
 
 import os
@@ -20,7 +20,7 @@ from cov3d.values import Field, WrongValueError, check_fields, integer, listed, 
 
 FILE_NAME = "last.pt"
 FORMAT = 1
-# What torch's restricted unpickler raises on a file that is not one of ours, whatever is in it.
+# Exceptions of torch's restricted unpickler for files with other content.
 _UNREADABLE = (
     *(OSError, EOFError, RuntimeError, ValueError, TypeError, AttributeError, LookupError),
     *(pickle.UnpicklingError, zipfile.BadZipFile),
@@ -32,13 +32,13 @@ class ResumeState:
     """A run after an epoch, in tensors and plain values.
 
     Attributes:
-        identity: what the run is of: options, data, number of processes. A run goes on only as what it was begun.
-        versions: of cov3d and of what it computes with, when the state was written.
-        epoch: the number of epochs done.
+        identity: options, data and number of processes. A run can be resumed only with the same values.
+        versions: of cov3d and its libraries, when the state was written.
+        epoch: number of finished epochs.
         model: weights of the network.
         optimiser: state of the optimiser.
-        scaler: state of the gradient scaler; empty without one.
-        history: a row an epoch.
+        scaler: state of the gradient scaler; empty if there is none.
+        history: one row for each epoch.
         best: by task, the epoch with the best score and its probabilities on the validation fold.
         last: probabilities of the last epoch.
     """
@@ -78,7 +78,7 @@ _FIELDS = {
 
 
 def save(folder: Path, state: ResumeState) -> None:
-    """Write the resume state of a run, whole or not at all.
+    """Write the resume state of a run, completely or not at all.
 
     Raises:
         OutputError: it can't be written.
@@ -89,8 +89,8 @@ def save(folder: Path, state: ResumeState) -> None:
         with replacing(file) as aside, aside.open("wb") as opened:
             torch.save(content, opened)
             opened.flush()
-            os.fsync(opened.fileno())  # a machine that goes down must not leave an empty file in its place
-    except RuntimeError as error:  # what torch makes of a full disk, on the way from the system's own error
+            os.fsync(opened.fileno())  # so that a crash of the machine can't leave an empty file
+    except RuntimeError as error:  # torch raises this for a full disk, while it handles the system's error
         cause = error.__context__
         if not isinstance(cause, OSError):
             raise
@@ -98,10 +98,10 @@ def save(folder: Path, state: ResumeState) -> None:
 
 
 def load(folder: Path) -> ResumeState | None:
-    """The resume state of the run in `folder`; None where no epoch was finished. Nothing in the file is executed.
+    """The resume state of the run in `folder`; None if no epoch was finished. Nothing in the file is executed.
 
     Raises:
-        CheckpointError: the file is no resume state of this version.
+        CheckpointError: the file is not a resume state of this version.
     """
     file = folder / FILE_NAME
     if not file.exists():
@@ -112,42 +112,42 @@ def load(folder: Path) -> ResumeState | None:
             raise ValueError("another version of cov3d wrote it")
         state = ResumeState(**check_fields(content, _FIELDS))
         if len(state.history) != state.epoch:
-            raise ValueError("it has not a row an epoch")
+            raise ValueError("the number of rows and epochs differs")
         return state
     except _UNREADABLE as error:
         raise CheckpointError(
-            f"{file} is damaged, or of another version of cov3d: begin anew with --overwrite"
+            f"{file} is damaged, or was written by another version of cov3d: start again with --overwrite"
         ) from error
 
 
 def fit_into(receiver: Any, state: dict[str, Any], folder: Path) -> None:
-    """Load a part of the state into the network or the optimiser that it is of.
+    """Load a part of the state into its network or optimiser.
 
     Raises:
-        CheckpointError: it is of another one.
+        CheckpointError: it does not fit.
     """
     try:
         receiver.load_state_dict(state)
     except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise CheckpointError(
-            f"{folder / FILE_NAME} does not fit this version of cov3d or of torch: go on with the one that began the "
-            "run, or begin anew with --overwrite"
+            f"{folder / FILE_NAME} does not fit this version of cov3d or torch: resume with the versions that started "
+            "the run, or start again with --overwrite"
         ) from error
 
 
 def check_identity(
     state: ResumeState, identity: dict[str, Any], folder: Path, scans_differ: Sequence[str] = ()
 ) -> None:
-    """Refuse to go on with a run as another one.
+    """Check that a run can be resumed with the given options and data.
 
     Args:
         state: of the run.
-        identity: of the run that is asked for.
-        folder: the run's.
-        scans_differ: how their scans differ, in words, as far as it is known.
+        identity: the requested one.
+        folder: of the run.
+        scans_differ: differences of the scans, in words, as far as known.
 
     Raises:
-        CheckpointError: options, data or the number of processes are not those that it was begun with.
+        CheckpointError: options, data or the number of processes differ.
     """
     differing = [
         f"{key.replace('_', ' ')} was {state.identity.get(key)}, now {identity.get(key)}"
@@ -157,6 +157,6 @@ def check_identity(
     differing += scans_differ
     if differing:
         raise CheckpointError(
-            f"the run in {folder} was begun otherwise ({'; '.join(differing)}): resume it with the options and the "
-            "data that it was begun with, or begin anew with --overwrite"
+            f"the run in {folder} was started differently ({'; '.join(differing)}): resume it with the options and "
+            "the data that it was started with, or start again with --overwrite"
         )

@@ -1,7 +1,7 @@
-"""The scans of a run, `fold.csv`: what it was trained and validated on, and how a scan table of today differs from it.
+"""The training and validation scans of a run, `fold.csv`, and their differences from the current scan table.
 
-A run that lacks the file, as those of older versions do, says as much by its checkpoints (fingerprints of the scans
-trained on) and its validation tables (scans and labels): all but the labels of the scans trained on.
+Runs of older versions have no such file. Then the scans come from the checkpoints (fingerprints of the training scans)
+and the validation tables (scans and labels); only the labels of the training scans are unknown.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,7 +27,7 @@ _COLUMNS = ("scan", "part", "label")
 
 @dataclass(frozen=True)
 class _Scan:
-    """A scan in a run: trained or validated on, its label and its name; empty where that is not known."""
+    """A scan of a run: its part (`train` or `validation`), label and name; empty if unknown."""
 
     part: str
     label: str = ""
@@ -35,7 +35,7 @@ class _Scan:
 
 
 def save(folder: Path, fold: "Fold") -> None:
-    """Write the scans of a run: `scan,part,label`, the part `train` or `validation`.
+    """Write the scans of a run: `scan,part,label`, where the part is `train` or `validation`.
 
     Raises:
         OutputError: the file can't be written.
@@ -46,9 +46,9 @@ def save(folder: Path, fold: "Fold") -> None:
 
 
 def differences(folder: Path, fold: "Fold") -> list[str]:
-    """How the scans and labels of a fold differ from those that the run in `folder` was made with, in words.
+    """Differences of a fold's scans and labels from those of the run in `folder`, in words.
 
-    Empty where they do not, as far as the run's files say.
+    Empty if there are none, as far as the run's files show.
 
     Raises:
         CheckpointError: a file of the run can't be read.
@@ -59,17 +59,20 @@ def differences(folder: Path, fold: "Fold") -> list[str]:
     if not known:
         return []
     both = known.keys() & now.keys()
-    told = [key for key in both if known[key].label]
+    labelled = [key for key in both if known[key].label]
     gone = [known[key].name or "" for key in known.keys() - now.keys()]
     added = [now[key].name for key in now.keys() - known.keys() if is_complete or now[key].part == VALIDATION]
     moved = [now[key].name for key in both if known[key].part != now[key].part]
-    other = {now[key].name: (known[key].label, now[key].label) for key in told if known[key].label != now[key].label}
-    relabelled = [f"{scan}: {before}, now {after}" for scan, (before, after) in other.items()]
+    relabelled = [
+        f"{now[key].name}: {known[key].label}, now {now[key].label}"
+        for key in labelled
+        if known[key].label != now[key].label
+    ]
     words = {
         "no longer in the scan table": gone,
         "added to the scan table since": added,
         "in another fold since": moved,
-        "labelled otherwise since": relabelled,
+        "labelled differently since": relabelled,
     }
     return [_in_words(scans, what) for what, scans in words.items() if scans]
 
@@ -86,10 +89,10 @@ def _by_fingerprint(part: str, scans: pd.DataFrame) -> dict[str, _Scan]:
 
 
 def _recorded(folder: Path) -> tuple[Mapping[str, _Scan], bool]:
-    """The scans of a run by fingerprint, and whether these are all of them."""
+    """The scans of a run by fingerprint, and whether these are all scans."""
     file = folder / SCANS
     if not file.is_file():
-        return _said_elsewhere(folder)
+        return _from_other_files(folder)
     try:
         table = pd.read_csv(file, dtype=str, keep_default_na=False)
         parts = {part: _by_fingerprint(part, table[table["part"] == part]) for part in (TRAIN, VALIDATION)}
@@ -98,7 +101,7 @@ def _recorded(folder: Path) -> tuple[Mapping[str, _Scan], bool]:
     return parts[TRAIN] | parts[VALIDATION], True
 
 
-def _said_elsewhere(folder: Path) -> tuple[Mapping[str, _Scan], bool]:
+def _from_other_files(folder: Path) -> tuple[Mapping[str, _Scan], bool]:
     trained: Iterable[str] = ()
     validated: dict[str, _Scan] = {}
     for task in TASKS:

@@ -1,7 +1,7 @@
-"""What `cov3d tune` may search, and over which ranges.
+"""The search space of `cov3d tune`.
 
-The ranges stand with the options. They go a little past what the paper tried (Table 5), which says where it found good
-values, not where they end. Light to import: the command line shows the ranges in its help.
+The ranges are declared with the options. They are slightly wider than the paper's (Table 5), because better values may
+lie outside. This module is quick to import, as the help shows the ranges.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,44 +16,46 @@ from cov3d.training.options import TrainingOptions
 
 
 class Objective(StrEnum):
-    """Whose macro F1 is sought."""
+    """The macro F1 to maximise."""
 
     PRESENCE = "presence"
     SEVERITY = "severity"
     MEAN = "mean"
 
     def of(self, row: Mapping[str, float]) -> float:
-        """The score of a row of a run's history."""
+        """The objective's value in a row of a run's history."""
         scores = {Objective.PRESENCE: row["presence_f1"], Objective.SEVERITY: row["severity_f1"]}
         return scores[self] if self in scores else sum(scores.values()) / len(scores)
 
 
 RANGES: dict[str, Dimension] = {
-    name: said.search for name, (_, said) in hyper_parameters(TrainingOptions).items() if said.search is not None
+    name: parameter.search
+    for name, (_, parameter) in hyper_parameters(TrainingOptions).items()
+    if parameter.search is not None
 }
 """By the names of `TrainingOptions`."""
 
 BY_DEFAULT = tuple(name for name in RANGES if name not in ("size", "architecture"))
-"""Neither size, which needs a store of each, nor architecture, which needs weights of each."""
+"""Without size, which needs a store for each, and architecture, which needs weights for each."""
 
 
 def option(name: str) -> str:
-    """A name as the command line has it."""
+    """The option's name on the command line."""
     return name.replace("_", "-")
 
 
 def parse(searches: Sequence[str]) -> dict[str, Dimension]:
-    """What to search, from `NAME`, `NAME=LOW:HIGH` and `NAME=A,B`.
+    """The search space from `NAME`, `NAME=LOW:HIGH` and `NAME=A,B`.
 
     Raises:
-        Cov3dError: one of them is something else.
+        Cov3dError: a text has another form.
     """
     space: dict[str, Dimension] = {}
     for text in searches:
         word, equals, narrower = text.partition("=")
         name = word.strip().replace("-", "_")
         if name not in RANGES:
-            raise Cov3dError(f"--search is one of {', '.join(map(option, RANGES))}, not {word!r}")
+            raise Cov3dError(f"--search must be one of {', '.join(map(option, RANGES))}, not {word!r}")
         if name in space:
             raise Cov3dError(f"--search {word} is given twice: give it once")
         try:
@@ -61,15 +63,15 @@ def parse(searches: Sequence[str]) -> dict[str, Dimension]:
             for end in space[name].ends():
                 TrainingOptions(**{name: end})
         except ValueError:
-            like = "a range, low to high" if isinstance(RANGES[name], Numbers) else "some choices"
+            what = "a range, low to high" if isinstance(RANGES[name], Numbers) else "a list of choices"
             raise Cov3dError(
-                f"--search {text}: after {word}= comes {like}, such as {word}={RANGES[name]}, not {narrower!r}"
+                f"--search {text}: after {word}= give {what}, such as {word}={RANGES[name]}, not {narrower!r}"
             ) from None
     return space
 
 
 def suggest(space: Mapping[str, Dimension], trial: Any, base: TrainingOptions) -> TrainingOptions:
-    """The options of an Optuna trial: `base`, but for what is searched. A network without dropout draws none."""
+    """The options of an Optuna trial: `base` with drawn values for `space`. A network without dropout draws none."""
     values: dict[str, Any] = {"architecture": base.architecture}
     if "architecture" in space:
         values["architecture"] = space["architecture"].suggest(trial, "architecture")

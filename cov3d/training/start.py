@@ -1,4 +1,4 @@
-"""What a run starts from: random weights, torchvision's Kinetics-400 weights, or the network of an earlier run."""
+"""Initial weights of a run: random, torchvision's Kinetics-400 weights, or the network of an earlier run."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,8 +19,8 @@ from cov3d.training import checkpoint
 from cov3d.training.checkpoint import CheckpointInfo
 
 
-class Origin(StrEnum):
-    """Where the first weights come from."""
+class StartKind(StrEnum):
+    """The kind of initial weights."""
 
     RANDOM = "random"
     KINETICS = "kinetics"
@@ -29,59 +29,59 @@ class Origin(StrEnum):
 
 @dataclass(frozen=True)
 class Start:
-    """The first weights of a run.
+    """The initial weights of a run.
 
     Attributes:
-        origin: where they come from.
-        state: torchvision's weights or those of a checkpoint, by name; None for random ones.
-        file: name of the file they are from, without its folder.
-        sha256: of that file.
-        info: what the checkpoint says of itself, if they are one's.
+        kind: of the weights.
+        state: the weights by name, from torchvision or a checkpoint; None for random weights.
+        file: name of their file, without its folder.
+        sha256: of the file.
+        info: metadata of the checkpoint, if they come from one.
     """
 
-    origin: Origin = Origin.RANDOM
+    kind: StartKind = StartKind.RANDOM
     state: Mapping[str, Tensor] | None = field(default=None, repr=False)
     file: str | None = None
     sha256: str | None = None
     info: CheckpointInfo | None = None
 
     def describe(self) -> dict[str, str]:
-        """What a run's files say of it."""
-        said = {"kind": self.origin.value, "file": self.file, "sha256": self.sha256}
-        return {name: value for name, value in said.items() if value is not None}
+        """The description for the files of a run."""
+        values = {"kind": self.kind.value, "file": self.file, "sha256": self.sha256}
+        return {name: value for name, value in values.items() if value is not None}
 
     def check(self, architecture: Architecture, categories: Sequence[str]) -> None:
-        """Make sure that `network` will find what it needs.
+        """Check that `network` can use the weights.
 
         Raises:
-            CheckpointError: the checkpoint is of another network, or its categories can't go over into these.
+            CheckpointError: they belong to another network, or their categories can't be mapped to these.
         """
         self.check_architecture(architecture)
         if self.info is not None:
             counterparts(self.info.categories, categories)
 
     def check_architecture(self, architecture: Architecture) -> None:
-        """Make sure that a checkpoint is of the network that is to be trained.
+        """Check that a checkpoint has the network to be trained.
 
         Raises:
-            CheckpointError: it is of another.
+            CheckpointError: it has another network.
         """
         if self.info is not None and self.info.architecture != architecture:
             raise CheckpointError(
-                f"{self.file} holds the network {self.info.architecture}, but {architecture} is to be trained: give "
+                f"{self.file} has the network {self.info.architecture}, but the run trains {architecture}: give "
                 f"--architecture {self.info.architecture}, or a checkpoint of {architecture}"
             )
 
     def network(self, architecture: Architecture, categories: Sequence[str], arguments: Mapping[str, Any]) -> nn.Module:
-        """A network with these weights, for volumes of any size; what they do not give is drawn at random.
+        """A network with these weights, for volumes of any size. Missing weights are random.
 
         Args:
-            architecture: which.
-            categories: of its outputs.
-            arguments: of the network, beside its outputs.
+            architecture: of the network.
+            categories: of the outputs.
+            arguments: of the network, except the number of outputs.
 
         Raises:
-            CheckpointError: as `check` does.
+            CheckpointError: as in `check`.
         """
         self.check(architecture, categories)
         if self.info is None or self.state is None:
@@ -100,21 +100,21 @@ def from_kinetics(architecture: Architecture, file: Path) -> Start:
     """Start from a file of torchvision's Kinetics-400 weights.
 
     Raises:
-        WeightsError: the file is missing, is no such file, or is of another network.
+        WeightsError: the file is missing, has other content, or belongs to another network.
     """
-    return Start(Origin.KINETICS, weights.load(architecture, file), file.name, sha256(file))
+    return Start(StartKind.KINETICS, weights.load(architecture, file), file.name, sha256(file))
 
 
 def from_checkpoint(file: Path) -> Start:
     """Start from the network of a checkpoint that `cov3d train` wrote.
 
     Raises:
-        CheckpointError: the file is missing, not a checkpoint of ours, or damaged.
+        CheckpointError: the file is missing, not a cov3d checkpoint, or damaged.
     """
     model, info = checkpoint.load(file)
-    return Start(Origin.CHECKPOINT, model.state_dict(), file.name, sha256(file), info)
+    return Start(StartKind.CHECKPOINT, model.state_dict(), file.name, sha256(file), info)
 
 
-def otherwise_preprocessed(info: CheckpointInfo) -> bool:
-    """Whether the volumes that a checkpoint was trained on were made with other settings than this version's."""
+def differs_in_preprocessing(info: CheckpointInfo) -> bool:
+    """Whether a checkpoint was trained on volumes with other preprocessing settings than this version's."""
     return info.preprocessing.get("hash") != settings(info.size)["hash"]

@@ -1,4 +1,4 @@
-"""Trials of a search that have ended, and the table of them."""
+"""Finished trials of a search, and their table."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -16,18 +16,18 @@ _STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialSt
 
 @dataclass(frozen=True)
 class Trial:
-    """A trial that has ended.
+    """A finished trial.
 
     Attributes:
         number: from 1.
         state: `complete`, `pruned` or `failed`.
-        options: it was trained with.
-        epochs: that it was trained for.
+        options: of the training.
+        epochs: number of trained epochs.
         score: the objective after the last epoch; None unless complete.
-        presence_f1: after the last epoch that it came to; None if there was none.
+        presence_f1: after the last trained epoch; None if there was none.
         severity_f1: likewise.
-        error: why it failed.
-        searched: names of the options that were searched.
+        error: why the trial failed.
+        searched: names of the searched options.
     """
 
     number: int
@@ -41,8 +41,8 @@ class Trial:
     searched: tuple[str, ...] = ()
 
     def trained_with(self, base: TrainingOptions) -> TrainingOptions:
-        """The options of the trial, `base` being those of the search."""
-        values = {name: self.options[name] for name in ("dropout", *self.searched)}  # it goes with the architecture
+        """The options of the trial; `base` are the options of the search."""
+        values = {name: self.options[name] for name in ("dropout", *self.searched)}  # it depends on the architecture
         kinds = {"architecture": Architecture, "size": Size}
         return replace(base, **values | {name: kinds[name](values[name]) for name in kinds if name in values})
 
@@ -54,18 +54,18 @@ class Trial:
 
 
 def best_of(trials: Sequence[Trial]) -> Trial | None:
-    """The complete trial with the highest score, the first of equals; None if none is complete."""
+    """The complete trial with the highest score, the first if several are equal; None if none is complete."""
     complete = [trial for trial in trials if trial.score is not None]
     return max(complete, key=lambda trial: trial.score or 0.0, default=None)
 
 
 def table(trials: Sequence[Trial]) -> pd.DataFrame:
-    """A row a trial."""
+    """One row for each trial."""
     return pd.DataFrame([trial.row() for trial in trials])
 
 
-def of_optuna(found: FrozenTrial, searched: Iterable[str]) -> Trial:
-    """What Optuna keeps of a trial that has ended, of which the options `searched` were sought."""
+def from_optuna(found: FrozenTrial, searched: Iterable[str]) -> Trial:
+    """Convert a finished trial of Optuna; `searched` are the names of the searched options."""
     last = found.user_attrs.get("last", {})
     return Trial(
         number=found.user_attrs["number"],

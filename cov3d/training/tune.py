@@ -1,10 +1,12 @@
-"""A search for hyper-parameters with Optuna: trials are runs, their folder can be searched on after any kill.
+"""Search for hyper-parameters with Optuna. Each trial is a run. An interrupted search can be continued.
 
-What this file decides: a trial's score is that of its last epoch, not of its best, which is the highest of many noisy
-numbers and flatters whoever jumps most. All trials train with one seed, so that they differ in what is searched alone.
-A trial's draw depends on the seed, its number and the trials before it, so a search that was interrupted and goes on
-draws what an unbroken one would have: Optuna's sampler begins anew with each process and would draw the same again.
-A trial that was interrupted is done again, from its last epoch.
+- The score of a trial is that of its last epoch. The best epoch's score, the maximum of many noisy numbers, would
+  favour runs with large fluctuations.
+- All trials have the same seed, so that they differ only in the searched options.
+- The values drawn for a trial depend on the seed, the trial's number and the trials before. So a search that was
+  interrupted draws the same values as one that was not. (Optuna's sampler starts again in each process and would
+  repeat its draws.)
+- An interrupted trial continues from its last epoch.
 """
 
 import gc
@@ -26,31 +28,31 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
 from cov3d.errors import CheckpointError, Cov3dError, DeviceMemoryError, OutputError, TrainingDivergedError
-from cov3d.files import claim_folder, held, write_text
+from cov3d.files import claim_folder, folder_lock, write_text
 from cov3d.training import resume
 from cov3d.training.learner import Run
 from cov3d.training.options import TrainingOptions
 from cov3d.training.search_space import Dimension, Objective, suggest
 from cov3d.training.tracking.tracker import Tracker
-from cov3d.training.trials import Trial, of_optuna, table
+from cov3d.training.trials import Trial, from_optuna, table
 
 STUDY, TRIALS, TABLE, BEST = "study.db", "trials", "trials.csv", "best.json"
 _HEAVY = ("*.safetensors", "*.pt")
 
 Train = Callable[[TrainingOptions, Path, Sequence[Tracker]], Run]
-"""Trains one trial in a folder, or goes on with it if it was begun there."""
+"""Trains one trial in a folder, or resumes it."""
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """What a search is of; one folder holds trials of one search.
+    """The settings of a search. A folder holds the trials of one search.
 
     Attributes:
-        base: every option that is not searched.
-        space: what is searched, by the names of `TrainingOptions`.
-        objective: whose macro F1 is sought.
-        prune: whether a trial is ended early that is worse than the median of those before at the same epoch.
-        data: stands for the scans and what is trained from, so that other data is another search.
+        base: the options that are not searched.
+        space: the searched options, by the names of `TrainingOptions`.
+        objective: the macro F1 to maximise.
+        prune: whether to stop a trial that is worse than the median of earlier trials at the same epoch.
+        data: identifies the scans and the initial weights; a search can't be continued with others.
     """
 
     base: TrainingOptions
@@ -72,28 +74,28 @@ def search(
     train: Train,
     folder: Path,
     *,
-    trials: int,
+    n_trials: int,
     overwrite: bool = False,
     on_begin: Callable[[int, TrainingOptions], None] = lambda number, options: None,
     on_end: Callable[[Sequence[Trial]], None] = lambda trials: None,
 ) -> list[Trial]:
-    """Try options until `trials` trials have ended, those of earlier calls on the folder included.
+    """Run trials until `n_trials` are finished, including those of earlier calls on the folder.
 
     Args:
-        tuning: what to search, and for what.
+        tuning: settings of the search.
         train: trains a trial.
-        folder: holds the study (SQLite), its table, and a small folder a trial.
-        trials: how many, in all.
-        overwrite: whether a search that is in the folder may go.
-        on_begin: is told the number and the options of a trial that begins.
-        on_end: is told all trials after each that ended.
+        folder: for the study (SQLite), its table, and a small folder for each trial.
+        n_trials: total number of trials.
+        overwrite: whether to delete an earlier search in the folder.
+        on_begin: called with number and options when a trial begins.
+        on_end: called with all finished trials when a trial ends.
 
     Raises:
-        OutputError: the folder can't be written, another process searches in it, or it holds another search.
+        OutputError: the folder can't be written, is used by another process, or holds another search.
     """
     with _claimed(folder, overwrite), _study(folder, tuning) as study:
         ended = _ended(study, tuning)
-        while len(ended) < trials:
+        while len(ended) < n_trials:
             number = len(ended) + 1
             _try_one(study, tuning, train, folder / TRIALS / str(number), number, on_begin)
             ended = _ended(study, tuning)
@@ -117,7 +119,7 @@ def _try_one(
         options = suggest(tuning.space, trial, tuning.base)
         trial.set_user_attr("options", json.loads(json.dumps(asdict(options), default=list)))
         on_begin(number, options)
-        watch = _Watch(trial, tuning, options)
+        watch = _TrialReporter(trial, tuning, options)
         try:
             run = _trained(train, options, folder, watch)
         except _PrunedError:
@@ -127,16 +129,16 @@ def _try_one(
             _finish(study, trial, number, TrialState.FAIL)
         else:
             rows = [{str(name): value for name, value in row.items()} for row in run.history.to_dict("records")]
-            watch.report(rows)  # of a trial that had all its epochs when it was interrupted
+            watch.report(rows)  # the trial may have finished all its epochs before it was interrupted
             last = rows[-1]
             _finish(study, trial, number, TrialState.COMPLETE, tuning.objective.of(last))
     except BaseException:
-        # Not ended, but interrupted: without a number it does not count, and is done again.
+        # Interrupted: without a number the trial does not count and is repeated.
         with suppress(Exception):
             study.tell(trial, state=TrialState.FAIL)
         raise
     finally:
-        # Learner and callbacks hold each other, and so the network: the next trial needs its memory.
+        # Learner and callbacks refer to each other and keep the network alive: free its memory for the next trial.
         gc.collect()
         torch.cuda.empty_cache()
     for pattern in _HEAVY:
@@ -144,13 +146,13 @@ def _try_one(
             file.unlink()
 
 
-def _trained(train: Train, options: TrainingOptions, folder: Path, watch: "_Watch") -> Run:
+def _trained(train: Train, options: TrainingOptions, folder: Path, watch: "_TrialReporter") -> Run:
     try:
         return train(options, folder, [watch])
     except CheckpointError:
         if not (folder / resume.FILE_NAME).exists():
             raise
-        # An interrupted trial of other options is in its folder: another version of Optuna draws otherwise.
+        # The folder has an interrupted trial with other options: another version of Optuna draws other values.
         shutil.rmtree(folder)
         return train(options, folder, [watch])
 
@@ -163,11 +165,11 @@ def _finish(
 
 
 class _PrunedError(Cov3dError):
-    """A trial is worse than the median of those before."""
+    """A trial is worse than the median of earlier trials."""
 
 
-class _Watch(Tracker):
-    """Tells Optuna the score after every epoch, and ends a trial that Optuna gives up."""
+class _TrialReporter(Tracker):
+    """Reports the score to Optuna after each epoch, and ends a trial that Optuna prunes."""
 
     def __init__(self, trial: optuna.Trial, tuning: Tuning, options: TrainingOptions) -> None:
         super().__init__(options, warn=lambda sentence: None)
@@ -187,7 +189,7 @@ class _Watch(Tracker):
             raise CancelFitException
 
     def report(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Report the epochs that were not: all of them in a trial that was gone on with."""
+        """Report the epochs that were not reported yet: all epochs in a resumed trial."""
         for row in rows[self.reported :]:
             self.reported = int(row["epoch"])
             self.trial.report(self.tuning.objective.of(row), self.reported)
@@ -196,14 +198,14 @@ class _Watch(Tracker):
 
 
 def _ended(study: optuna.Study, tuning: Tuning) -> list[Trial]:
-    """The trials that have ended, in order; those that were interrupted have no number."""
-    return [of_optuna(found, tuning.space) for found in study.get_trials() if "number" in found.user_attrs]
+    """The finished trials, in order. Interrupted trials have no number."""
+    return [from_optuna(found, tuning.space) for found in study.get_trials() if "number" in found.user_attrs]
 
 
 @contextmanager
 def _claimed(folder: Path, overwrite: bool) -> Iterator[None]:
-    """Hold the folder for this process; `overwrite` empties it of an earlier search."""
-    with held(folder, "search"):
+    """Lock the folder for this process; `overwrite` deletes an earlier search in it."""
+    with folder_lock(folder, "search"):
         if overwrite:
             claim_folder(folder, (STUDY, TRIALS, TABLE, BEST), overwrite=True, what="a search")
         yield
@@ -211,7 +213,7 @@ def _claimed(folder: Path, overwrite: bool) -> Iterator[None]:
 
 @contextmanager
 def _study(folder: Path, tuning: Tuning) -> Iterator[optuna.Study]:
-    """The study in the folder, begun if there is none, with the trials that were interrupted ended."""
+    """Open or create the study in the folder, and end its interrupted trials."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     file = folder / STUDY
     storage = None
@@ -231,7 +233,7 @@ def _study(folder: Path, tuning: Tuning) -> Iterator[optuna.Study]:
         yield study
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         reason = str(error.__cause__ or error).splitlines()[0]
-        raise OutputError(f"{file} can't be read or written as a study of Optuna ({reason})") from error
+        raise OutputError(f"{file} can't be read or written as an Optuna study ({reason})") from error
     finally:
         if storage is not None:
             storage.remove_session()
@@ -241,12 +243,12 @@ def _study(folder: Path, tuning: Tuning) -> Iterator[optuna.Study]:
 def _pruner(tuning: Tuning) -> optuna.pruners.BasePruner:
     if not tuning.prune:
         return optuna.pruners.NopPruner()
-    # Not before a third of the epochs: the 1cycle schedule still warms up.
+    # Not in the first third of the epochs, in which the 1cycle schedule warms up.
     return optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=ceil(tuning.base.epochs / 3))
 
 
 def _check_same(study: optuna.Study, tuning: Tuning, folder: Path) -> None:
-    """Refuse to go on with a search of other settings."""
+    """Check that the search in the folder has the same settings."""
     wanted = tuning.describe()
     found = study.user_attrs.get("search")
     if found is None:
@@ -254,6 +256,6 @@ def _check_same(study: optuna.Study, tuning: Tuning, folder: Path) -> None:
     elif found != wanted:
         differing = ", ".join(sorted(name for name in wanted if wanted[name] != found.get(name)))
         raise OutputError(
-            f"{folder} holds another search (it differs in {differing or 'its version'}): give another --output-dir, "
-            "or --overwrite"
+            f"{folder} holds another search (different {differing or 'version'}): give another --output-dir, or "
+            "--overwrite"
         )

@@ -28,7 +28,7 @@ SCANS = 12
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A phantom dataset, the smallest there is."""
     root = tmp_path_factory.mktemp("cli") / "data"
-    write_phantom(root, scans=SCANS, seed=101, resolution=64)
+    write_phantom(root, n_scans=SCANS, seed=101, resolution=64)
     return root
 
 
@@ -123,7 +123,7 @@ def test_validate_scores_the_checkpoint_as_training_did(cov3d: Command, data: Pa
     }
     flat = re.sub(r"\s+", " ", ended.out)
     assert flat.count(f"among {summary['epochs']}, selected on this fold by presence macro F1") == 2
-    assert re.search(rf"of the last epoch {summary['tasks']['presence']['last']['macro_f1']:.3f}", flat)
+    assert re.search(rf"last epoch {summary['tasks']['presence']['last']['macro_f1']:.3f}", flat)
     assert "presence: fewer than 10 scans of a class" in ended.err
     again, before = (pd.read_csv(file) for file in (folder / "predictions.csv", trained / "validation-presence.csv"))
     assert again["scan"].tolist() == before["scan"].tolist()
@@ -408,7 +408,7 @@ def refusals(data: Path, trained: Path, tmp: Path) -> dict[str, tuple[list[objec
         "fold out of range": (["train", *on, "--fold", 5], "--fold must be from 0 to 4, not 5"),
         "size that is none": (["train", *on, "--size", "huge"], "huge"),
         "option that is none": (["train", *on, "--speed", "9"], "No such option"),
-        "run that exists": (["train", *on, *tiny, "--epochs", 1], "holds a run already"),
+        "run that exists": (["train", *on, *tiny, "--epochs", 1], "already holds a run"),
         "run in a file": (["train", *on, *tiny, "--output-dir", tmp / "file" / "r"], "can't be written"),
         "weights missing": (["train", *on, "--size", "tiny", "--weights", tmp / "w"], "no weights file"),
         "weights that are none": (["train", *on, "--size", "tiny", "--weights", tmp / "file"], "can't be read"),
@@ -418,9 +418,9 @@ def refusals(data: Path, trained: Path, tmp: Path) -> dict[str, tuple[list[objec
         "all weights and some": (["weights", "--all", "--architecture", "mc3"], "contradict each other"),
         "dropout of swin": (
             ["train", *on, *tiny, "--architecture", "swin", "--dropout", 0.2],
-            "--dropout: swin has none",
+            "--dropout: swin has no dropout",
         ),
-        "device that is none": (["train", *on, *tiny, "--device", "gpu"], "--device is auto"),
+        "device that is none": (["train", *on, *tiny, "--device", "gpu"], "--device must be auto"),
         "learning rate of zero": (["train", *on, *tiny, "--learning-rate", 0], "--learning-rate must be above 0"),
         "validate a missing checkpoint": (["validate", *on, "--checkpoint", tmp / "no"], "no checkpoint"),
         "validate no checkpoint": (["validate", *on, "--checkpoint", tmp / "file"], "not a checkpoint"),

@@ -87,7 +87,7 @@ def test_runs_of_any_name_are_found_by_their_options(
     shutil.copytree(run_of(trained, 3), gathered / "again")
     ended = crossval("--runs", gathered, "--output-dir", tmp_path / "out")
     assert ended.code == 2
-    assert "fold 3 was trained with these options 2 times" in ended.err
+    assert "fold 3 was trained 2 times with these options" in ended.err
     assert all(str(gathered / name) in ended.err for name in ("again", "machine-1/runs/d"))
 
 
@@ -123,7 +123,7 @@ def changed(table: pd.DataFrame, change: str) -> pd.DataFrame:
     [
         ("added", "1 scan is added to the scan table since (train/x/another)"),
         ("gone", "1 scan is no longer in the scan table"),
-        ("relabelled", "1 scan is labelled otherwise since (train/x/scan_4: mild, now critical)"),
+        ("relabelled", "1 scan is labelled differently since (train/x/scan_4: mild, now critical)"),
         ("moved", "1 scan is in another fold since (train/x/scan_4)"),
     ],
 )
@@ -159,7 +159,7 @@ def test_runs_that_started_from_other_weights_are_not_put_together(crossval: Com
     config.write_text(config.read_text().replace('"kind": "random"', '"kind": "kinetics"'))
     ended = crossval()
     assert ended.code == 2
-    assert f"{run_of(trained, 2)} and {run_of(trained, 0)} differ in their starting weights" in ended.err
+    assert f"{run_of(trained, 2)} and {run_of(trained, 0)} differ in their initial weights" in ended.err
 
 
 def test_runs_that_can_only_be_read_are_collected(

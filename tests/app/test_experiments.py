@@ -19,7 +19,7 @@ from cov3d.preprocessing.sizes import Size
 from cov3d.preprocessing.store import Store
 from cov3d.training import learner, start
 from cov3d.training.options import TrainingOptions
-from cov3d.training.start import Origin, Start
+from cov3d.training.start import Start, StartKind
 from tests.app.conftest import ReachedError
 from tests.conftest import Ended
 from tests.training.test_checkpoint import INFO
@@ -58,9 +58,11 @@ STOIC_ROWS = [int(row[0]) for row in ROWS if row[3] == "yes"]
 
 @pytest.fixture(autouse=True)
 def weights_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    stoic = Start(Origin.CHECKPOINT, {}, "stoic.safetensors", "0", INFO)
+    stoic = Start(StartKind.CHECKPOINT, {}, "stoic.safetensors", "0", INFO)
     monkeypatch.setattr(weights, "find_or_fetch", lambda architecture, *arguments: Path("kinetics.pth"))
-    monkeypatch.setattr(start, "from_kinetics", lambda architecture, file: Start(Origin.KINETICS, {}, file.name, "0"))
+    monkeypatch.setattr(
+        start, "from_kinetics", lambda architecture, file: Start(StartKind.KINETICS, {}, file.name, "0")
+    )
     monkeypatch.setattr(start, "from_checkpoint", lambda file: stoic)
 
 
@@ -109,7 +111,7 @@ def test_an_experiment_sets_every_hyper_parameter_of_its_row(
     )
     assert call.arguments[3] == data / "runs" / f"experiment-{number}_fold-0_seed-{number}"
     assert call.arguments[2].size == size
-    assert call.options["start"].origin == ("checkpoint" if int(number) in STOIC_ROWS else "kinetics")
+    assert call.options["start"].kind == ("checkpoint" if int(number) in STOIC_ROWS else "kinetics")
 
 
 @pytest.mark.parametrize(("one", "other"), [(1, 2), (13, 17)])

@@ -30,7 +30,7 @@ def test_what_an_option_takes_and_its_default_stand_with_it(cov3d: Command, monk
     monkeypatch.setenv("COLUMNS", "80")
     text = " ".join(re.sub("[│╭╮╰╯─]", " ", cov3d("train", "--help").out).split())
     assert "Loss (section 3.2) --gamma <float> γ of the focal loss; 0 or more. [default: (2)]" in text
-    assert "--gradient-checkpointing / --no-gradient-checkpointing For small cards" in text
+    assert "--gradient-checkpointing / --no-gradient-checkpointing Save memory" in text
     assert "-j, --jobs <int range>" in cov3d("infer", "--help").out
     assert "[required]" in cov3d("infer", "--help").out
 

@@ -27,8 +27,8 @@ CASES = {
     "training scans of one class": (
         {0: MIXED, 1: ["mild", "mild", "covid"]},
         [
-            "presence: every training scan is COVID-positive",
-            "severity: every training scan with a severity is mild",
+            "presence: all training scans are COVID-positive",
+            "severity: all training scans with a severity are mild",
         ],
     ),
     "training scans without a severity": (
@@ -38,13 +38,13 @@ CASES = {
     "a fold of one class": (
         {0: ["severe", "severe"], 1: MIXED},
         [
-            "presence: every scan of fold 0 is COVID-positive: macro F1 can't pass 0.5 there",
-            "severity: every scan of fold 0 with a severity is severe",
+            "presence: all scans of fold 0 are COVID-positive: macro F1 is at most 0.5",
+            "severity: all scans of fold 0 with a severity are severe",
         ],
     ),
     "a fold of negative scans": (
         {0: ["non-covid", "non-covid"], 1: MIXED},
-        ["presence: every scan of fold 0 is non-covid", "severity: no scan of fold 0 has a severity"],
+        ["presence: all scans of fold 0 are non-covid", "severity: no scan of fold 0 has a severity"],
     ),
     "nothing to warn of": ({0: MIXED, 1: MIXED}, []),
 }
@@ -58,7 +58,7 @@ def test_train_warns_of_one_class_before_it_trains(cov3d: Command, tmp_path: Pat
     ended = cov3d(*words("train", tmp_path, "--fold", 0))
     assert ended.code == 0, ended.err
     every = [
-        line for line in " ".join(ended.err.split()).split("warning: ") if "every " in line or "no training" in line
+        line for line in " ".join(ended.err.split()).split("warning: ") if " are " in line or "no training" in line
     ]
     assert all(any(note in line for line in every) for note in notes if "no scan" not in note), ended.err
     assert all(note in " ".join(ended.err.split()) for note in notes)
@@ -71,7 +71,7 @@ def test_train_warns_of_one_class_before_it_trains(cov3d: Command, tmp_path: Pat
 @pytest.mark.usefixtures("quick_network")
 def test_crossval_and_validate_warn_of_one_class_too(cov3d: Command, tmp_path: Path) -> None:
     write_data(tmp_path, {0: MIXED, 1: MIXED, 2: ["covid", "mild"], 3: MIXED, 4: MIXED})
-    note = "presence: every scan of fold 2 is COVID-positive"
+    note = "presence: all scans of fold 2 are COVID-positive"
     for _ in ("trained", "collected again"):
         ended = cov3d(*words("crossval", tmp_path))
         assert ended.code == 0, ended.err

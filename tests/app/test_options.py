@@ -272,9 +272,9 @@ def test_torchrun_gives_each_process_its_place(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     assert choose_device("auto", 1) == choose_device("cuda", 1) == torch.device("cuda", 1)
-    with pytest.raises(Cov3dError, match="each process of torchrun has a GPU of its own"):
+    with pytest.raises(Cov3dError, match="each process of torchrun needs its own GPU"):
         choose_device("cuda:3", 1)
-    with pytest.raises(Cov3dError, match="there are 4 CUDA devices here: lower torchrun's --nproc-per-node"):
+    with pytest.raises(Cov3dError, match="this machine has only 4 CUDA devices: lower torchrun's --nproc-per-node"):
         choose_device("auto", 4)
 
 

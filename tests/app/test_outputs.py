@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cov3d.files import held
+from cov3d.files import folder_lock
 from cov3d.inference import predict
 from tests.conftest import Ended, sphere_chest, write_slices
 from tests.inference.conftest import make_run, no_pictures  # noqa: F401  a fixture
@@ -219,10 +219,10 @@ def test_submit_predicts_a_scan_that_was_replaced_again(
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_second_command_in_a_folder_is_refused(name: str, cases: dict[str, Case], cov3d: Command) -> None:
     case = cases[name]
-    with held(case.folder, "test"):
+    with folder_lock(case.folder, "test"):
         ended = cov3d(*case.words)
     assert ended.code == 2
-    assert f"another cov3d {name} works in {case.folder}: wait for it" in ended.err
+    assert f"another cov3d {name} is using {case.folder}: wait for it" in ended.err
     assert len(ended.err.strip().splitlines()) == 1
     assert not contents(case.folder)
 
@@ -235,7 +235,7 @@ def test_commands_that_make_data_hold_its_folder(cov3d: Command, data: Path, tmp
         "crossval": ["crossval", "--data", data, "--size", "tiny", "--output-dir", tmp_path / "new"],
     }
     for name, command in words.items():
-        with held(data if name == "folds" else tmp_path / "new", "test"):
+        with folder_lock(data if name == "folds" else tmp_path / "new", "test"):
             ended = cov3d(*command)
         assert (ended.code, "another cov3d" in ended.err) == (2, True), (name, ended.err)
     (data / ".lock").unlink()  # of this test
@@ -248,12 +248,12 @@ def test_shares_of_one_store_are_still_preprocessed_at_once(cov3d: Command, data
     """The store takes any number of writers; the pictures of its crops take one."""
     store = tmp_path / "store"
     words = ["preprocess", "--data", data / "task1", "--size", "tiny", "--store", store, "--jobs", 1]
-    with held(store, "test"):
+    with folder_lock(store, "test"):
         assert cov3d(*words, "--shard", "1/2").code == 0
         assert cov3d(*words, "--shard", "2/2").code == 0
-    with held(store / "report", "test"):
+    with folder_lock(store / "report", "test"):
         ended = cov3d(*words, "--only-report")
     assert ended.code == 2
-    assert "another cov3d preprocess works in" in ended.err
+    assert "another cov3d preprocess is using" in ended.err
     assert cov3d(*words, "--only-report").code == 0
     assert {path.name for path in (store / "report").iterdir()} == {"crops.html", "crops-1.png"}

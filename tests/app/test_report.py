@@ -73,14 +73,14 @@ def test_what_is_missing_is_said_and_no_error(cov3d: Command, data: Path) -> Non
     (broken / "config.json").write_text("{")
     ended = cov3d("report", "--data", data)
     assert ended.code == 0, ended.err
-    assert "Figure 1 (slices per scan): no scan is preprocessed: cov3d preprocess counts their slices" in ended.err
-    assert f"{broken / 'config.json'} can't be read as a run's options" in ended.err
+    assert "Figure 1 (slices per scan): no scan is preprocessed: run cov3d preprocess" in ended.err
+    assert f"the options of the run in {broken / 'config.json'} can't be read" in ended.err
     assert names(data / "report") & (PAPERS | FIGURES) == (PAPERS | FIGURES) - {"figure-1.png", "figure-1.svg"}
 
     (data / "scans.csv").unlink()
     ended = cov3d("report", "--data", data)
     assert ended.code == 0, ended.err
-    assert "cov3d folds makes it" in ended.err
+    assert "run cov3d folds" in ended.err
     assert not {"table-1.csv", "table-2.md", "figure-2.png"} & names(data / "report")  # nor those of before
 
 
@@ -97,9 +97,9 @@ def test_nothing_to_report_is_one_sentence(cov3d: Command, data: Path, tmp_path:
     empty = tmp_path / "empty"
     empty.mkdir()
     for words, sentence in (
-        (["--data", empty], "has neither a scan table, scans.csv, nor runs"),
-        ([empty], f"{empty} holds no run, cross-validation or predictions"),
-        ([tmp_path / "nowhere"], "nowhere is no folder: give the folder of a run"),
+        (["--data", empty], "has neither a scan table (scans.csv) nor runs"),
+        ([empty], f"{empty} has no run, cross-validation or predictions"),
+        ([tmp_path / "nowhere"], "nowhere is not a folder: give the folder of a run"),
         (["--data", data, "--table", tmp_path / "no.csv"], "there is no scan table at"),
     ):
         ended = cov3d("report", *words)

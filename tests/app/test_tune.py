@@ -76,7 +76,7 @@ def test_what_tune_declares_reaches_the_search(reached: Reached, base: list[obje
     wanted = plain.arguments[0]
     assert list(wanted.space) == list(BY_DEFAULT)
     assert (wanted.objective, wanted.prune) == (Objective.PRESENCE, True)
-    assert (plain.options["trials"], plain.options["overwrite"]) == (20, False)
+    assert (plain.options["n_trials"], plain.options["overwrite"]) == (20, False)
     assert plain.arguments[2] == data / "tuning" / "presence_resnet_tiny_epochs-1_pretrained-False_fold-0_seed-0"
     told = reached(
         *(tune, "search", *base, "--trials", 7, "--objective", "mean", "--no-prune", "--overwrite"),
@@ -85,7 +85,7 @@ def test_what_tune_declares_reaches_the_search(reached: Reached, base: list[obje
     wanted = told.arguments[0]
     assert {name: str(over) for name, over in wanted.space.items()} == {"gamma": "1:2", "dropout": "0:0.6"}
     assert (wanted.objective, wanted.prune, wanted.base.fold) == (Objective.MEAN, False, 2)
-    assert (told.options["trials"], told.options["overwrite"]) == (7, True)
+    assert (told.options["n_trials"], told.options["overwrite"]) == (7, True)
     assert told.arguments[2] == data / "elsewhere"
     assert wanted.data != plain.arguments[0].data  # another fold, other scans
 
@@ -144,7 +144,7 @@ def test_every_network_and_size_that_is_searched_must_be_at_hand(
     Store.create(data / "preprocessed" / "small", Size.SMALL)
     ended = cov3d(*two)
     assert ended.code == 2
-    assert re.search("7 of 7 scans are not whole in .* run cov3d preprocess --size small", flat(ended.err))
+    assert re.search("7 of 7 scans are missing or incomplete in .* run cov3d preprocess --size small", flat(ended.err))
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_every_network_and_size_that_is_searched_must_be_at_hand(
     [
         (
             ["--search", "speed"],
-            "--search is one of architecture, size, learning-rate, gamma, emd-weight, dropout, brightness",
+            "--search must be one of architecture, size, learning-rate, gamma, emd-weight, dropout, brightness",
         ),
         (["--search", "gamma", "--gamma", 1], "--gamma and --search gamma contradict each other"),
         (["--search", "dropout", "--architecture", "swin"], "--search dropout: swin has none"),

@@ -119,7 +119,7 @@ def test_train_finds_weights_without_a_network(
     (tmp_path / "w.pth").write_bytes(b"w")
     file = reached(learner, "train", *words, "--weights", tmp_path / "w.pth").options["start"]
     assert file.state == {"from": tmp_path / "w.pth"}
-    assert {begin.origin for begin in (fetched, named, given, file)} == {"kinetics"}
+    assert {begin.kind for begin in (fetched, named, given, file)} == {"kinetics"}
 
 
 @pytest.fixture
@@ -163,7 +163,7 @@ def test_train_starts_from_a_checkpoint_and_says_how_it_differs(
     [
         (["--no-pretrained"], "--from-checkpoint and --no-pretrained contradict each other"),
         (["--weights", "w.pth"], "--from-checkpoint and --weights contradict each other"),
-        (["--architecture", "swin"], "stoic.safetensors holds the network resnet, but swin is to be trained"),
+        (["--architecture", "swin"], "stoic.safetensors has the network resnet, but the run trains swin"),
     ],
 )
 def test_a_checkpoint_that_can_not_be_started_from_is_one_sentence(

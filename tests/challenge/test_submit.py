@@ -13,7 +13,7 @@ from cov3d.challenge import member_cache
 from cov3d.challenge.runs import Runs
 from cov3d.challenge.sets import SubmissionSet, checkpoints_of, load_sets, paper_sets
 from cov3d.errors import SubmissionError
-from cov3d.files import held
+from cov3d.files import folder_lock
 from cov3d.inference import predict
 from cov3d.inference.task import Task
 from cov3d.labels import CATEGORIES
@@ -151,9 +151,9 @@ def test_what_was_predicted_is_not_predicted_again(
     for file in ("predictions/presence-1.csv", "manifest-presence.csv", "presence/1/covid.csv", "submissions.csv"):
         assert (tmp_path / "out" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
     assert cov3d(*words).code == 2
-    with held(tmp_path / "out", "test"):
+    with folder_lock(tmp_path / "out", "test"):
         ended = cov3d(*words, "--overwrite")
-    assert (ended.code, "another cov3d submit works in" in ended.err) == (2, True)
+    assert (ended.code, "another cov3d submit is using" in ended.err) == (2, True)
     # A network more: the others stay. The submissions that are there are not replaced unless told to.
     (tmp_path / "sets.csv").write_text(f"{header}presence,1,EP2,0,\nseverity,1,16,0,\n")
     before = dict(counted)

@@ -199,7 +199,7 @@ def test_categories_follow_from_the_labels(labels: list[str], categories: tuple[
 
 @pytest.mark.parametrize("labels", [["mild", "covid-severe"], ["bad"]])
 def test_labels_of_two_datasets_have_no_categories(labels: list[str]) -> None:
-    with pytest.raises(ValueError, match="are not of one dataset"):
+    with pytest.raises(ValueError, match="do not belong to one dataset"):
         categories_of(labels)
 
 

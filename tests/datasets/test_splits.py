@@ -179,7 +179,7 @@ def test_a_table_that_names_no_scan_or_has_labels_of_two_datasets_is_refused(tmp
     lay_out(tmp_path, {"train": {"mild": 2, "non-covid": 1}})
     with pytest.raises(DatasetError, match=r"none of the rows of .*splits\.csv names a scan"):
         build(tmp_path, "x,1,1,mild")
-    with pytest.raises(DatasetError, match=r"splits\.csv: the labels covid-severe, mild are not of one dataset"):
+    with pytest.raises(DatasetError, match=r"splits\.csv: the labels covid-severe, mild do not belong to one dataset"):
         build(tmp_path, "train/covid/ct_scan0,1,1,covid-severe")
     with pytest.raises(DatasetError, match="category missing"):
         build(tmp_path, "x,1,1", header="path,split,has_covid")

@@ -283,9 +283,9 @@ def test_what_can_not_be_averaged_is_one_sentence_and_exit_code_2(
     (tmp_path / "folder").mkdir()
     one = files[0]
     refused: dict[tuple[object, ...], str] = {
-        (one, lacking): f"{lacking} has no prediction of test/ct_38 (and 1 more), which {one} has",
+        (one, lacking): f"{lacking} has no prediction of test/ct_38 (and 1 more), but {one} has",
         (lacking, one): f"{lacking} has no prediction of test/ct_38",
-        (labelled, contradicting): f"test/ct_7 is mild in {labelled} and critical in {contradicting}",
+        (labelled, contradicting): f"test/ct_7 is mild in {labelled} but critical in {contradicting}",
         (one, other): f"{other} has the categories non-covid, covid-not-severe, covid-severe, but {one} has",
         (one, one): f"{one} is given twice",
         (one, tmp_path / "nowhere.csv"): f"there is no prediction table at {tmp_path / 'nowhere.csv'}",
@@ -294,7 +294,7 @@ def test_what_can_not_be_averaged_is_one_sentence_and_exit_code_2(
         (one, tmp_path / "folder"): "folder is neither a run nor a folder with a predictions.csv",
         (one, bad): "off.csv line 6: the probabilities of test/ct_4 don't add up to 1",
         (one, twice): "twice.csv names the scan test/ct_3 more than once",
-        (run, one): f"{run} has a prediction table for each task: say which with --task",
+        (run, one): f"{run} has a prediction table for each task: choose one with --task",
         (run, same, "--task", "presence"): "both predict train/x/ct_0_0, and their runs have the same options",
         (): "give prediction tables, folders, runs or checkpoints to average, or --name, and not both",
         (one, "--name", "EP1"): "and not both",
@@ -365,7 +365,7 @@ def test_where_no_set_can_be_written_it_is_said_why(cov3d: Command, crossval: Pa
     run = crossval.with_name(default_name(1, 0))
     save_predictions(some_table(0, SCANS), tmp_path / "table.csv")
     given = {
-        "nothing says which networks predicted": [tmp_path / "table.csv", "--task", "presence"],
+        "the networks that predicted": [tmp_path / "table.csv", "--task", "presence"],
         "a set is of one task": [tmp_path / "table.csv"],
         "before a temperature was fitted": [run / "validation-presence.csv", "--task", "presence"],
     }
@@ -376,7 +376,7 @@ def test_where_no_set_can_be_written_it_is_said_why(cov3d: Command, crossval: Pa
     shutil.move(run, tmp_path / "elsewhere")
     ended = cov3d("ensemble", crossval, "--task", "presence", "--output-dir", tmp_path / "out", "--overwrite")
     assert ended.code == 0, ended.err
-    assert "are not all in the folders that origin.json beside it names" in ended.out
+    assert "is missing in the folders that origin.json beside it lists" in ended.out
     found, table = (
         pd.read_csv(file) for file in (tmp_path / "out/predictions.csv", crossval / "out-of-fold-presence.csv")
     )

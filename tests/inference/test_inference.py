@@ -109,7 +109,7 @@ def test_a_bad_scan_stops_or_is_listed(scans: dict[str, Path], tmp_path: Path) -
     found = predict_scans(more, [member(1)], device=CPU, skip_errors=True)
     assert list(found.failed) == ["bad"]
     assert found.table["scan"].tolist() == sorted(scans)
-    with pytest.raises(ScanError, match="none of the 1 scans could be read"):
+    with pytest.raises(ScanError, match="none of the 1 scans can be read"):
         predict_scans({"bad": tmp_path / "bad"}, [member(1)], device=CPU, skip_errors=True)
 
 
@@ -118,7 +118,7 @@ def test_scans_unlike_those_trained_on_are_doubtful(scans: dict[str, Path], tmp_
     found = predict_scans({"blank": tmp_path / "blank", **scans}, [member(1, lung_share=(0.9, 1.0))], device=CPU)
     assert found.doubtful.keys() == {"blank", *scans}
     assert found.doubtful["blank"] == "no lungs found: the whole body is kept"
-    assert "outside the 0.900 to 1.000 trained on" in found.doubtful[sorted(scans)[0]]
+    assert "outside the training range 0.900 to 1.000" in found.doubtful[sorted(scans)[0]]
     assert found.manifest["doubtful"].tolist() == [found.doubtful[scan] for scan in found.manifest["scan"]]
     assert not predict_scans(scans, [member(1, lung_share=(0.0, 1.0))], device=CPU).doubtful
 

@@ -231,7 +231,7 @@ def test_without_labels_there_is_nothing_to_choose_by(cov3d: Command, tmp_path: 
         *("ensemble", tmp_path / "a.csv", tmp_path / "b.csv", "--task", "severity", "--select-members"),
         *("--out-of-fold", "--output-dir", tmp_path / "out"),
     )
-    assert (ended.code, "has a severity label: there is nothing to choose by" in ended.err) == (2, True)
+    assert (ended.code, "has a severity label: selection needs labelled scans" in ended.err) == (2, True)
 
 
 @pytest.mark.parametrize("seen", [0, 2, None])

@@ -26,7 +26,7 @@ SCANS, SEED, RESOLUTION = 12, 101, 64
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("phantom") / "data"
-    write_phantom(root, scans=SCANS, seed=SEED, resolution=RESOLUTION, masks=True)
+    write_phantom(root, n_scans=SCANS, seed=SEED, resolution=RESOLUTION, masks=True)
     return root
 
 
@@ -116,7 +116,7 @@ def test_it_says_that_it_is_synthetic(dataset: Path) -> None:
 def test_the_same_seed_gives_the_same_bytes_whatever_the_jobs(dataset: Path, tmp_path: Path) -> None:
     told: list[str] = []
     table = write_phantom(
-        tmp_path, scans=SCANS, seed=SEED, resolution=RESOLUTION, masks=True, jobs=2, on_scan=told.append
+        tmp_path, n_scans=SCANS, seed=SEED, resolution=RESOLUTION, masks=True, jobs=2, on_scan=told.append
     )
     assert _digests(tmp_path) == _digests(dataset)
     assert told == list(table["scan"])
@@ -128,17 +128,17 @@ def test_another_seed_gives_another_scan() -> None:
     assert not np.array_equal(first.voxels, other.voxels)
 
 
-@pytest.mark.parametrize("grade", SEVERITIES)
+@pytest.mark.parametrize("severity", SEVERITIES)
 @pytest.mark.parametrize("seed", [0, 1])
-def test_the_mask_holds_the_involvement_of_the_grade(grade: str, seed: int) -> None:
-    scan = make_scan(seed, grade=grade, resolution=80, slices=40)
-    low, high = INVOLVEMENT[grade]
+def test_the_mask_holds_the_involvement_of_the_severity(severity: str, seed: int) -> None:
+    scan = make_scan(seed, category=severity, resolution=80, slices=40)
+    low, high = INVOLVEMENT[severity]
     assert low < (scan.mask > 2).sum() / (scan.mask > 0).sum() < high
     assert scan.involvement == pytest.approx(scan.findings.involvement, abs=0.02)
 
 
 def test_a_scan_without_covid_has_no_lesion() -> None:
-    scan = make_scan(0, grade=NON_COVID, resolution=64, slices=30)
+    scan = make_scan(0, category=NON_COVID, resolution=64, slices=30)
     assert scan.involvement == 0
     assert scan.mask.max() == 2
 
@@ -184,16 +184,16 @@ def test_slice_counts_have_two_peaks() -> None:
 def test_a_folder_that_holds_something_is_refused(tmp_path: Path) -> None:
     (tmp_path / "kept.txt").write_text("mine")
     with pytest.raises(OutputError, match="not an empty folder"):
-        write_phantom(tmp_path, scans=12, seed=0, resolution=64)
+        write_phantom(tmp_path, n_scans=12, seed=0, resolution=64)
     assert [path.name for path in tmp_path.iterdir()] == ["kept.txt"]
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"scans": 11, "seed": 0}, "at least 12 scans"),
-        ({"scans": 12, "seed": -1}, "seed"),
-        ({"scans": 12, "seed": 0, "resolution": 8}, "resolution"),
+        ({"n_scans": 11, "seed": 0}, "at least 12 scans"),
+        ({"n_scans": 12, "seed": -1}, "seed"),
+        ({"n_scans": 12, "seed": 0, "resolution": 8}, "resolution"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_written(
@@ -218,15 +218,15 @@ def test_a_plan_fills_its_partitions(scans: int) -> None:
         assert set(SEVERITIES) <= set(train)
     if scans >= 200:
         assert 0.35 < train.count(UNKNOWN_SEVERITY) / (len(train) / 2) < 0.6
-    assert all(one.grade in SEVERITIES for one in planned if one.partition == "task2")
+    assert all(one.category in SEVERITIES for one in planned if one.partition == "task2")
 
 
 def test_a_plan_follows_its_seed_and_keeps_its_scans() -> None:
     names = [[one.path for one in plan.plan(40, seed)] for seed in (0, 0, 1)]
     assert names[0] == names[1] != names[2]
     small, large = plan.plan(20, 0), plan.plan(60, 0)
-    kept = {(one.partition, one.number): one.grade for one in large}
-    assert all(kept[one.partition, one.number] == one.grade for one in small)
+    kept = {(one.partition, one.number): one.category for one in large}
+    assert all(kept[one.partition, one.number] == one.category for one in small)
     numbers = [int(one.path.rsplit("_", 1)[-1]) for one in large if one.partition == "task1"]
     assert all(a < b for a, b in pairwise(numbers))
 
@@ -245,10 +245,10 @@ def test_an_interrupted_phantom_is_continued_to_the_same_bytes(
     monkeypatch.setattr("cov3d.phantom.write.make_scan", stopped)
     stop_at = 5
     with pytest.raises(KeyboardInterrupt):
-        write_phantom(tmp_path, scans=SCANS, seed=SEED, resolution=RESOLUTION, masks=True)
+        write_phantom(tmp_path, n_scans=SCANS, seed=SEED, resolution=RESOLUTION, masks=True)
     with pytest.raises(OutputError, match="not an empty folder"):
-        write_phantom(tmp_path, scans=SCANS, seed=SEED + 1, resolution=RESOLUTION, masks=True)
+        write_phantom(tmp_path, n_scans=SCANS, seed=SEED + 1, resolution=RESOLUTION, masks=True)
     stop_at = 100
-    write_phantom(tmp_path, scans=SCANS, seed=SEED, resolution=RESOLUTION, masks=True)
+    write_phantom(tmp_path, n_scans=SCANS, seed=SEED, resolution=RESOLUTION, masks=True)
     assert len(made) == SCANS
     assert _digests(tmp_path) == _digests(dataset)

@@ -24,7 +24,7 @@ from tests.training.conftest import fill
 
 Command = Callable[..., Ended]
 SCANS, SEED, RESOLUTION = 12, 101, 64
-STOIC_OF_GRADE = {
+STOIC_OF_SEVERITY = {
     **{"": "non-covid", "mild": "covid-not-severe", "moderate": "covid-not-severe"},
     **{"severe": "covid-severe", "critical": "covid-severe"},
 }
@@ -43,7 +43,7 @@ def dataset(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(write, "make_scan", short_scan)
         layout = PhantomLayout(request.param)
-        write_phantom(root, scans=SCANS, seed=SEED, resolution=RESOLUTION, masks=True, layout=layout)
+        write_phantom(root, n_scans=SCANS, seed=SEED, resolution=RESOLUTION, masks=True, layout=layout)
     return root
 
 
@@ -55,15 +55,15 @@ def truth(dataset: Path) -> pd.DataFrame:
 def test_scans_lie_where_the_real_dataset_has_them(dataset: Path, truth: pd.DataFrame) -> None:
     assert len(truth) == truth["scan"].nunique() == SCANS
     assert set(truth["partition"]) == {"train"}
-    for scan, label, grade in zip(truth["scan"], truth["label"], truth["severity"], strict=True):
+    for scan, label, severity in zip(truth["scan"], truth["label"], truth["severity"], strict=True):
         assert (dataset / scan).is_file()
         if dataset.name == "stoic":
             assert Path(scan).match("data/mha/*.mha")
             assert Path(scan).stem.isdecimal()
-            assert label == STOIC_OF_GRADE[grade]
+            assert label == STOIC_OF_SEVERITY[severity]
         else:
-            assert Path(scan).match(f"studies/{FOLDERS[grade]}/study_????.nii.gz")
-            assert label == (grade or NON_COVID)
+            assert Path(scan).match(f"studies/{FOLDERS[severity]}/study_????.nii.gz")
+            assert label == (severity or NON_COVID)
     assert json.loads((dataset / "phantom.json").read_text())["layout"] == dataset.name
     assert ("STOIC2021" in (dataset / "README.txt").read_text()) == (dataset.name == "stoic")
     if dataset.name == "stoic":
@@ -85,7 +85,7 @@ def test_a_file_read_back_is_the_person_of_the_slices(dataset: Path, truth: pd.D
     """In canonical order: the phantom's voxels, of the same number in the layout of COV19-CT-DB."""
     for place, planned in enumerate(plan(SCANS, SEED)):
         scan = short_scan(SEED, planned.partition, planned.number, resolution=RESOLUTION)
-        assert truth["severity"][place] == ("" if scan.grade == NON_COVID else scan.grade)
+        assert truth["severity"][place] == ("" if scan.category == NON_COVID else scan.category)
         volume = read_volume(dataset / truth["scan"][place])
         assert np.abs(volume.voxels.astype(int) - scan.voxels).max() <= 1
         assert volume.spacing == pytest.approx(scan.spacing, rel=1e-5)
@@ -169,5 +169,5 @@ def test_distances_between_five_categories_are_refused_for_three(tmp_path: Path,
     words = ["train", "--data", tmp_path, "--size", "tiny", "--no-pretrained"]
     ended = cov3d(*words, "--distances", 1, 2, 1, 1)
     assert ended.code == 2
-    assert "--distances gives 4 steps" in ended.err
+    assert "--distances has 4 values" in ended.err
     assert not (tmp_path / "runs").exists()

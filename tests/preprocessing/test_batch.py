@@ -17,7 +17,7 @@ import pytest
 
 from cov3d.errors import ClusterError, ScanError
 from cov3d.preprocessing import batch
-from cov3d.preprocessing.batch import Outcome, Result, Task, deal, preprocess_scans
+from cov3d.preprocessing.batch import Outcome, ScanResult, ScanTask, preprocess_scans, select_share
 from cov3d.preprocessing.executors import processes
 from cov3d.preprocessing.sizes import Size
 from cov3d.preprocessing.store import Store
@@ -165,11 +165,11 @@ def test_two_runs_over_the_same_scans_at_once_make_one_store(
 
 def test_shares_hold_every_scan_once_are_even_and_depend_on_names_alone() -> None:
     scans = [f"s{number:03}" for number in range(50)]
-    shares = [deal(scans, number, 8) for number in range(1, 9)]
+    shares = [select_share(scans, number, 8) for number in range(1, 9)]
     assert sorted(scan for share in shares for scan in share) == scans
     assert {len(share) for share in shares} == {6, 7}
-    assert [deal(reversed(scans), number, 8) for number in range(1, 9)] == shares
-    assert deal(["b", "a"], 3, 3) == []
+    assert [select_share(reversed(scans), number, 8) for number in range(1, 9)] == shares
+    assert select_share(["b", "a"], 3, 3) == []
 
 
 class LostError(Exception):
@@ -177,13 +177,13 @@ class LostError(Exception):
 
 
 class Fragile:
-    """An executor without workers: all calls handed out end when the loop waits, or are lost, as told."""
+    """An executor without workers: all submitted calls end when the loop waits, or are lost, as requested."""
 
     lost = (LostError,)
 
     def __init__(self, fatal: set[str], most: int = 4) -> None:
         self.fatal, self.most = fatal, most
-        self.out: list[tuple[str, Future[Result]]] = []
+        self.out: list[tuple[str, Future[ScanResult]]] = []
         self.handed_out: list[int] = []
 
     def workers(self) -> int:
@@ -192,19 +192,19 @@ class Fragile:
     def room(self) -> int:
         return self.most
 
-    def submit(self, work: Callable[..., Any], *arguments: Any) -> Future[Result]:
-        future: Future[Result] = Future()
+    def submit(self, work: Callable[..., Any], *arguments: Any) -> Future[ScanResult]:
+        future: Future[ScanResult] = Future()
         self.out.append((arguments[0].scan, future))
         return future
 
-    def wait(self, waiting: dict[Future[Result], Any], *options: Any) -> Any:
+    def wait(self, waiting: dict[Future[ScanResult], Any], *options: Any) -> Any:
         self.handed_out.append(len(waiting))
         lost = any(scan in self.fatal for scan, _ in self.out)
         for _, future in self.out:
             if lost:
                 future.set_exception(LostError())
             else:
-                future.set_result(Result())
+                future.set_result(ScanResult())
         self.out.clear()
         return type("Waited", (), {"done": set(waiting)})
 
@@ -212,7 +212,7 @@ class Fragile:
 def run_fragile(executor: Fragile, count: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Outcome:
     monkeypatch.setattr(batch, "wait", executor.wait)
     outcome = Outcome()
-    todo = [Task(f"s{number}", tmp_path / f"s{number}") for number in range(count)]
+    todo = [ScanTask(f"s{number}", tmp_path / f"s{number}") for number in range(count)]
     for finished in batch._results(todo, Store(tmp_path, Size.TINY), executor, outcome):
         for scan, result in finished.items():
             outcome.add(scan, result)
@@ -232,29 +232,29 @@ def test_the_scan_that_kills_its_worker_is_found_and_the_others_are_done(
     executor = Fragile({"s5", "s6"})
     outcome = run_fragile(executor, 20, monkeypatch, tmp_path)
     assert set(outcome.failed) == {"s5", "s6"}
-    assert "s5: the process that worked on it was killed" in outcome.failed["s5"]
+    assert "s5: its process was killed" in outcome.failed["s5"]
     assert outcome.lost == 3  # with its neighbours, then each alone
     assert executor.handed_out == [4, 4, 1, 1, 1, 1, 4, 4, 4]
 
 
-def test_a_minute_without_a_scan_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_minute_without_a_scan_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """As where a cluster has no workers yet: the caller can say so."""
 
     class Slow(Fragile):
-        def submit(self, work: Callable[..., Any], *arguments: Any) -> Future[Result]:
-            return threads.submit(released.wait, 30) and threads.submit(Result)
+        def submit(self, work: Callable[..., Any], *arguments: Any) -> Future[ScanResult]:
+            return threads.submit(released.wait, 30) and threads.submit(ScanResult)
 
     monkeypatch.setattr(batch, "_SECONDS_OF_SILENCE", 0.01)
     released = threading.Event()
     with ThreadPoolExecutor(1) as threads:
-        told = batch._results([Task("a", tmp_path)], Store(tmp_path, Size.TINY), Slow(set()), Outcome())
-        assert next(told) == {}
-        assert next(told) == {}
+        results = batch._results([ScanTask("a", tmp_path)], Store(tmp_path, Size.TINY), Slow(set()), Outcome())
+        assert next(results) == {}
+        assert next(results) == {}
         released.set()
-        assert {"a": Result()} in list(told)
+        assert {"a": ScanResult()} in list(results)
 
 
-def test_a_pool_goes_on_after_a_worker_was_killed() -> None:
+def test_a_pool_continues_after_a_worker_was_killed() -> None:
     with processes(2) as pool:
         for _ in range(2):
             killed = pool.submit(os._exit, 1)
@@ -269,7 +269,7 @@ def test_workers_compute_on_one_thread_and_are_small(
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     store = Store.create(tmp_path / "store", Size.TINY)
     with processes(1) as pool:
-        assert pool.submit(batch._work, Task("a", scans["all/scan_0"]), store).result(timeout=30) == Result()
+        assert pool.submit(batch._work, ScanTask("a", scans["all/scan_0"]), store).result(timeout=30) == ScanResult()
         assert pool.submit(os.getenv, "OMP_NUM_THREADS").result(timeout=30) == "1"
         loaded = pool.submit(eval, "set(__import__('sys').modules)").result(timeout=30)
     assert os.environ["OMP_NUM_THREADS"] == "7"
@@ -306,7 +306,7 @@ def test_dask_workers_that_are_not_fit_are_refused_before_the_work(
             preprocess_scans(scans, store, dask=dask_address)
     with monkeypatch.context() as patch:
         patch.setattr(Path, "exists", lambda path: True)  # here, but not in the worker
-        with pytest.raises(ClusterError, match=r"does not see .*elsewhere.*: scans and store must be on a file system"):
+        with pytest.raises(ClusterError, match=r"does not see .*elsewhere.*: put scans and store on a file system"):
             preprocess_scans({"a": tmp_path / "elsewhere" / "a"}, store, dask=dask_address)
     assert records(store.folder) == 0
 

@@ -18,7 +18,7 @@ GOOD: dict[str, Any] = {
 
 
 OPAQUE = "90% of the lungs opaque"
-BEYOND = "box 20% larger than the lungs at one side"
+BEYOND = "box 20% larger than the lungs on one side"
 
 
 def manifest(*rows: dict[str, Any]) -> pd.DataFrame:
@@ -37,16 +37,16 @@ def phrases(*rows: dict[str, Any], of: int = 0) -> list[str]:
         ({"z0": 0, "z1": 60, "y0": 0, "x1": 512}, []),
         ({"outside_box": 0.0123}, ["1.23% of the lungs outside the box"]),
         ({"other_air": 0.41}, ["air that looks like lung beside the lungs, 41% of them"]),
-        ({"step": 0.6}, ["a lung ends at 60% of its largest area"]),
-        ({"beyond": 0.31}, ["box 31% larger than the lungs at one side"]),
+        ({"step": 0.6}, ["a lung ends abruptly, at 60% of its largest area"]),
+        ({"beyond": 0.31}, ["box 31% larger than the lungs on one side"]),
         ({"cut_above": 0.5}, ["lungs cut off at the first slice"]),
         ({"cut_below": 0.9}, ["lungs cut off at the last slice"]),
-        ({"lung_ml": 150.0}, ["lungs of 150 ml"]),
-        ({"lung_ml": 12_000.0}, ["lungs of 12000 ml"]),
+        ({"lung_ml": 150.0}, ["lung volume 150 ml"]),
+        ({"lung_ml": 12_000.0}, ["lung volume 12000 ml"]),
         ({"spacing_z": 1.0, "lung_ml": 3000.0}, ["box only 42 mm deep"]),
         ({"depth": 300, "slices_used": 300}, ["only 42 of 300 slices kept"]),
-        ({"left_share": 0.72}, ["left lung 72% of both"]),
-        ({"left_share": 0.31}, ["left lung 31% of both"]),
+        ({"left_share": 0.72}, ["left lung is 72% of both lungs"]),
+        ({"left_share": 0.31}, ["left lung is 31% of both lungs"]),
         ({"slices_used": 24, "depth": 24, "z1": 20}, ["only 24 slices"]),
         ({"opacity": 0.714}, ["71% of the lungs opaque"]),
         ({"notes": "1 unreadable slice left out (5); turned"}, ["1 unreadable slice left out (5)", "turned"]),

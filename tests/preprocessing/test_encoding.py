@@ -86,7 +86,7 @@ def test_anything_else_is_refused(garbage: bytes) -> None:
 def test_a_frame_that_would_fill_the_memory_is_refused_by_its_header() -> None:
     bomb = zstandard.ZstdCompressor().compress(bytes(50_000_000))
     assert len(bomb) < 10_000
-    with pytest.raises(ValueError, match="not of a volume of 12×20×16 voxels"):
+    with pytest.raises(ValueError, match="does not hold a volume of 12×20×16 voxels"):
         decode(bomb, SHAPE)
 
 

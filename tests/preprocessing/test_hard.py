@@ -26,8 +26,8 @@ def held(scan: PhantomScan, located: Located) -> float:
 
 
 def hard(kind: str, seed: int = 8) -> PhantomScan:
-    grade = "critical" if kind in SICK else None
-    return make_scan(seed, number=3, resolution=160, slices=60, grade=grade, variant=kind)
+    category = "critical" if kind in SICK else None
+    return make_scan(seed, number=3, resolution=160, slices=60, category=category, variant=kind)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in VARIANTS if kind != "no lungs"])
@@ -86,8 +86,8 @@ def test_real_lungs_cut_by_the_field_of_view_are_still_found(real_ct: Path, side
 
 def test_lungs_white_at_the_base_are_held_by_the_rib_cage() -> None:
     """The same scan with and without consolidation has about the same box: the cage does not change."""
-    plain = make_scan(21, number=1, resolution=160, slices=80, grade="non-covid")
-    white = make_scan(21, number=1, resolution=160, slices=80, grade="critical", variant="consolidated")
+    plain = make_scan(21, number=1, resolution=160, slices=80, category="non-covid")
+    white = make_scan(21, number=1, resolution=160, slices=80, category="critical", variant="consolidated")
     first, second = (locate(volume_of(scan)).crop.box for scan in (plain, white))
     assert second.y1 == pytest.approx(first.y1, abs=8)
     assert first.z1 - 3 <= second.z1 <= first.z1 + 20

@@ -79,10 +79,10 @@ def test_a_body_without_lungs_is_cropped_to_the_body() -> None:
     assert (box.y0, box.y1, box.x0, box.x1) == pytest.approx((20, 60, 10, 70), abs=2)
 
 
-@pytest.mark.parametrize("grade", [None, "mild", "severe", "critical"])
+@pytest.mark.parametrize("category", [None, "mild", "severe", "critical"])
 @pytest.mark.parametrize("slices", [60, 130])
-def test_phantoms_lungs_are_held_and_boxed_tightly(grade: str | None, slices: int) -> None:
-    scan = make_scan(5, number=slices, resolution=192, grade=grade, slices=slices)
+def test_phantoms_lungs_are_held_and_boxed_tightly(category: str | None, slices: int) -> None:
+    scan = make_scan(5, number=slices, resolution=192, category=category, slices=slices)
     box, kind, _ = crop_of(scan.voxels)
     held, tight = held_and_tight(scan.mask > 0, box)
     assert kind == "lungs"

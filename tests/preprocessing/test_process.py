@@ -7,7 +7,7 @@ import sys
 import pytest
 from threadpoolctl import threadpool_info
 
-from cov3d.preprocessing.executors import here
+from cov3d.preprocessing.executors import this_process
 
 PAGES_FETCHED_AGAIN = """
 import resource
@@ -37,6 +37,6 @@ def test_the_limit_to_one_thread_is_lifted_afterwards() -> None:
     import numpy  # noqa: F401 - its BLAS is what has threads
 
     before = [pool["num_threads"] for pool in threadpool_info()]
-    with here():
+    with this_process():
         assert {pool["num_threads"] for pool in threadpool_info()} <= {1}
     assert [pool["num_threads"] for pool in threadpool_info()] == before

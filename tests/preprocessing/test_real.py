@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cov3d.preprocessing.pipeline import Located, locate, record_of
+from cov3d.preprocessing.pipeline import Located, locate, make_record
 from cov3d.readers import read_volume
 from cov3d.volume import Volume
 
@@ -72,7 +72,7 @@ def test_the_same_scan_with_bars_has_the_same_box(real_ct: Path) -> None:
     if not (real_ct / "aorta_crop_jpeg").exists():
         pytest.skip("the scan is not here")
     plain, barred = (
-        record_of(locate(read_volume(real_ct / name))) for name in ("aorta_crop.nii.gz", "aorta_crop_jpeg/ct_scan_1")
+        make_record(locate(read_volume(real_ct / name))) for name in ("aorta_crop.nii.gz", "aorta_crop_jpeg/ct_scan_1")
     )
     assert (barred["z0"], barred["z1"]) == (plain["z0"], plain["z1"])
     for face in ("y0", "y1"):
@@ -81,6 +81,6 @@ def test_the_same_scan_with_bars_has_the_same_box(real_ct: Path) -> None:
 
 def test_only_lungs_of_a_chest_are_lungs(real_ct: Path) -> None:
     volume = read_volume(real_ct / "abdomen.nii.gz")
-    record = record_of(locate(Volume(volume.voxels, volume.path, volume.slices_found, volume.spacing)))
+    record = make_record(locate(Volume(volume.voxels, volume.path, volume.slices_found, volume.spacing)))
     assert record["crop"] == "fallback"
     assert record["lung_share"] < 0.01

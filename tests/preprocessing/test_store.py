@@ -165,7 +165,7 @@ def test_a_store_of_an_earlier_segmentation_is_refused_with_the_command_that_mak
     Store.create(tmp_path / "store", Size.TINY)
     file = tmp_path / "store" / "settings.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"hash": "0" * 16, "algorithm": 2}))
-    with pytest.raises(StoreError, match=r"algorithm is 2, not 3\).*again with cov3d preprocess --size tiny"):
+    with pytest.raises(StoreError, match=r"algorithm is 2, not 3\).*run cov3d preprocess --size tiny again"):
         Store.create(tmp_path / "store", Size.TINY)
 
 

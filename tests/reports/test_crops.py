@@ -75,7 +75,7 @@ def test_the_page_has_a_row_for_every_scan_the_doubtful_first(fill: Fill) -> Non
         }
     )
     report = write_report(store, {"c/lost & gone": "none of the 3 slices can be read"})
-    assert (report.scans, report.doubtful) == (4, 2)
+    assert (report.n_scans, report.n_doubtful) == (4, 2)
     assert report.page == store.folder / "report" / "crops.html"
     page = Page(report.page)
     head, *rows = page.rows
@@ -196,7 +196,7 @@ def test_the_same_store_gives_the_same_report(fill: Fill) -> None:
 
 def test_an_empty_store_gives_a_report_that_says_so(fill: Fill) -> None:
     report = write_report(fill({}), {"lost": "why"})
-    assert (report.scans, report.doubtful, len(report.sheets)) == (0, 0, 1)
+    assert (report.n_scans, report.n_doubtful, len(report.sheets)) == (0, 0, 1)
     page = Page(report.page)
     assert len(page.rows) == 1
     assert "0 of 0 crops to check, 1 scan not preprocessed." in " ".join(page.text.split())

@@ -25,7 +25,7 @@ def drawn(case: str) -> Figure:
         return figures.curves(history(*{"curves of a few epochs": (3, 0.001), "curves of many": (1000, 50.0)}[case]))
     if case in ("one plot, losses", "one plot, scores"):
         draw_curve = figures.draw_losses if case.endswith("losses") else figures.draw_scores
-        return figures.alone(
+        return figures.single_plot(
             partial(draw_curve, history=history(1000, 50.0)), page_plots.CURVE_PLOT, figures.CURVE_MARGINS
         )
     categories = STOIC_CATEGORIES if "STOIC" in case else CATEGORIES
@@ -38,7 +38,7 @@ def drawn(case: str) -> Figure:
     if case.startswith("one plot"):
         draw = {"one plot, ROC": score_figures.draw_roc, "one plot, recall": score_figures.draw_recall}[case]
         plot = partial(draw, task="severity", evaluation=found["severity"])
-        return figures.alone(plot, page_plots.TASK_PLOT, score_figures.CURVE_MARGINS)
+        return figures.single_plot(plot, page_plots.TASK_PLOT, score_figures.CURVE_MARGINS)
     if "alone" in case:
         found.pop("presence")
     return (score_figures.reliability if case.startswith("reliability") else score_figures.curves)(found)

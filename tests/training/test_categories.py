@@ -82,7 +82,7 @@ def test_severity_of_three_categories_is_scored_over_two_classes() -> None:
 def test_other_distances_than_ones_need_as_many_as_there_are_steps() -> None:
     other = replace(QUICK, distances=(1.0, 2.0, 1.0, 1.0))
     assert other.for_categories(CATEGORIES) is other
-    with pytest.raises(Cov3dError, match=r"--distances gives 4 steps, .*covid-severe\) there are 2: leave it out"):
+    with pytest.raises(Cov3dError, match=r"--distances has 4 values, .*covid-severe\) need 2: leave the option out"):
         other.for_categories(STOIC_CATEGORIES)
     assert replace(QUICK, distances=(1.0, 3.0)).for_categories(STOIC_CATEGORIES).distances == (1.0, 3.0)
 

@@ -107,7 +107,7 @@ def test_missing_foreign_and_damaged_files_are_refused(tmp_path: Path, model: to
         ("{}", "is damaged"),
         ("no json", "is damaged"),
         ('{"format": 99}', "format 99"),
-        (newer, r"another version of cov3d \(9.9\), which says more of it than this one understands \(colour\)"),
+        (newer, r"another version of cov3d \(9.9\) and has fields that this version does not know \(colour\)"),
     ):
         save_file({"x": torch.zeros(1)}, tmp_path / "damaged", metadata={"cov3d": text})
         with pytest.raises(CheckpointError, match=sentence):
@@ -158,7 +158,7 @@ def test_a_temperature_is_written_and_the_weights_stay_byte_for_byte(saved: Path
 @pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan"), float("inf")])
 def test_what_is_no_temperature_is_refused_and_the_file_stays(saved: Path, temperature: float) -> None:
     before = saved.read_bytes()
-    with pytest.raises(CheckpointError, match="a temperature is a positive number"):
+    with pytest.raises(CheckpointError, match="a temperature must be a number from"):
         checkpoint.write_temperature(saved, temperature)
     assert saved.read_bytes() == before
 

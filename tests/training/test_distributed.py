@@ -18,7 +18,7 @@ from sklearn.metrics import f1_score
 from cov3d.inference.predict import load_members, predict_store
 from cov3d.preprocessing.sizes import Size
 from cov3d.preprocessing.store import Store
-from cov3d.training.callbacks import Chance
+from cov3d.training.callbacks import EpochSeeds
 from cov3d.training.distributed import World, share
 from cov3d.training.learner import train
 from cov3d.training.loaders import EpochShuffle, Fold
@@ -122,7 +122,7 @@ def test_the_command_line_speaks_once_and_fails_once(root: Path, tmp_path: Path)
     assert (tmp_path / "run" / "curves.png").exists()
     again = torchrun(*words, "--device", "cpu", "--output-dir", tmp_path / "run")
     assert again.returncode != 0
-    assert again.stderr.count("holds a run already: give another --output-dir, or --overwrite") == 1
+    assert again.stderr.count("already holds a run: give another --output-dir, or --overwrite") == 1
     assert "cov3d/training/learner.py" not in again.stderr  # no traceback through our code
 
 
@@ -146,7 +146,7 @@ def test_processes_and_epochs_draw_from_seeds_of_their_own() -> None:
         epoch = 0
 
     def drawn(seed: int, rank: int, epoch: int) -> tuple[float, ...]:
-        chance = Chance(seed, rank)
+        chance = EpochSeeds(seed, rank)
         chance.learn = Learn()
         chance.learn.epoch = epoch
         chance.before_train()

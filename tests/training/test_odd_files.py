@@ -16,11 +16,11 @@ from cov3d.challenge.sets import load_sets
 from cov3d.errors import CheckpointError, Cov3dError
 from cov3d.evaluation import crossval
 from cov3d.evaluation.summary import selection_of_run
-from cov3d.inference.origin import networks_of, trained_on, write_origin
+from cov3d.inference.origin import count_trained_on, networks_of, write_origin
 from cov3d.preprocessing.sizes import Size
 from cov3d.preprocessing.store import Store
 from cov3d.reports.entries import read_entry
-from cov3d.reports.sources import Kind, Source
+from cov3d.reports.sources import Source, SourceKind
 from cov3d.reports.tables import fold_scores_table
 from cov3d.run_files import run_options
 from cov3d.training import checkpoint, resume
@@ -105,7 +105,7 @@ def test_every_odd_value_in_a_checkpoints_metadata_is_refused_or_predicts(tmp_pa
     ("changed", "sentence"),
     [
         ({"lung_share": ["0.1", "0.2"]}, "lung_share holds an item that is '0.1', but must be a number from 0 to 1"),
-        ({"lung_share": [0.3, 0.1]}, "lung_share is [0.3, 0.1], but must be the least share, then the greatest"),
+        ({"lung_share": [0.3, 0.1]}, "lung_share is [0.3, 0.1], but must be the smallest share, then the largest"),
         ({"model": {"dropout": 5}}, "model dropout is 5, but must be a number from 0 to 1"),
         ({"model": {"window": 7}}, "model has the argument 'window', which resnet does not take"),
         ({"architecture": "swin", "model": {"dropout": 0.2}}, "the argument 'dropout', which swin does not take"),
@@ -151,7 +151,7 @@ def test_metadata_that_is_no_object_is_refused(tmp_path: Path, text: str) -> Non
         (lambda w: {**w, "head.bias": torch.zeros(4)}, r"head.bias has the shape \(4,\), not \(5,\)"),
         (lambda w: {**w, "head.bias": torch.zeros(())}, r"head.bias has the shape \(\)"),
         (lambda w: {"head.bias": w["head.bias"]}, "head.weight is missing"),
-        (lambda w: {**w, "tail": torch.zeros(1)}, "it has no 'tail'"),
+        (lambda w: {**w, "tail": torch.zeros(1)}, "the network has no 'tail'"),
         (lambda w: {}, "head.bias is missing"),
     ],
 )
@@ -234,7 +234,7 @@ def test_odd_values_in_a_runs_files(run: Path, name: str) -> None:
             "runs": lambda: Runs(run.parent, run.parent).find(12, 0, "presence.safetensors"),
             "selection": lambda: str(selection_of_run(run, "presence")),
             "collected": lambda: fold_scores_table(crossval.collect({0: run})),
-            "entry": lambda: read_entry(Source(run, Kind.RUN)),
+            "entry": lambda: read_entry(Source(run, SourceKind.RUN)),
         }
         for reader, read in readers.items():
             refused += refused_or_read(read, f"{name}, {where}, {reader}")
@@ -250,7 +250,10 @@ def test_odd_values_in_a_set_an_origin_and_settings(run: Path, tmp_path: Path) -
     record = next((store.folder / "records").rglob("*.json"))
     readers: dict[Path, Callable[[], object]] = {
         sets: lambda: load_sets(sets),
-        tmp_path / "origin.json": lambda: (networks_of(tmp_path), trained_on(tmp_path / "predictions.csv", ["a"])),
+        tmp_path / "origin.json": lambda: (
+            networks_of(tmp_path),
+            count_trained_on(tmp_path / "predictions.csv", ["a"]),
+        ),
         store.settings_file: lambda: Store.open(store.folder, Size.TINY),
         record: lambda: (store.has("train/x/scan_0"), store.manifest()),
     }

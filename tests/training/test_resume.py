@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from cov3d.errors import CheckpointError, OutputError
-from cov3d.files import held
+from cov3d.files import folder_lock
 from cov3d.preprocessing.store import Store
 from cov3d.training import checkpoint, resume
 from cov3d.training.journal import Journal
@@ -96,7 +96,7 @@ def test_a_finished_run_whose_state_was_deleted_is_not_begun_anew(
 ) -> None:
     (unbroken / "last.pt").unlink()
     before = contents(unbroken)
-    with pytest.raises(OutputError, match=r"has no last\.pt to go on from"):
+    with pytest.raises(OutputError, match=r"can't be resumed, because it has no last\.pt"):
         run(labelled, unbroken, OPTIONS, continues=True)
     table = labelled[1]
     words = ["train", "--data", tmp_path, "--output-dir", unbroken, "--resume", "--size", "tiny", "--epochs", 4]
@@ -106,7 +106,7 @@ def test_a_finished_run_whose_state_was_deleted_is_not_begun_anew(
     ended = cov3d(*words)
     assert (ended.code, f"the run in {unbroken} is finished" in ended.out) == (0, True), ended.err
     others = {
-        "1 scan is labelled otherwise since (train/x/scan_1: mild, now severe)": table["label"].mask(
+        "1 scan is labelled differently since (train/x/scan_1: mild, now severe)": table["label"].mask(
             table["scan"] == "train/x/scan_1", "severe"
         ),
         "1 scan is no longer in the scan table (train/x/scan_4)": table["label"].mask(
@@ -154,7 +154,7 @@ def test_a_run_that_was_stopped_before_its_first_epoch_was_done_is_named_as_unfi
     for file in unbroken.iterdir():
         if file.name != "config.json":
             file.unlink()
-    with pytest.raises(OutputError, match="was not finished: --resume goes on"):
+    with pytest.raises(OutputError, match="holds an unfinished run: continue it with --resume"):
         run(labelled, unbroken, OPTIONS)
 
 
@@ -171,14 +171,14 @@ def test_a_file_system_without_locks_is_worked_on_all_the_same(
 
 def test_a_folder_in_which_a_run_is_at_work_is_left_alone(labelled: Labelled, unbroken: Path) -> None:
     before = contents(unbroken)
-    with held(unbroken, "run"), pytest.raises(OutputError, match="another run works in"):
+    with folder_lock(unbroken, "run"), pytest.raises(OutputError, match="another run is using"):
         run(labelled, unbroken, OPTIONS, continues=True)
     assert contents(unbroken) == before
 
 
 def test_without_resume_an_unfinished_run_is_named_as_one(labelled: Labelled, unbroken: Path) -> None:
     (unbroken / "summary.json").unlink()
-    with pytest.raises(OutputError, match=r"was not finished: --resume goes on"):
+    with pytest.raises(OutputError, match=r"holds an unfinished run: continue it with --resume"):
         run(labelled, unbroken, OPTIONS)
 
 
@@ -194,7 +194,7 @@ def test_a_run_is_not_resumed_as_another(
     labelled: Labelled, unbroken: Path, change: dict[str, Any], sentence: str
 ) -> None:
     before = contents(unbroken)
-    with pytest.raises(CheckpointError, match=f"was begun otherwise .*{sentence}"):
+    with pytest.raises(CheckpointError, match=f"was started differently .*{sentence}"):
         run(labelled, unbroken, replace(OPTIONS, **change), continues=True)
     assert contents(unbroken) == before
 
@@ -202,7 +202,7 @@ def test_a_run_is_not_resumed_as_another(
 def test_a_run_is_not_resumed_on_other_scans(labelled: Labelled, unbroken: Path) -> None:
     store, table = labelled
     other = table.assign(label=table["label"].replace("mild", "severe"))
-    with pytest.raises(CheckpointError, match=r"2 scans are labelled otherwise since \(.*: mild, now severe"):
+    with pytest.raises(CheckpointError, match=r"2 scans are labelled differently since \(.*: mild, now severe"):
         run((store, other), unbroken, OPTIONS, continues=True)
 
 

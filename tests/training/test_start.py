@@ -20,7 +20,7 @@ from cov3d.training import checkpoint, start
 from cov3d.training.learner import Run, train
 from cov3d.training.loaders import choose_fold
 from cov3d.training.options import TrainingOptions
-from cov3d.training.start import RANDOM, Origin, Start
+from cov3d.training.start import RANDOM, Start, StartKind
 from tests.models.test_transfer import STOIC, three_of_five
 from tests.training.test_checkpoint import INFO
 
@@ -147,7 +147,9 @@ def test_what_does_not_fit_is_refused_before_the_folder_is_claimed(
     labelled: tuple[Store, pd.DataFrame], tmp_path: Path
 ) -> None:
     stoic_checkpoint(tmp_path / "swin.safetensors", Architecture.SWIN)
-    with pytest.raises(CheckpointError, match=r"swin\.safetensors holds the network swin, but resnet.*--architecture"):
+    with pytest.raises(
+        CheckpointError, match=r"swin\.safetensors has the network swin, but the run trains resnet.*--architecture"
+    ):
         run(labelled, tmp_path / "run", start.from_checkpoint(tmp_path / "swin.safetensors"))
     begin = start.from_checkpoint(tmp_path / "swin.safetensors")
     assert begin.info is not None
@@ -159,9 +161,9 @@ def test_what_does_not_fit_is_refused_before_the_folder_is_claimed(
 
 def test_every_origin_has_a_name() -> None:
     assert RANDOM.describe() == {"kind": "random"}
-    assert {origin.value for origin in Origin} == {"random", "kinetics", "checkpoint"}
+    assert {origin.value for origin in StartKind} == {"random", "kinetics", "checkpoint"}
 
 
 def test_a_checkpoint_of_another_preprocessing_is_told_apart() -> None:
-    assert not start.otherwise_preprocessed(INFO)
-    assert start.otherwise_preprocessed(replace(INFO, preprocessing={"hash": "0"}))
+    assert not start.differs_in_preprocessing(INFO)
+    assert start.differs_in_preprocessing(replace(INFO, preprocessing={"hash": "0"}))

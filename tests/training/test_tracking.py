@@ -211,7 +211,7 @@ def test_a_tracker_that_fails_on_the_way_says_so_once_and_the_run_goes_on(
     failing = Failing(at, said.append)
     found = run(labelled, tmp_path / "run", THREE, trackers=[failing])
     assert len(found.history) == 3
-    assert said == ["the server is gone; the run goes on without it, and its history.csv has every epoch"]
+    assert said == ["the server is gone; the run continues without it, and history.csv has every epoch"]
     assert failing.sent == (1 if at == "send" else 6)
 
 
@@ -245,7 +245,7 @@ def test_weights_and_biases_without_a_key_is_refused_at_once(tmp_path: Path, mon
         raise wandb.errors.UsageError("No API key configured")
 
     monkeypatch.setattr(wandb, "login", no_key)
-    with pytest.raises(TrackingError, match=r"wandb login, or set WANDB_API_KEY, .* --wandb-offline"):
+    with pytest.raises(TrackingError, match=r"wandb login, set WANDB_API_KEY, .* --wandb-offline"):
         tracked(tmp_path, wandb=True)
     monkeypatch.setenv("WANDB_MODE", "offline")
     (offline,) = tracked(tmp_path, wandb=True)

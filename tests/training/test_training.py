@@ -118,7 +118,7 @@ def test_dropout_is_the_networks_own_unless_given_and_swin_takes_none() -> None:
         assert TrainingOptions(architecture).dropout == 0.2
         assert TrainingOptions(architecture, dropout=0.0).dropout == 0.0
     assert TrainingOptions(Architecture.SWIN).dropout is None
-    with pytest.raises(Cov3dError, match="--dropout: swin has none"):
+    with pytest.raises(Cov3dError, match="--dropout: swin has no dropout"):
         TrainingOptions(Architecture.SWIN, dropout=0.2)
 
 
@@ -273,7 +273,7 @@ def test_a_disk_that_fails_while_saving_is_an_error_of_ours(
 def test_weights_that_blow_up_in_an_epochs_last_step_are_not_saved_as_best(
     labelled: tuple[Store, pd.DataFrame], tmp_path: Path
 ) -> None:
-    with pytest.raises(TrainingDivergedError, match="gives no numbers after epoch 1"):
+    with pytest.raises(TrainingDivergedError, match="output is not a number after epoch 1"):
         run(labelled, tmp_path / "run", replace(QUICK, learning_rate=1e38, batch_size=6))
     assert not list((tmp_path / "run").glob("*.safetensors"))
 
@@ -282,7 +282,7 @@ def test_weights_that_blow_up_in_an_epochs_last_step_are_not_saved_as_best(
 def test_a_run_is_not_overwritten_unless_asked(labelled: tuple[Store, pd.DataFrame], tmp_path: Path) -> None:
     run(labelled, tmp_path / "run")
     (tmp_path / "run" / "notes.txt").write_text("mine")
-    with pytest.raises(OutputError, match="holds a run already"):
+    with pytest.raises(OutputError, match="already holds a run"):
         run(labelled, tmp_path / "run")
     run(labelled, tmp_path / "run", replace(QUICK, seed=2), overwrite=True)
     assert json.loads((tmp_path / "run" / "config.json").read_text())["options"]["seed"] == 2
@@ -293,7 +293,9 @@ def test_a_damaged_volume_is_found_before_training(tmp_path: Path) -> None:
     store, table = fill(tmp_path / "store", ["non-covid", "mild"], [0, 1])
     (file,) = (store.folder / "volumes" / "train" / "x").glob("scan_1.*")
     file.write_bytes(file.read_bytes()[:500])
-    with pytest.raises(StoreError, match=r"1 of 2 scans are not whole .*scan_1\): run cov3d preprocess --size tiny"):
+    with pytest.raises(
+        StoreError, match=r"1 of 2 scans are missing or incomplete .*scan_1\): run cov3d preprocess --size tiny"
+    ):
         run((store, table), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -322,14 +324,14 @@ def test_precision_follows_the_device() -> None:
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:x", "cpu:0", "", "cuda:"])
 def test_a_device_that_is_none_is_refused(name: str) -> None:
-    with pytest.raises(Cov3dError, match="--device is auto, cpu, cuda or cuda:N"):
+    with pytest.raises(Cov3dError, match="--device must be auto, cpu, cuda or cuda:N"):
         choose_device(name)
 
 
 def test_devices_are_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert choose_device("auto") == choose_device("cpu") == CPU
-    with pytest.raises(Cov3dError, match="no CUDA device here"):
+    with pytest.raises(Cov3dError, match="no CUDA device"):
         choose_device("cuda:1")
 
 

@@ -63,7 +63,7 @@ def faked(scores: Sequence[Sequence[float]]) -> Train:
 
 def test_the_same_seed_draws_the_same_trials_and_another_seed_others(tmp_path: Path) -> None:
     def drawn(folder: str, tuning: Tuning = TUNING) -> list[float]:
-        found = search(tuning, faked([[0.1], [0.9], [0.5]]), tmp_path / folder, trials=3)
+        found = search(tuning, faked([[0.1], [0.9], [0.5]]), tmp_path / folder, n_trials=3)
         return [trial.options["dropout"] for trial in found]
 
     first = drawn("first")
@@ -73,7 +73,7 @@ def test_the_same_seed_draws_the_same_trials_and_another_seed_others(tmp_path: P
 
 
 def test_a_trial_is_a_run_of_what_was_drawn_and_its_score_is_the_last_epochs(train: Train, tmp_path: Path) -> None:
-    found = search(replace(TUNING, objective=Objective.MEAN), train, tmp_path, trials=2)
+    found = search(replace(TUNING, objective=Objective.MEAN), train, tmp_path, n_trials=2)
     for trial in found:
         folder = tmp_path / "trials" / str(trial.number)
         last = pd.read_csv(folder / "history.csv").iloc[-1]
@@ -106,15 +106,15 @@ class Interrupting(Callback):
 
 
 def test_a_search_goes_on_as_if_it_had_not_been_interrupted(train: Train, labelled: Labelled, tmp_path: Path) -> None:
-    unbroken = search(TUNING, train, tmp_path / "unbroken", trials=2)
+    unbroken = search(TUNING, train, tmp_path / "unbroken", n_trials=2)
     broken = tmp_path / "broken"
-    assert search(TUNING, train, broken, trials=1) == unbroken[:1]
+    assert search(TUNING, train, broken, n_trials=1) == unbroken[:1]
 
     def interrupted(options: TrainingOptions, folder: Path, trackers: Sequence[Tracker]) -> Run:
         return run(labelled, folder, options, continues=True, trackers=[*trackers, Interrupting()])
 
     with pytest.raises(KeyboardInterrupt):
-        search(TUNING, interrupted, broken, trials=2)
+        search(TUNING, interrupted, broken, n_trials=2)
     begun_at: list[int] = []
 
     def going_on(options: TrainingOptions, folder: Path, trackers: Sequence[Tracker]) -> Run:
@@ -122,17 +122,17 @@ def test_a_search_goes_on_as_if_it_had_not_been_interrupted(train: Train, labell
         begun_at.append(found.resumed_after)
         return found
 
-    assert search(TUNING, going_on, broken, trials=2) == unbroken
+    assert search(TUNING, going_on, broken, n_trials=2) == unbroken
     assert begun_at == [1]  # the interrupted trial went on from its last epoch
     for file in ("trials.csv", "trials/2/history.csv"):
         assert (broken / file).read_bytes() == (tmp_path / "unbroken" / file).read_bytes()
-    assert search(TUNING, faked([]), broken, trials=1) == unbroken  # there are more already
+    assert search(TUNING, faked([]), broken, n_trials=1) == unbroken  # there are more already
 
 
 def test_a_killed_search_goes_on_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scores = [[0.1], [0.2], [0.3]]
-    unbroken = search(TUNING, faked(scores), tmp_path / "unbroken", trials=3)
-    search(TUNING, faked(scores), tmp_path / "killed", trials=1)
+    unbroken = search(TUNING, faked(scores), tmp_path / "unbroken", n_trials=3)
+    search(TUNING, faked(scores), tmp_path / "killed", n_trials=1)
     with monkeypatch.context() as patch:
         patch.setattr("optuna.Study.tell", lambda *arguments, **options: None)  # kill -9: nothing is told any more
 
@@ -140,12 +140,12 @@ def test_a_killed_search_goes_on_too(tmp_path: Path, monkeypatch: pytest.MonkeyP
             raise SystemExit
 
         with pytest.raises(SystemExit):
-            search(TUNING, killed, tmp_path / "killed", trials=3)
-    assert search(TUNING, faked(scores[1:]), tmp_path / "killed", trials=3) == unbroken
+            search(TUNING, killed, tmp_path / "killed", n_trials=3)
+    assert search(TUNING, faked(scores[1:]), tmp_path / "killed", n_trials=3) == unbroken
 
 
 def test_a_trial_that_diverges_is_recorded_and_the_search_goes_on(tmp_path: Path) -> None:
-    found = search(TUNING, faked([[0.4], [], [0.6]]), tmp_path, trials=3)
+    found = search(TUNING, faked([[0.4], [], [0.6]]), tmp_path, n_trials=3)
     assert [trial.state for trial in found] == ["complete", "failed", "complete"]
     assert "the loss became nan" in pd.read_csv(tmp_path / "trials.csv")["error"][1]
     best = best_of(found)
@@ -159,18 +159,18 @@ def test_a_bad_file_system_ends_the_search_and_the_trial_is_done_again(tmp_path:
         raise OutputError("the disk is full")
 
     with pytest.raises(OutputError, match="the disk is full"):
-        search(TUNING, broken, tmp_path, trials=1)
-    (trial,) = search(TUNING, faked([[0.4]]), tmp_path, trials=1)
+        search(TUNING, broken, tmp_path, n_trials=1)
+    (trial,) = search(TUNING, faked([[0.4]]), tmp_path, n_trials=1)
     assert trial.number == 1
 
 
 def test_a_trial_worse_than_the_median_at_its_epoch_is_pruned_where_asked(tmp_path: Path) -> None:
     good, bad = [0.5, 0.6, 0.7, 0.8], [0.1, 0.1, 0.1, 0.1]
     tuning = replace(TUNING, base=replace(BASE, epochs=4), prune=True)
-    found = search(tuning, faked([good] * 5 + [bad]), tmp_path / "pruned", trials=6)
+    found = search(tuning, faked([good] * 5 + [bad]), tmp_path / "pruned", n_trials=6)
     assert [trial.state for trial in found] == ["complete"] * 5 + ["pruned"]
     assert (found[-1].epochs, found[-1].score, found[-1].presence_f1) == (2, None, 0.1)
-    kept = search(replace(tuning, prune=False), faked([good] * 5 + [bad]), tmp_path / "kept", trials=6)
+    kept = search(replace(tuning, prune=False), faked([good] * 5 + [bad]), tmp_path / "kept", n_trials=6)
     assert (kept[-1].state, kept[-1].epochs, kept[-1].score) == ("complete", 4, 0.1)
 
 
@@ -181,7 +181,7 @@ def test_pruning_ends_a_real_run(labelled: Labelled, tmp_path: Path, monkeypatch
     def train(options: TrainingOptions, folder: Path, trackers: Sequence[Tracker]) -> Run:
         return run(labelled, folder, options, trackers=trackers)
 
-    (trial,) = search(replace(TUNING, base=replace(BASE, epochs=3)), train, tmp_path, trials=1)
+    (trial,) = search(replace(TUNING, base=replace(BASE, epochs=3)), train, tmp_path, n_trials=1)
     assert (trial.state, trial.epochs) == ("pruned", 1)
     assert len(pd.read_csv(tmp_path / "trials" / "1" / "history.csv")) == 1
 
@@ -196,36 +196,36 @@ def test_pruning_ends_a_real_run(labelled: Labelled, tmp_path: Path, monkeypatch
     ],
 )
 def test_a_folder_holds_trials_of_one_search(tmp_path: Path, changed: dict[str, Any], what: str) -> None:
-    search(TUNING, faked([[0.4]]), tmp_path, trials=1)
+    search(TUNING, faked([[0.4]]), tmp_path, n_trials=1)
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(OutputError, match=rf"holds another search \(it differs in {what}\).*--overwrite"):
-        search(replace(TUNING, **changed), faked([]), tmp_path, trials=1)
-    (again,) = search(replace(TUNING, **changed), faked([[0.7]]), tmp_path, trials=1, overwrite=True)
+    with pytest.raises(OutputError, match=rf"holds another search \(different {what}\).*--overwrite"):
+        search(replace(TUNING, **changed), faked([]), tmp_path, n_trials=1)
+    (again,) = search(replace(TUNING, **changed), faked([[0.7]]), tmp_path, n_trials=1, overwrite=True)
     assert again.presence_f1 == 0.7
     assert (tmp_path / "notes.txt").exists()
 
 
 def test_two_searches_do_not_work_in_one_folder(tmp_path: Path) -> None:
     def nested(*arguments: object) -> Run:
-        search(TUNING, faked([]), tmp_path, trials=1)
+        search(TUNING, faked([]), tmp_path, n_trials=1)
         raise AssertionError
 
-    with pytest.raises(OutputError, match="another search works in"):
-        search(TUNING, nested, tmp_path, trials=1)
+    with pytest.raises(OutputError, match="another search is using"):
+        search(TUNING, nested, tmp_path, n_trials=1)
 
 
 def test_a_study_that_is_none_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "study.db").write_text("not a database, but long enough to be taken for one" * 100)
-    with pytest.raises(OutputError, match=r"study\.db can't be read or written as a study"):
-        search(TUNING, faked([]), tmp_path, trials=1)
+    with pytest.raises(OutputError, match=r"study\.db can't be read or written as an Optuna study"):
+        search(TUNING, faked([]), tmp_path, n_trials=1)
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="can't be written"):
-        search(TUNING, faked([]), tmp_path / "file" / "folder", trials=1)
+        search(TUNING, faked([]), tmp_path / "file" / "folder", n_trials=1)
 
 
 def test_a_network_without_dropout_draws_none(tmp_path: Path) -> None:
     space = parse(["architecture=resnet,swin", "dropout=0.1:0.3", "size=tiny,small"])
-    found = search(replace(TUNING, space=space), faked([[0.5]] * 12), tmp_path, trials=12)
+    found = search(replace(TUNING, space=space), faked([[0.5]] * 12), tmp_path, n_trials=12)
     drawn = {(trial.options["architecture"], trial.options["size"]) for trial in found}
     assert drawn == {(network, size) for network in ("resnet", "swin") for size in ("tiny", "small")}
     for trial in found:
@@ -252,12 +252,12 @@ def test_what_to_search_is_read_from_words() -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["speed"], "--search is one of architecture, size, learning-rate, .* not 'speed'"),
+        (["speed"], "--search must be one of architecture, size, learning-rate, .* not 'speed'"),
         (["dropout", "dropout=0:0.1"], "--search dropout is given twice"),
-        (["dropout=0.3"], "after dropout= comes a range, low to high, such as dropout=0:0.6, not '0.3'"),
-        (["dropout=0.5:0.1"], "comes a range, low to high"),
-        (["gamma=nan:1"], "comes a range, low to high"),
-        (["size=huge"], "after size= comes some choices, such as size=small,medium,large, not 'huge'"),
+        (["dropout=0.3"], "after dropout= give a range, low to high, such as dropout=0:0.6, not '0.3'"),
+        (["dropout=0.5:0.1"], "give a range, low to high"),
+        (["gamma=nan:1"], "give a range, low to high"),
+        (["size=huge"], "after size= give a list of choices, such as size=small,medium,large, not 'huge'"),
         (["dropout=0:1"], "--dropout must be from 0 to below 1"),
         (["learning-rate=0:1"], "--learning-rate must be above 0"),
     ],

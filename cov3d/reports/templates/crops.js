@@ -1,5 +1,5 @@
 "use strict";
-// Sorting, filtering, enlarging, and the line of overrides.csv for a scan. Text only ever goes in as text.
+// Sorts, filters and enlarges, and makes a scan's line of overrides.csv. Text is never inserted as HTML.
 
 const find = (selector, within = document) => within.querySelector(selector);
 const body = find("tbody");
@@ -27,7 +27,7 @@ const SVG = "http://www.w3.org/2000/svg";
 const VIEW = find("#marks").getAttribute("viewBox");
 const axisNumbers = (text) => text.split(" ").map(Number);
 
-// A plane in the picture, as the report wrote it: the axis it is cut across, those of its rows and columns, its place.
+// The planes in the picture, from the report: axis perpendicular to the plane, axes of its rows and columns, position.
 const planesOf = (row) =>
   JSON.parse(row.dataset.panels).map(([across, rows, columns, left, top, width, height]) => ({
     across, rows, columns, left, top, width, height,
@@ -39,7 +39,7 @@ function shape(name, attributes) {
   return element;
 }
 
-// The frames of a box in the three planes, each line within the box; `kinds` are of lines over each other.
+// The frames of a box in the three planes, with the lines inside the box; `kinds` are classes of lines, drawn in order.
 function frames(row, box, kinds) {
   const size = axisNumbers(row.dataset.shape);
   return planesOf(row).flatMap((plane) => {
@@ -54,7 +54,7 @@ function frames(row, box, kinds) {
   });
 }
 
-// The crop box and the letters of right and left over a picture: sharp at any size.
+// The crop box and the letters for the directions over a picture, sharp at any size.
 function overlay(row) {
   const svg = shape("svg", { viewBox: VIEW, class: "over", "aria-hidden": "true" });
   svg.append(...frames(row, axisNumbers(row.dataset.box), ["box"]), shape("use", { href: "#marks" }));
@@ -91,7 +91,7 @@ function sort(column, ascending) {
   const keyed = rows.map((row) => [value(row, column), row]);
   const turn = ascending ? 1 : -1;
   keyed.sort(([a, first], [b, second]) => {
-    if ((a === "") !== (b === "")) return a === "" ? 1 : -1; // what is unknown comes last, either way
+    if ((a === "") !== (b === "")) return a === "" ? 1 : -1; // unknown values come last, in both orders
     const difference = typeof a === "number" && typeof b === "number" ? a - b : byName.compare(a, b);
     return turn * difference || byName.compare(first.dataset.scan, second.dataset.scan);
   });
@@ -105,7 +105,7 @@ function sort(column, ascending) {
   rows.forEach((row) => showSorted(row, column));
 }
 
-// The number that the rows are sorted by, below the name.
+// Shows the number by which the rows are sorted, below the name.
 function showSorted(row, column) {
   find(".sorted", row)?.remove();
   const place = columns.indexOf(column);
@@ -116,7 +116,7 @@ function showSorted(row, column) {
   find("td.scan", row).append(text);
 }
 
-const firstWay = (column) => column !== "doubts"; // the most doubtful first, all else from the least
+const firstWay = (column) => column !== "doubts"; // the most doubtful first; other columns in ascending order
 for (const head of heads) {
   const column = head.dataset.column;
   find("button", head).addEventListener("click", () =>
@@ -195,7 +195,7 @@ function fill(box) {
   show();
 }
 
-// What is wrong with a box, or nothing.
+// The problem with a box, or an empty text.
 function wrong(box) {
   const size = axisNumbers(current.dataset.shape);
   for (const [axis, name] of AXES.entries()) {
@@ -242,7 +242,7 @@ body.addEventListener("click", (event) => {
 
 let drag = null;
 
-// The place under the pointer, in voxels along the rows and columns of a plane; not beyond it.
+// The position under the pointer, in voxels along the rows and columns of a plane, clipped to the plane.
 function place(event, plane) {
   const size = axisNumbers(current.dataset.shape);
   const frame = canvas.getBoundingClientRect();
@@ -270,7 +270,7 @@ canvas.addEventListener("pointermove", (event) => {
   for (const [index, axis] of [drag.plane.rows, drag.plane.columns].entries()) {
     const ends = [drag.from[index], to[index]].sort((a, b) => a - b);
     if (ends[1] - ends[0] < 1) return; // a click, not a box
-    // A place on an edge between voxels must not take in the next for the rounding of its pixel.
+    // A position on an edge between voxels must not include the next voxel because of rounding.
     box[2 * axis] = Math.floor(ends[0] + 0.001);
     box[2 * axis + 1] = Math.ceil(ends[1] - 0.001);
   }
@@ -280,7 +280,7 @@ for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, (
 
 // --- overrides.csv ---------------------------------------------------------------------------------------------
 
-// Boxes by scan: those in force when the report was made, and those added here.
+// Boxes by scan: those used when the report was made, and those added on this page.
 const kept = new Map(rows.filter((row) => "settled" in row.dataset).map((row) => [row.dataset.scan, axisNumbers(row.dataset.box)]));
 let unsaved = false;
 
@@ -296,7 +296,7 @@ find(".copy", dialog).addEventListener("click", async (event) => {
   try {
     await navigator.clipboard.writeText(line.value);
   } catch {
-    document.execCommand("copy"); // where a page opened from disk may not use the clipboard
+    document.execCommand("copy"); // for browsers in which a page opened from disk may not use the clipboard
   }
   event.target.textContent = "copied";
 });

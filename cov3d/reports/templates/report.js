@@ -1,12 +1,12 @@
 "use strict";
-// Sorting tables, a hint where one is wider than the page, opening what a link leads to, and unfolding for print. Text
-// only ever goes in as text.
+// Sorts tables, marks tables that are wider than the page, opens the target of a link, and unfolds sections for print.
+// Text is never inserted as HTML.
 
 // --- sorting ---------------------------------------------------------------------------------------------------
 
 const byName = new Intl.Collator("en", { numeric: true });
 
-// A cell that begins with a number is one, so "93.5 ± 0.5" sorts by its mean; a dash or nothing is unknown.
+// A cell that starts with a number is sorted as a number: "93.5 ± 0.5" by its mean. A dash or empty cell is unknown.
 function value(row, column) {
   const text = row.cells[column].textContent.trim();
   if (text === "" || text === "–") return null;
@@ -19,7 +19,7 @@ function sort(table, column) {
   const ascending = head.getAttribute("aria-sort") !== "ascending";
   const keyed = [...table.tBodies[0].rows].map((row) => [value(row, column), row]);
   keyed.sort(([a], [b]) => {
-    if (a === null || b === null) return (a === null) - (b === null); // what is unknown comes last, either way
+    if (a === null || b === null) return (a === null) - (b === null); // unknown values come last, in both orders
     const difference = typeof a === "number" && typeof b === "number" ? a - b : byName.compare(String(a), String(b));
     return ascending ? difference : -difference;
   });
@@ -38,7 +38,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
   });
 }
 
-// --- what is wider than the page --------------------------------------------------------------------------------
+// --- tables wider than the page ---------------------------------------------------------------------------------
 
 const sized = new ResizeObserver((entries) => {
   for (const { target } of entries) {
@@ -54,7 +54,7 @@ const sized = new ResizeObserver((entries) => {
 });
 for (const wide of document.querySelectorAll(".wide")) sized.observe(wide);
 
-// --- what is folded up -------------------------------------------------------------------------------------------
+// --- folded sections ---------------------------------------------------------------------------------------------
 
 function unfold() {
   const target = location.hash && document.getElementById(location.hash.slice(1));

@@ -1,4 +1,4 @@
-"""Where a run can be watched beside its own `history.csv`: TensorBoard, Weights & Biases. Neither need be installed."""
+"""Optional trackers for a run, in addition to its `history.csv`: TensorBoard, Weights & Biases."""
 
 import os
 from collections.abc import Callable
@@ -22,17 +22,17 @@ def make_trackers(
     project: str | None = None,
     warn: Callable[[str], None],
 ) -> list[Tracker]:
-    """The trackers that were asked for.
+    """Make the requested trackers.
 
     Args:
-        folder: of the run, whose name is the name that they give it.
+        folder: of the run. Its name is the run's name in the trackers.
         options: of the run.
         tensorboard: write TensorBoard's event files.
-        wandb: send it to Weights & Biases.
-        offline: keep what Weights & Biases would be sent in files; so does WANDB_MODE=offline (and WANDB_MODE=disabled
-            sends nothing)
+        wandb: send the run to Weights & Biases.
+        offline: write the data for Weights & Biases to files instead; so does WANDB_MODE=offline. (WANDB_MODE=disabled
+            sends nothing.)
         project: on Weights & Biases; None for WANDB_PROJECT, else cov3d.
-        warn: is told when one of them fails while the run goes on.
+        warn: called with a message when a tracker fails and the run continues.
 
     Raises:
         Cov3dError: a package is missing, or the key for the server.

@@ -21,11 +21,12 @@ _SCORES = ("presence_f1", "severity_f1")
 
 
 class TensorBoard(Tracker, TensorBoardCallback):
-    """fastai's callback, without what it does that can't be had here.
+    """fastai's callback with some of its features switched off.
 
-    It would trace the network, which takes a batch of scans away from the first epoch and fails in mixed precision;
-    draw predictions, which asks of loaders what plain ones lack and would put pictures of scans into the log; count
-    steps from the resumption of a run; and TensorBoard would name its files by the host.
+    - Tracing the network uses a batch of the first epoch and fails in mixed precision.
+    - Drawing predictions needs fastai's loaders and would write pictures of scans to the log.
+    - fastai counts steps from the start of a resumed run, not of the run.
+    - TensorBoard puts the host's name into its file names.
     """
 
     def __init__(self, folder: Path, options: TrainingOptions, warn: Callable[[str], None]) -> None:
@@ -33,7 +34,7 @@ class TensorBoard(Tracker, TensorBoardCallback):
 
     def begin(self, step: int) -> None:
         with self._writing(), _nameless_files():
-            # What an interrupted run sent from this step on is hidden: the resumed run sends it again.
+            # Hide values that an interrupted run sent from this step on: the resumed run sends them again.
             self.writer = SummaryWriter(log_dir=str(self.log_dir), purge_step=step)
             experiment, started, self.ended = hparams(plain(self.options), dict.fromkeys(_SCORES, 0.0))
             for summary in (experiment, started):
@@ -62,7 +63,7 @@ class TensorBoard(Tracker, TensorBoardCallback):
 
 @contextmanager
 def _nameless_files() -> Iterator[None]:
-    """Event files are named by time, host and process: let the host be called `run`."""
+    """Use `run` in place of the host's name in the names of event files."""
     module: Any = event_file_writer
     module.socket = SimpleNamespace(gethostname=lambda: "run")
     try:

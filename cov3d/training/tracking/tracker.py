@@ -1,4 +1,4 @@
-"""What a tracker is told of a run, and when; the trackers differ only in where they send it."""
+"""The base class of trackers: which values they send, and when. Subclasses send them."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ _STEPS = 10
 
 @contextmanager
 def closing(trackers: Iterable["Tracker"]) -> Iterator[None]:
-    """Close the trackers when the block ends, however it does."""
+    """Close the trackers when the block ends, also after an error."""
     try:
         yield
     finally:
@@ -23,14 +23,14 @@ def closing(trackers: Iterable["Tracker"]) -> Iterator[None]:
 
 
 class Tracker(Callback):
-    """Sends the options of a run, its loss every few steps and its history's row every epoch somewhere.
+    """Sends the options of a run, its loss every few steps, and a row of its history after each epoch.
 
-    Nothing else: no picture, no name of a scan or a person, no host, no path. A tracker that can't begin ends the fit
-    before its first step; one that fails later is switched off and says so, and the run goes on without it.
+    It sends nothing else: no pictures, no names of scans or persons, no host, no paths. A tracker that can't start ends
+    the fit before its first step. One that fails later is switched off with a warning, and the run continues.
 
     Attributes:
-        error: why it could not begin.
-        warn: is told the sentence when it fails later.
+        error: why it could not start.
+        warn: called with a message when it fails later.
     """
 
     order = 58  # after the journal
@@ -42,10 +42,10 @@ class Tracker(Callback):
         self.error: Cov3dError | None = None
 
     def begin(self, step: int) -> None:
-        """Get ready; `step` is the first that will be sent, above 1 in a run that was resumed.
+        """Start; `step` is the first step that will be sent, above 1 in a resumed run.
 
         Raises:
-            Cov3dError: it can't be done.
+            Cov3dError: the tracker can't start.
         """
         raise NotImplementedError
 
@@ -53,19 +53,19 @@ class Tracker(Callback):
         """Send values at a step.
 
         Raises:
-            Cov3dError: it can't be done.
+            Cov3dError: they can't be sent.
         """
         raise NotImplementedError
 
     def end(self) -> None:
-        """Send what is left; the fit has ended, well or not."""
+        """Send the remaining values, after the fit has ended or failed."""
         raise NotImplementedError
 
     def where(self) -> str:
-        """A sentence on where to look at what was sent."""
+        """A sentence on where to see the values."""
         raise NotImplementedError
 
-    # fastai's trackers define more of the events, for what is not to be sent; all that they define is defined here.
+    # fastai's trackers use more events to send other data. All their events are overridden here.
     def after_create(self) -> None:
         pass
 
@@ -110,13 +110,13 @@ class Tracker(Callback):
         pass
 
     def close(self) -> None:
-        """End what was begun. fastai leaves out its last event where an error or Ctrl-C ends the fit."""
+        """End the tracker if it was started. fastai skips `after_fit` if an error or Ctrl-C ends the fit."""
         if self.begun:
             self.begun = False
             self._guarded(self.end)
 
     def _step(self, done: int) -> int:
-        """The number, over the whole run, of an epoch's batch; fastai's own count begins anew in a resumed run."""
+        """The step in the complete run of a batch of this epoch. fastai counts from 0 in a resumed run."""
         return self.learn.epoch * len(self.learn.dls.train) + done
 
     def _send(self, values: dict[str, float], step: int) -> None:
@@ -127,4 +127,4 @@ class Tracker(Callback):
             what()
         except Cov3dError as error:
             self.run = False
-            self.warn(f"{error}; the run goes on without it, and its history.csv has every epoch")
+            self.warn(f"{error}; the run continues without it, and history.csv has every epoch")

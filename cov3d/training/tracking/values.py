@@ -1,4 +1,4 @@
-"""What the trackers leave in a run's folder, and the options of a run as they show them."""
+"""Folders that trackers make in a run's folder, and the options of a run in the form that they show."""
 
 from dataclasses import asdict
 
@@ -8,7 +8,7 @@ TENSORBOARD_FOLDER, WANDB_FOLDER = "tensorboard", "wandb"
 
 
 def plain(options: TrainingOptions) -> dict[str, float | str | bool]:
-    """The options by name; what is not set is left out, several numbers become words."""
+    """The options by name, without those that are None; several numbers become one text."""
     values = {name: value for name, value in asdict(options).items() if value is not None}
     return {
         name: " ".join(map(str, value)) if isinstance(value, tuple) else getattr(value, "value", value)

@@ -1,4 +1,4 @@
-"""Weights & Biases: a run on its server, or in files in the run's folder to be sent later."""
+"""Weights & Biases: sends a run to its server, or writes files in the run's folder that can be sent later."""
 
 import secrets
 import shutil
@@ -21,12 +21,12 @@ _ID = "id.txt"
 
 
 class WeightsAndBiases(Tracker, WandbCallback):
-    """fastai's callback, without what it does that can't be had here.
+    """fastai's callback with some of its features switched off.
 
-    It would send the arguments of every callback, the names of the scans among them; predictions with pictures of
-    scans; the network as a pickle; and its own count of steps, which a resumed run begins anew. `wandb` itself would
-    send the host, the user, the command line, the code's folder and repository, what is printed, and what the machine
-    does: all of that is off.
+    fastai would send the arguments of every callback, including the names of scans; predictions with pictures of
+    scans; the network as a pickle; and its own count of steps, which starts again in a resumed run. `wandb` would send
+    the host, the user, the command line, the code's folder and repository, the output, and the machine's load. All of
+    this is off.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class WeightsAndBiases(Tracker, WandbCallback):
             )
             self.synced_from = Path(self.tracked.settings.sync_dir)
             self.url = None if self.offline else self.tracked.url
-            # A resumed run sends the steps of an unfinished epoch again, which wandb's own count would refuse.
+            # A resumed run sends the steps of an unfinished epoch again, which wandb's default step count refuses.
             self.tracked.define_metric("step", hidden=True)
             self.tracked.define_metric("*", step_metric="step")
 
@@ -77,7 +77,7 @@ class WeightsAndBiases(Tracker, WandbCallback):
         return f"Weights & Biases: {self.url}"
 
     def _identity(self) -> str:
-        """The same for all parts of a run that was resumed: kept in the run's folder."""
+        """The run's id, kept in its folder, so that a resumed run continues the same run on the server."""
         file = self.folder / WANDB_FOLDER / _ID
         if not file.exists():
             write_text(file, secrets.token_hex(4) + "\n")
@@ -87,15 +87,15 @@ class WeightsAndBiases(Tracker, WandbCallback):
     def _sending(self) -> Iterator[None]:
         try:
             yield
-        except Exception as error:  # those of its service have no class in common
+        except Exception as error:  # wandb's errors have no common class
             raise TrackingError(f"Weights & Biases can't be reached or written to ({error})") from error
 
 
 def check_login() -> None:
-    """Make sure that there is a key for the server, before any work is done; in a terminal, wandb asks for it.
+    """Check that there is a key for the server. In a terminal, wandb asks for it.
 
     Raises:
-        TrackingError: there is none.
+        TrackingError: there is no key.
     """
     try:
         known = wandb.login()
@@ -103,8 +103,8 @@ def check_login() -> None:
         known = False
     if not known:
         raise TrackingError(
-            "--wandb needs a key of Weights & Biases: run wandb login, or set WANDB_API_KEY, or keep the run in files "
-            "with --wandb-offline"
+            "--wandb needs a Weights & Biases key: run wandb login, set WANDB_API_KEY, or write to files with "
+            "--wandb-offline"
         )
 
 
@@ -129,7 +129,7 @@ def _settings(folder: Path, offline: bool) -> wandb.Settings:
 
 
 def _remove_diagnostics(folder: Path, run: Path | None) -> None:
-    """wandb's logs on itself, and the links to them: they hold paths of this machine and serve its makers only."""
+    """Remove wandb's own logs and the links to them. They contain paths of this machine and are of no use here."""
     if run is not None:
         shutil.rmtree(run / "logs", ignore_errors=True)
     for link in folder.glob("debug*.log"):
