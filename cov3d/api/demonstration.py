@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cov3d
+from cov3d.datasets.scan_table import FILE_NAME as SCAN_TABLE
 from cov3d.errors import OutputError
 from cov3d.files import remove, write_text
 from cov3d.listener import Listener
@@ -100,7 +101,7 @@ def steps(directory: Path, demo: Settings, device: str, jobs: int | None) -> lis
             f"cov3d folds --data {directory}",
             where,
             "find the scans and split them into folds",
-            directory / "scans.csv",
+            directory / SCAN_TABLE,
         ),
         Step(
             f"cov3d preprocess --data {directory} --size {_SIZE}",

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from cov3d.preprocessing.store import Store
     from cov3d.reports.crops import CropReport
 
-TABLE_FILE = "scans.csv"
 _THEN = "what was done is kept, and the same command goes on from here"
 _WHEN_ALL_ARE_DONE = (
     "when every share is done, show the crops of all: the same command with --only-report, without --shard"
@@ -96,6 +95,7 @@ def preprocess(
         OutputError: the store can't be written.
         Cov3dError: there is no such size or share, or both `jobs` and `dask` are given.
     """
+    from cov3d.datasets.scan_table import FILE_NAME
     from cov3d.preprocessing.batch import select_share
     from cov3d.preprocessing.store import MANIFEST, Store
 
@@ -114,7 +114,7 @@ def preprocess(
     listener.say(
         f"{share}{len(outcome.done)} scans preprocessed, {len(outcome.present)} were there: {opened.folder / MANIFEST}"
     )
-    left_out = warn_of_left_out(table or data / TABLE_FILE, listener)
+    left_out = warn_of_left_out(table or data / FILE_NAME, listener)
     made = None
     if report and shard is None:
         made = _report(opened, scans, outcome.failed, listener)
@@ -244,7 +244,7 @@ def crop_report(
     size, data, table = as_size(size), Path(data), path_or_none(table)
     opened = Store.open(store_folder(data, path_or_none(store), size), size)
     opened.write_manifest()
-    file = table or data / TABLE_FILE
+    file = table or data / tables.FILE_NAME
     scans: list[str] = []
     if table or file.exists():  # a report needs none
         known = tables.load(file)
