@@ -29,7 +29,7 @@ def test_the_window_maps_hounsfield_units_to_grey_levels(hounsfield: float, grey
 
 @pytest.mark.parametrize("voxels", [np.zeros((2, 2)), np.zeros((2, 2, 2)), np.zeros((0, 2, 2), np.uint8)])
 def test_a_volume_of_another_kind_is_refused(voxels: np.ndarray, tmp_path: object) -> None:
-    with pytest.raises(ValueError, match="uint8 array of three axes"):
+    with pytest.raises(ValueError, match="uint8 array with three axes"):
         Volume(voxels=voxels, path=tmp_path, slices_found=2)  # type: ignore[arg-type]
 
 
