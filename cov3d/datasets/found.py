@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cov3d.errors import DatasetError
 from cov3d.readers import LeftOut, search_scans
-from cov3d.readers.image import SUFFIXES
+from cov3d.readers.registry import file_suffixes
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 UNLABELLED = (TEST, "")
@@ -79,7 +79,7 @@ def check_names(scans: Iterable[str]) -> None:
 def stem(scan: str) -> str:
     """A scan's name without the folders above it and, of a file, without its suffix."""
     name = scan.rpartition("/")[2]
-    return next((name[: -len(suffix)] for suffix in SUFFIXES if name.lower().endswith(suffix)), name)
+    return next((name[: -len(suffix)] for suffix in file_suffixes() if name.lower().endswith(suffix)), name)
 
 
 def in_words(names: Iterable[str]) -> str:
