@@ -143,7 +143,7 @@ def test_a_patient_of_one_slice_in_a_known_layout_is_reported(tmp_path: Path, fo
         (["P3/1.webp", "P3/2.webp"], "P3 holds 2 WebP pictures"),
         (["P3/1.jp2", "P3/2.jp2"], "P3 holds 2 JPEG 2000 pictures"),
         (["P3/1.jfif", "P3/2.jfif"], "P3 holds 2 JPEG pictures by another name"),
-        (["P3/stack.tif"], "P3/stack.tif is a TIFF picture: it holds no distance between slices"),
+        (["P3/stack.tif"], "P3/stack.tif is a TIFF picture: it holds no distance"),
         ([f"P3/{n}.tiff" for n in range(6)], "P3 holds 6 TIFF pictures"),
         (["P3.hdr", "P3.img"], "P3.hdr is an Analyze file"),
         (["P3.img"], "P3.img is an Analyze file"),

@@ -398,8 +398,7 @@ def corrected_or_refused(file: Path, values: NDArray, shift: int, inside: NDArra
     """Whether values, less the shift that they were given, are read as if they had none; False if they are refused."""
     try:
         volume = read_volume(file)
-    except ScanError as error:
-        assert "not in Hounsfield units" in str(error)
+    except ScanError:
         return False
     assert np.array_equal(volume.voxels[inside], grey(values)[inside])
     assert any(note.startswith(f"values {abs(shift)} too {'high' if shift > 0 else 'low'}") for note in volume.notes)
