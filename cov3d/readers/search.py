@@ -16,7 +16,7 @@ from cov3d.readers.jpeg import is_slice_file, number_of
 from cov3d.readers.kinds import kind_of_file
 from cov3d.readers.left_out import LeftOut
 from cov3d.readers.registry import Format, by_suffix, container_of, file_suffixes, formats, is_scan_file, part_of
-from cov3d.readers.unread import MOST_BESIDE, find_unread, has_dicom_name, in_range, instead, stem_of
+from cov3d.readers.unread import MOST_BESIDE, find_unread, has_dicom_name, in_range, instead, is_picture, stem_of
 
 _NOT_SCANS = ("masks", "@eadir", "__macosx")
 """Folders that are not searched, in lower case: label maps, and what network drives and archives add."""
@@ -212,6 +212,10 @@ def _search(
         search.parts for *_, search in searched
     )
     for subfolder, below, search in searched:
+        if below.has_figures_only and among_slices:
+            reason = f"holds {len(below.others)} pictures without a number: they are no slices"
+            found.left_out.append(LeftOut(subfolder, reason, is_scan=False))
+            continue
         if below.is_leaf and not below.slices and (among_slices or (among_files and below.empty)):
             found.scans.append(Found(subfolder, lost=True, instead=tuple(search.left_out)))
             continue
@@ -293,6 +297,12 @@ class _Listing:
     def is_leaf(self) -> bool:
         """Whether it holds no volume and no folder."""
         return not (self.images or self.parts or self.subfolders)
+
+    @property
+    def has_figures_only(self) -> bool:
+        """Whether it holds pictures that are no slices, and nothing else."""
+        names = [name for name in self.others if is_picture(name) and number_of(name) is None]
+        return self.is_leaf and not self.slices and 0 < len(names) == len(self.others)
 
     @property
     def numbered(self) -> list[str]:

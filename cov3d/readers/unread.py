@@ -144,6 +144,11 @@ def _suffix(name: str) -> str:
     return os.path.splitext(name.lower())[1]  # noqa: PTH122
 
 
+def is_picture(name: str) -> bool:
+    """Whether a file is a picture, by its name; a JPEG is none here."""
+    return _suffix(name) in _PICTURES
+
+
 def has_dicom_name(name: str) -> bool:
     """Whether a file may be DICOM by its name; one without a suffix may be."""
     kind = _kind_by_name(name)
