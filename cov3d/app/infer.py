@@ -9,6 +9,7 @@ from cov3d.app import options
 from cov3d.app.console import RESEARCH_ONLY, progress, say, say_some
 from cov3d.app.left_out import end_with, say_left_out
 from cov3d.inference.line_format import LineFormat
+from cov3d.inference.naming import NameBy
 from cov3d.inference.task import Task
 
 
@@ -19,6 +20,17 @@ def infer(
     ),
     scans: list[Path] = Param(
         ..., help="A scan, or a folder of scans at any depth; any number.", rich_help_panel=options.INPUT
+    ),
+    series: str = Param(
+        "",
+        help="Take this DICOM series for its exam: its UID, or its short name.",
+        show_default="chosen by rule",
+        rich_help_panel=options.INPUT,
+    ),
+    name_by: NameBy = Param(
+        NameBy.PATH,
+        help="What scans are named by in the results; with series, short names that hold no path.",
+        rich_help_panel=options.OUTPUT,
     ),
     task: Task = Param(
         Task.BOTH,
@@ -38,6 +50,8 @@ def infer(
     """Predict presence and severity for raw scans, and write the challenge's submission files."""
     from cov3d.files import claim_folder, write_text
     from cov3d.inference import submission as submissions
+    from cov3d.inference.intake import FILE_NAME as INTAKE
+    from cov3d.inference.intake import intake_table, save_intake
     from cov3d.inference.names import name_scans
     from cov3d.inference.predict import load_members, predict_scans
     from cov3d.readers import discover
@@ -50,11 +64,11 @@ def infer(
     members = load_members(checkpoint, target)
     if submission:
         submissions.check_categories(members[0].info.categories, task)
-    discovered = discover(scans)
-    named = name_scans(discovered.scans)
+    discovered = discover(scans, series)
+    named = name_scans(discovered.scans, NameBy(name_by))
     if submission:
         submissions.check_names(named)
-    names = ("predictions.csv", "manifest.csv", LEFT_OUT, *submissions.FILES)
+    names = ("predictions.csv", "manifest.csv", INTAKE, LEFT_OUT, *submissions.FILES)
     claim_folder(output_dir, names, overwrite=overwrite, what="predictions")
     say_left_out(discovered.left_out)
     say(f"predicting {len(named)} scans with {len(members)} checkpoint{'s' * (len(members) > 1)}, on {target}")
@@ -80,6 +94,7 @@ def infer(
     save_predictions(found.table, output_dir / "predictions.csv")
     write_text(output_dir / "manifest.csv", found.manifest.to_csv(index=False, lineterminator="\n"))
     save_left_out(discovered.left_out, output_dir / LEFT_OUT)
+    save_intake(intake_table(found.manifest, found.failed, discovered.left_out), output_dir)
     say_some([f"{scan}: {reason}" for scan, reason in found.doubtful.items()])
     for call, count in found.table["presence"].value_counts().sort_index().items():
         say(f"{count} scans called {call}")

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from cov3d.errors import OutputError, StoreError
 from cov3d.files import replacing, write_text, write_text_once
 from cov3d.preprocess.encoding import FORMAT, FORMAT_BEFORE, IN_WORDS, SUFFIX, decode, encode
-from cov3d.preprocess.pipeline import RECORD_COLUMNS, Preprocessed, settings
+from cov3d.preprocess.pipeline import INTAKE_COLUMNS, RECORD_COLUMNS, Preprocessed, settings
 from cov3d.preprocess.sizes import Size
 
 if TYPE_CHECKING:
@@ -284,6 +284,7 @@ def _read_records(files: Iterable[Path], known: dict[Path, dict[str, Any]]) -> d
 def _read_record(file: Path) -> dict[str, Any]:
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
-        return {column: record[column] for column in RECORD_COLUMNS}
+        unknown = dict.fromkeys(INTAKE_COLUMNS, "")
+        return {column: (unknown | record)[column] for column in RECORD_COLUMNS}
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise StoreError(f"{file} can't be read ({error}): delete it and preprocess again") from error
