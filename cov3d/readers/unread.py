@@ -150,9 +150,8 @@ def is_picture(name: str) -> bool:
 
 
 def has_dicom_name(name: str) -> bool:
-    """Whether a file may be DICOM by its name; one without a suffix may be."""
-    kind = _kind_by_name(name)
-    return kind == _NOT_DICOM or (kind is None and is_unnamed(name))
+    """Whether a file may be DICOM by its name: it has that of DICOM, or of nothing that is known."""
+    return _kind_by_name(name) in (None, _NOT_DICOM)
 
 
 def stem_of(name: str) -> str:

@@ -72,6 +72,7 @@ def header(index: int, rows: int = 32, columns: int = 32) -> Dataset:
 
 
 ENCODERS: dict[str, Callable[[NDArray], bytes]] = {
+    f"{UID}.4.50": lambda a: imagecodecs.jpeg8_encode(a, level=100),
     f"{UID}.4.51": lambda a: imagecodecs.jpeg8_encode(a, level=100, bitspersample=12),
     f"{UID}.4.57": lambda a: imagecodecs.ljpeg_encode(a, bitspersample=12),
     f"{UID}.4.70": lambda a: imagecodecs.ljpeg_encode(a, bitspersample=12),

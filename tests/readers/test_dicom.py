@@ -53,6 +53,7 @@ SAME_VOXELS: dict[str, tuple[dicom_files.Change, dict[str, object]]] = {
     "plain": (put(), {}),
     "names do not follow anatomy": (put(), {"names": lambda index: f"{RANDOM[index]}.dcm"}),
     "no file extension": (put(), {"names": lambda index: f"IM{index:04d}"}),
+    "endings that mean nothing": (put(), {"names": lambda index: f"{index}.CT"}),
     "UIDs as names": (put(), {"names": lambda index: f"1.2.840.{index}"}),
     "endings of Siemens": (put(), {"names": lambda index: f"A.{index}.IMA"}),
     "upper case endings": (put(), {"names": lambda index: f"{index}.DCM"}),
@@ -110,11 +111,12 @@ def test_variants_of_one_series_give_one_volume(tmp_path: Path, variant: str) ->
     assert volume.notes == ()
 
 
-def test_jpeg_xl_is_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [110, 112])
+def test_jpeg_xl_is_read(tmp_path: Path, number: int) -> None:
     """pydicom writes no JPEG XL: it is written as another syntax of the same length, and its name changed."""
     expected = series(tmp_path, syntax=f"{UID}.4.203")
     for file in tmp_path.iterdir():
-        file.write_bytes(file.read_bytes().replace(f"{UID}.4.203".encode(), f"{UID}.4.110".encode()))
+        file.write_bytes(file.read_bytes().replace(f"{UID}.4.203".encode(), f"{UID}.4.{number}".encode()))
     read_as(tmp_path, expected)
 
 
@@ -123,6 +125,13 @@ def test_lossy_slices_are_near_the_original(tmp_path: Path, syntax: str) -> None
     smooth = (hounsfield()[:, :1, :1] // 4 - 400 + 20 * np.arange(32)).repeat(32, axis=1).astype(np.int16)
     expected = series(tmp_path, smooth, syntax=syntax)
     assert np.abs(read_volume(tmp_path).voxels.astype(int) - expected).max() <= 3
+
+
+def test_jpeg_of_8_bits_is_near_the_original(tmp_path: Path) -> None:
+    smooth = (hounsfield()[:, :1, :1] // 4 - 400 + 20 * np.arange(32)).repeat(32, axis=1).astype(np.int16)
+    eight = put(BitsAllocated=8, BitsStored=8, HighBit=7, RescaleSlope=6, RescaleIntercept=-1150)
+    expected = series(tmp_path, smooth, eight, syntax=f"{UID}.4.50")
+    assert np.abs(read_volume(tmp_path).voxels.astype(int) - expected).max() <= 4
 
 
 def test_every_orientation_of_the_slices_is_turned_to_the_canonical_one(tmp_path: Path) -> None:
