@@ -6,17 +6,16 @@ in or below it says that they are pictures beside scans.
 """
 
 import os
-from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cov3d.errors import ScanError
-from cov3d.readers.jpeg import is_slice_file, number_of
 from cov3d.readers.kinds import kind_of_file
 from cov3d.readers.left_out import LeftOut
+from cov3d.readers.listing import Listing, list_folder
 from cov3d.readers.registry import Format, by_suffix, container_of, file_suffixes, formats, is_scan_file, part_of
-from cov3d.readers.unread import MOST_BESIDE, find_unread, has_dicom_name, in_range, instead, is_picture, stem_of
+from cov3d.readers.unread import MOST_BESIDE, find_unread, in_range, instead, stem_of
 
 _NOT_SCANS = ("masks", "@eadir", "__macosx")
 """Folders that are not searched, in lower case: label maps, and what network drives and archives add."""
@@ -87,7 +86,7 @@ def search_scans(root: Path, known: Collection[Path] = (), *, named: bool = Fals
     Raises:
         ScanError: a folder can't be listed, or a name is not UTF-8 and so could not be written into any table.
     """
-    return _sorted_out(_search(root, _list(root), above=(), known=known, named=named), series)
+    return _sorted_out(_search(root, list_folder(root), above=(), known=known, named=named), series)
 
 
 def _sorted_out(found: Search, series: str) -> Search:
@@ -168,7 +167,7 @@ def format_at(path: Path) -> Format:
     """
     if not path.is_dir():
         return container_of(path).format if is_scan_file(path.name) else part_of(path) or container_of(path).format
-    listing = _list(path)
+    listing = list_folder(path)
     if listing.slice_format is not None and len(listing.slices) >= len(listing.parts):
         return listing.slice_format
     parts = _search(path, listing, above=(), known=()).parts
@@ -182,7 +181,7 @@ def identity_of(path: Path) -> str:
 
 
 def _search(
-    folder: Path, inside: "_Listing", above: tuple[str, ...], known: Collection[Path], *, named: bool = False
+    folder: Path, inside: Listing, above: tuple[str, ...], known: Collection[Path], *, named: bool = False
 ) -> Search:
     real = os.path.realpath(folder)
     if real in above:  # a link back to a folder above it
@@ -190,7 +189,7 @@ def _search(
     found = Search(parts=[(format, folder / name) for name, format in inside.parts.items()])
     for name in inside.images:
         _add_file(found, folder, name, inside)
-    searched: list[tuple[Path, _Listing, Search]] = []
+    searched: list[tuple[Path, Listing, Search]] = []
     for name in inside.subfolders:
         if name.lower() in _NOT_SCANS:
             continue
@@ -201,7 +200,7 @@ def _search(
         if folder / name in known:
             found.scans.append(Found(folder / name))
             continue
-        below = _list(folder / name)
+        below = list_folder(folder / name)
         if not below.ours:
             searched.append((folder / name, below, _search(folder / name, below, (*above, real), known)))
     among_slices = any(folder / name in known for name in inside.subfolders) or any(
@@ -232,7 +231,7 @@ def _search(
     return found
 
 
-def _add_own_slices(found: Search, folder: Path, inside: "_Listing", *, named: bool) -> None:
+def _add_own_slices(found: Search, folder: Path, inside: Listing, *, named: bool) -> None:
     """Take the JPEG pictures of a folder for a scan or leave them out, by what else was found in and below it."""
     slices = inside.numbered
     beside = [scan for scan in found.scans if not scan.lost]
@@ -259,7 +258,7 @@ def _are_scan(slices: int, beside: list[Found], *, named: bool) -> bool:
     return slices > 1 and len(beside) == 1 and 0 < beside[0].slices <= 2 * slices
 
 
-def _add_file(found: Search, folder: Path, name: str, inside: "_Listing") -> None:
+def _add_file(found: Search, folder: Path, name: str, inside: Listing) -> None:
     """Take a file for a scan, unless its content says that it is none, or it is an archive beside what it holds."""
     format = by_suffix(name)
     if format is not None and format.why_no_scan is not None:
@@ -269,110 +268,3 @@ def _add_file(found: Search, folder: Path, name: str, inside: "_Listing") -> Non
             found.left_out.append(LeftOut(folder / name, why, is_scan="without a scan" not in why))
             return
     found.scans.append(Found(folder / name))
-
-
-@dataclass
-class _Listing:
-    """What a folder holds, hidden things left out.
-
-    Attributes:
-        slices: pictures of the format that most are of, which is `slice_format`.
-        images: files that are a scan each.
-        parts: files that are scans only together, and their format.
-        subfolders, others: the rest; pictures of other formats are among `others`.
-    """
-
-    slices: list[str] = field(default_factory=list)
-    slice_format: Format | None = None
-    parts: dict[str, Format] = field(default_factory=dict)
-    images: list[str] = field(default_factory=list)
-    subfolders: list[str] = field(default_factory=list)
-    others: set[str] = field(default_factory=set)
-
-    @property
-    def empty(self) -> bool:
-        return not (self.slices or self.images or self.parts or self.subfolders or self.others)
-
-    @property
-    def is_leaf(self) -> bool:
-        """Whether it holds no volume and no folder."""
-        return not (self.images or self.parts or self.subfolders)
-
-    @property
-    def has_figures_only(self) -> bool:
-        """Whether it holds pictures that are no slices, and nothing else."""
-        names = [name for name in self.others if is_picture(name) and number_of(name) is None]
-        return self.is_leaf and not self.slices and 0 < len(names) == len(self.others)
-
-    @property
-    def numbered(self) -> list[str]:
-        """The slices with a number in their name, in its order; all of them where none has one."""
-        numbers = {name: number for name in self.slices if (number := number_of(name)) is not None}
-        return sorted(numbers, key=lambda name: (numbers[name], name)) or sorted(self.slices)
-
-    @property
-    def ours(self) -> bool:
-        """Whether it is a store of preprocessed volumes, or the output of `infer`, a run or a report."""
-        return (
-            ("settings.json" in self.others and "volumes" in self.subfolders)
-            or "predictions.csv" in self.others
-            or {"config.json", "history.csv"} <= self.others
-            or {"report.html", "figure-1.svg"} <= self.others
-        )
-
-
-def _list(folder: Path) -> _Listing:
-    listing = _Listing()
-    pictures: dict[str, list[str]] = defaultdict(list)
-    by_name = {format.name: format for format in formats() if format.slice_suffixes}
-    for entry in _entries(folder):
-        of_slices = next((f.name for f in by_name.values() if is_slice_file(entry, f.slice_suffixes)), None)
-        if of_slices is not None:
-            pictures[of_slices].append(entry.name)
-        elif entry.name.startswith("."):
-            pass
-        elif entry.is_dir():
-            listing.subfolders.append(entry.name)
-        elif not (entry.is_file() or entry.is_symlink()):  # a pipe, a socket
-            pass
-        elif is_scan_file(entry.name):
-            listing.images.append(_writable(folder, entry.name))
-        elif has_dicom_name(entry.name) and (format := part_of(Path(entry.path))) is not None:
-            listing.parts[_writable(folder, entry.name)] = format
-        else:
-            listing.others.add(entry.name)
-    _choose_slices(listing, pictures, by_name)
-    listing.subfolders.sort()
-    listing.parts = dict(sorted(listing.parts.items()))
-    return listing
-
-
-def _choose_slices(listing: _Listing, pictures: dict[str, list[str]], by_name: dict[str, Format]) -> None:
-    """The pictures of one format are slices, those of the others are not; without a number only JPEGs may be."""
-    first = next(iter(by_name))
-    counts = {
-        name: len(pictures[name]) if name == first else sum(number_of(file) is not None for file in pictures[name])
-        for name in by_name
-        if name in pictures
-    }
-    chosen = max(counts, key=lambda name: (counts[name], name == first), default=None)
-    if chosen is not None and counts[chosen]:
-        listing.slice_format, listing.slices = by_name[chosen], pictures.pop(chosen)
-    listing.others |= {file for files in pictures.values() for file in files}
-
-
-def _writable(folder: Path, name: str) -> str:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        raise ScanError(f"{str(folder / name)!r} has a name that is not UTF-8: rename it") from None
-    return name
-
-
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    _writable(folder.parent, folder.name)
-    try:
-        with os.scandir(folder) as entries:
-            return list(entries)
-    except OSError as error:
-        raise ScanError(f"the folder {folder} can't be listed: {error.strerror}") from error
