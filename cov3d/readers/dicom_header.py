@@ -4,6 +4,7 @@ pydicom reads the elements. The place of the pixels in the file is kept, so that
 again. UIDs are kept to group by and never leave the reader.
 """
 
+import hashlib
 import io
 import warnings
 import zlib
@@ -21,6 +22,7 @@ _DEFLATED = "1.2.840.10008.1.2.1.99"
 _PREAMBLE, _GROUP_LENGTH = 132, 12
 _PER_FRAME, _SHARED = 0x52009230, 0x52009229
 _TAGS = (
+    "PatientID",  # hashed at once
     *("SOPClassUID", "SOPInstanceUID", "Modality", "ImageType", "StudyInstanceUID", "SeriesInstanceUID"),
     *("ConvolutionKernel", "SliceThickness", "AcquisitionNumber", "InstanceNumber", "SliceLocation"),
     *("TemporalPositionIdentifier", "TemporalPositionIndex", "NominalPercentageOfCardiacPhase", "TriggerTime"),
@@ -33,7 +35,14 @@ _TAGS = (
 )
 _PHASES = (
     *("TemporalPositionIdentifier", "TemporalPositionIndex", "NominalPercentageOfCardiacPhase"),
-    *("AcquisitionNumber", "TriggerTime", "AcquisitionDateTime", "AcquisitionTime", "ContentTime"),
+    *(
+        "AcquisitionNumber",
+        "FrameAcquisitionNumber",
+        "TriggerTime",
+        "AcquisitionDateTime",
+        "AcquisitionTime",
+        "ContentTime",
+    ),
 )
 _MOST_KEPT = 200_000
 
@@ -72,7 +81,8 @@ class Slice:
         file: the file.
         frame: the number of the frame in it, from 0.
         pixels: how the file stores its pixels.
-        study, series, instance: UIDs.
+        study: a hash that tells exams apart; empty where it is not known.
+        series, instance: UIDs.
         why_not: why it is no slice of a CT; empty for one.
         kernel: the convolution kernel.
         image_type: the words of the image type, in upper case.
@@ -153,7 +163,7 @@ def _read(file: Path) -> tuple[Slice, ...]:
 
 def _slices(file: Path, header: Any, stream: io.BufferedReader) -> Iterator[Slice]:
     series: dict[str, Any] = {
-        "study": _text(header, "StudyInstanceUID"),
+        "study": _study(header),
         "series": _text(header, "SeriesInstanceUID"),
         "instance": _text(header, "SOPInstanceUID"),
     }
@@ -180,6 +190,12 @@ def _slices(file: Path, header: Any, stream: io.BufferedReader) -> Iterator[Slic
     shared_groups = list(_groups(shared.value[0])) if shared is not None and shared.value else []
     for frame, groups in enumerate(per_frame.value):
         yield _from_groups(replace(plain, frame=frame, number=frame), [*_groups(groups), *shared_groups, header])
+
+
+def _study(header: Any) -> str:
+    """What tells the exams of a tree apart; empty where the study has no UID. Some anonymisers give all one UID."""
+    study = _text(header, "StudyInstanceUID")
+    return hashlib.sha256(f"{study}/{_text(header, 'PatientID')}".encode()).hexdigest() if study else ""
 
 
 def _groups(item: Any) -> Iterator[Any]:

@@ -78,7 +78,7 @@ def _volume_suffixes() -> tuple[str, ...]:
 
 
 def _members(file: Path, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    """The files in an archive, hidden ones left out.
+    """The files in an archive; hidden ones, and archives in it, left out.
 
     Raises:
         ScanError: it is encrypted, would write outside its folder, or grows beyond all measure.
@@ -100,11 +100,13 @@ def _members(file: Path, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
             f"{file} is a zip archive that unpacks to {unpacked / 1e6:.0f} MB in {len(members)} files from "
             f"{packed / 1e6:.1f} MB: refused as a zip bomb; unpack it if you trust it"
         )
-    return [member for member in members if not any(part.startswith(".") for part in Path(member.filename).parts)]
+    shown = [member for member in members if not any(part.startswith(".") for part in Path(member.filename).parts)]
+    return [member for member in shown if not member.filename.lower().endswith(".zip")]  # one may hold itself
 
 
 def _unpack(file: Path, folder: Path) -> None:
     try:
+        folder.mkdir()
         with zipfile.ZipFile(file) as archive:
             for member in _members(file, archive):
                 to = folder.joinpath(*PurePosixPath(member.filename.replace("\\", "/")).parts)

@@ -273,6 +273,20 @@ def test_exams_in_one_folder_are_scans_each(tmp_path: Path) -> None:
         read_volume(tmp_path)
 
 
+def test_patients_whose_anonymiser_gave_them_one_study_uid_are_scans_each(tmp_path: Path) -> None:
+    for number in (1, 2):
+        series(tmp_path / f"P{number}", hounsfield(seed=number), put(PatientID=f"A{number}"))
+    scans = discover([tmp_path]).scans
+    assert scans == [tmp_path / "P1", tmp_path / "P2"]
+    assert np.array_equal(read_volume(scans[1]).voxels, grey(hounsfield(seed=2))[::-1])
+
+
+def test_series_without_any_uid_are_scans_by_folder(tmp_path: Path) -> None:
+    for number in (1, 2):
+        series(tmp_path / f"P{number}", hounsfield(seed=number), put(StudyInstanceUID="", SeriesInstanceUID=""))
+    assert discover([tmp_path]).scans == [tmp_path / "P1", tmp_path / "P2"]
+
+
 def test_uneven_spacing_is_resampled_onto_an_even_grid(tmp_path: Path) -> None:
     """Half of the slices every 2 mm and half every 5: a ramp of density comes back a ramp."""
     places = [0, 2, 4, 6, 8, 10, 12, 17, 22, 27]

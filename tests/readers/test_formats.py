@@ -255,6 +255,15 @@ def test_a_zip_that_is_no_scan_says_why(tmp_path: Path) -> None:
     assert reasons["broken.zip"].is_scan
 
 
+def test_a_zip_in_a_zip_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    write(tmp_path / "in" / "a.nii", hounsfield())
+    (tmp_path / "out").mkdir()
+    zip_of(tmp_path / "out" / "inner.zip", tmp_path / "in")
+    with pytest.raises(ScanError, match="no scan found"):
+        read_volume(zip_of(tmp_path / "outer.zip", tmp_path / "out"))
+
+
 def test_the_temporary_folder_of_a_zip_is_in_no_message(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.nii").write_bytes(b"damaged" * 100)
