@@ -2,22 +2,20 @@
 
 A mask is looked for beside the scan: `SCAN_lungs.nii.gz` or `SCAN_lungs.npz` (array `mask`, slice 0 at the head), for a
 folder `NAME_jpeg/<scan>` also `NAME_jpeg_lungs…` and `NAME_lungs…`. A mask that is coarser in plane than the scan by a
-whole number is enlarged. DICOM series are read here with pydicom: one series to a folder, axial.
+whole number is enlarged.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
 from cov3d.readers import find_scans, read_volume
-from cov3d.volume import Volume, hounsfield_to_grey
+from cov3d.volume import Volume
 
-DICOM = ".dcm"
 MASK_ENDINGS = ("_lungs.npz", "_lungs.nii.gz", "_lungs.mha")
 
 
@@ -40,24 +38,14 @@ def read_all(paths: list[Path]) -> Iterator[RealScan]:
     """Every scan at or below `paths`, masks left out, in order of its path."""
     found = [scan for path in paths for scan in _scans(path)]
     for scan in sorted(set(found)):
-        volume = read_dicom(scan) if _is_series(scan) else read_volume(scan)
+        volume = read_volume(scan)
         mask = mask_of(scan)
         lungs = None if mask is None else _fitted(_read_mask(mask), volume.voxels.shape, mask)
         yield RealScan("/".join(scan.parts[-2:]), volume, lungs)
 
 
 def _scans(path: Path) -> Iterator[Path]:
-    if _is_series(path):
-        yield path
-        return
-    yield from sorted({file.parent for file in path.rglob(f"*{DICOM}")} if path.is_dir() else ())
-    for scan in find_scans([path]):
-        if not scan.name.endswith(MASK_ENDINGS) and not _is_series(scan):
-            yield scan
-
-
-def _is_series(path: Path) -> bool:
-    return path.is_dir() and any(path.glob(f"*{DICOM}"))
+    yield from (scan for scan in find_scans([path]) if not scan.name.endswith(MASK_ENDINGS))
 
 
 def mask_of(scan: Path) -> Path | None:
@@ -88,33 +76,3 @@ def _fitted(mask: NDArray[np.bool_], shape: tuple[int, ...], file: Path) -> NDAr
     if mask.shape[0] != shape[0] or (mask.shape[1] * by, mask.shape[2] * by) != shape[1:]:
         raise SystemExit(f"the mask {file} has the shape {mask.shape}, its scan {shape}")
     return mask.repeat(by, axis=1).repeat(by, axis=2)
-
-
-def read_dicom(folder: Path) -> Volume:
-    """A plain axial series, ordered by position: enough for a benchmark, not for a stranger's export."""
-    import pydicom
-
-    slices = [pydicom.dcmread(file) for file in sorted(folder.glob(f"*{DICOM}"))]
-    slices.sort(key=lambda one: -float(one.ImagePositionPatient[2]))
-    row, column = np.array(slices[0].ImageOrientationPatient, dtype=float).reshape(2, 3)
-    if not (np.allclose(row, (1, 0, 0), atol=0.02) and np.allclose(column, (0, 1, 0), atol=0.02)):
-        raise SystemExit(f"{folder} is not an axial series, head first and on the back")
-    scale, offset = np.float32(hounsfield_to_grey(1) - hounsfield_to_grey(0)), np.float32(hounsfield_to_grey(0))
-    voxels = np.empty((len(slices), slices[0].Rows, slices[0].Columns), dtype=np.uint8)
-    for target, one in zip(voxels, slices, strict=True):
-        hounsfield = _pixels(one) * np.float32(one.RescaleSlope) + np.float32(one.RescaleIntercept)
-        target[:] = np.rint(hounsfield * scale + offset).clip(0, 255)
-    apart = abs(float(slices[0].ImagePositionPatient[2] - slices[1].ImagePositionPatient[2]))
-    high, wide = map(float, slices[0].PixelSpacing)
-    return Volume(voxels, folder, len(slices), (apart, high, wide))
-
-
-def _pixels(one: Any) -> NDArray[np.integer]:
-    import imagecodecs
-    from pydicom.encaps import get_frame
-    from pydicom.uid import JPEGLosslessSV1
-
-    if one.file_meta.TransferSyntaxUID != JPEGLosslessSV1:
-        return np.asarray(one.pixel_array)
-    pixels = imagecodecs.ljpeg_decode(get_frame(one.PixelData, 0, number_of_frames=1))
-    return np.asarray(pixels.view(np.int16) if one.PixelRepresentation else pixels)

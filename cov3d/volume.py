@@ -27,6 +27,13 @@ class Volume:
         slices_found: number of slices on disk, readable or not.
         spacing: millimetres between voxels along (depth, height, width); None if the format has none (JPEG).
         notes: problems that the reader found, and what it did about them; one short phrase each.
+        format: the name of the format it was read from; empty for a volume that was made in memory.
+        orientation_known: whether the file says how the patient lies; else the order and direction are assumed.
+        window_known: whether the file holds Hounsfield units; else its grey levels are assumed to be the window.
+        missing: slices that the series lacks, by their numbers or positions.
+        doubled: copies of slices that were dropped.
+        corrupt: slices that are there and can't be read.
+        series: which of the series of an exam was taken, without anything that names a patient; empty for the only one.
     """
 
     voxels: NDArray[np.uint8]
@@ -34,6 +41,13 @@ class Volume:
     slices_found: int
     spacing: tuple[float, float, float] | None = None
     notes: tuple[str, ...] = field(default=())
+    format: str = ""
+    orientation_known: bool = True
+    window_known: bool = True
+    missing: int = 0
+    doubled: int = 0
+    corrupt: int = 0
+    series: str = ""
 
     def __post_init__(self) -> None:
         if self.voxels.dtype != np.uint8 or self.voxels.ndim != 3 or 0 in self.voxels.shape:

@@ -13,8 +13,11 @@ from cov3d.errors import Cov3dError
 from cov3d.evaluation.predictions import save_predictions
 from cov3d.files import write_text
 from cov3d.inference import predict as networks
+from cov3d.inference.intake import FILE_NAME as INTAKE
+from cov3d.inference.intake import intake_table, save_intake
 from cov3d.inference.kept import KeptPredictions
 from cov3d.inference.names import name_scans
+from cov3d.inference.naming import NameBy
 from cov3d.inference.task import Task
 from cov3d.listener import SILENT, Listener
 from cov3d.preprocessing.store import MANIFEST
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
 
     from cov3d.inference.predict import Member, Predictions
 
-RESULT_FILES = (PREDICTIONS, MANIFEST, LEFT_OUT, *submissions.FILES)
+RESULT_FILES = (PREDICTIONS, MANIFEST, INTAKE, LEFT_OUT, *submissions.FILES)
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class Predicted:
         table: the prediction table, sorted by scan: `scan`, a probability of each category (`p_non_covid`, …),
             `presence`, `severity`.
         manifest: how each scan was cropped, and why its prediction may be doubtful.
+        intake: how each scan was read, and every file or folder that was given and is not predicted.
         doubtful: why a prediction may not be worth much, by scan.
         failed: what is wrong with the scans that could not be read, by scan; empty without `skip_errors`.
         left_out: files and folders that look like scans and were not taken.
@@ -52,6 +56,7 @@ class Predicted:
 
     table: "pd.DataFrame"
     manifest: "pd.DataFrame"
+    intake: "pd.DataFrame"
     doubtful: dict[str, str]
     failed: dict[str, str]
     left_out: tuple[LeftOut, ...]
@@ -71,6 +76,8 @@ def predict(
     task: str = Task.BOTH,
     submission: bool = False,
     line_format: str = LineFormat.PLAIN,
+    series: str = "",
+    name_by: str = NameBy.PATH,
     listener: Listener = SILENT,
 ) -> Predicted:
     """Predict presence and severity of raw scans by the mean of networks.
@@ -88,6 +95,8 @@ def predict(
         task: `presence`, `severity` or `both`: which submission files to write.
         submission: write the challenge's submission files to `output_dir` too.
         line_format: how names stand in them: `plain`, `header` or `row`.
+        series: take this DICOM series for its exam: its UID, or its short name; by default one is chosen by rule.
+        name_by: `path`, or `series` for short names that hold no path.
         listener: hears what is done, and what a user should know.
 
     Raises:
@@ -102,8 +111,8 @@ def predict(
     if submission and folder is None:
         raise Cov3dError("submission files are written to output_dir: give it, or leave submission out")
     target = choose_device(device)
-    discovered = discover(paths_of(scans, "scan"))
-    named = name_scans(discovered.scans)
+    discovered = discover(paths_of(scans, "scan"), series)
+    named = name_scans(discovered.scans, choice(NameBy, name_by, "name_by"))
     files = paths_of(checkpoints, "checkpoint")
     _check(named, files, chosen[0], submission=submission)
     with ExitStack() as stack:
@@ -117,7 +126,8 @@ def predict(
         )
         how = _How(target, batch_size, skip_errors, default_jobs(jobs))
         found = _predict(named, members, how, folder, kept, listener)
-        made = Predicted(found.table, found.manifest, found.doubtful, found.failed, tuple(discovered.left_out))
+        intake = intake_table(found.manifest, found.failed, discovered.left_out)
+        made = Predicted(found.table, found.manifest, intake, found.doubtful, found.failed, tuple(discovered.left_out))
         if folder is not None:
             written = _write(made, members[0].info.categories, folder, submission, *chosen)
             made = replace(made, names_written=written)
@@ -196,6 +206,7 @@ def _write(
         save_predictions(made.table, to / PREDICTIONS)
         write_text(to / MANIFEST, made.manifest.to_csv(index=False, lineterminator="\n"))
         save_left_out(made.left_out, to / LEFT_OUT)
+        save_intake(made.intake, to)
         if submission:
             return submissions.write_submission(made.table, categories, to, task, line_format)
     return {}

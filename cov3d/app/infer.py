@@ -9,6 +9,7 @@ from cov3d.app import options
 from cov3d.app.console import RESEARCH_ONLY, Printer, say
 from cov3d.app.left_out import end_with
 from cov3d.challenge.line_format import LineFormat
+from cov3d.inference.naming import NameBy
 from cov3d.inference.task import Task
 
 if TYPE_CHECKING:
@@ -22,6 +23,17 @@ def infer(
     ),
     scans: list[Path] = Param(
         ..., help="A scan, or a folder of scans at any depth; any number.", rich_help_panel=options.INPUT
+    ),
+    series: str = Param(
+        "",
+        help="Take this DICOM series for its exam: its UID, or its short name.",
+        show_default="chosen by rule",
+        rich_help_panel=options.INPUT,
+    ),
+    name_by: NameBy = Param(
+        NameBy.PATH,
+        help="What scans are named by in the results; with series, short names that hold no path.",
+        rich_help_panel=options.OUTPUT,
     ),
     task: Task = Param(
         Task.BOTH,
@@ -54,6 +66,8 @@ def infer(
         task=task,
         submission=submission,
         line_format=line_format,
+        series=series,
+        name_by=name_by,
         listener=Printer(),
     )
     say(f"results in {output_dir}")

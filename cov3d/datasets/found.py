@@ -106,10 +106,10 @@ def check_names(scans: Iterable[str]) -> None:
 
 def stem(scan: str) -> str:
     """A scan's name without the folders above it and, of a file, without its suffix."""
-    from cov3d.readers.image import SUFFIXES
+    from cov3d.readers.registry import file_suffixes
 
     name = scan.rpartition("/")[2]
-    return next((name[: -len(suffix)] for suffix in SUFFIXES if name.lower().endswith(suffix)), name)
+    return next((name[: -len(suffix)] for suffix in file_suffixes() if name.lower().endswith(suffix)), name)
 
 
 def in_words(names: Iterable[str]) -> str:

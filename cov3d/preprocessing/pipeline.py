@@ -32,11 +32,15 @@ OVERRIDDEN = "box given by a person"
 SIGNS = tuple(field.name for field in fields(Signs))
 """Columns of the manifest from which doubtful crops are found."""
 
+INTAKE_COLUMNS = ("format", "orientation", "window", "missing", "doubled", "corrupt", "series")
+"""What the reader found out, apart from its notes. A record made by an earlier version has none of them."""
+
 RECORD_COLUMNS = (
     *("scan", "slices_found", "slices_used", "depth", "height", "width"),
     *("z0", "z1", "y0", "y1", "x0", "x1", "crop", "lung_share", "lung_ml"),
     *("spacing_z", "spacing_y", "spacing_x", "left_share", "opacity"),
     *SIGNS,
+    *INTAKE_COLUMNS,
     "notes",
 )
 
@@ -148,7 +152,21 @@ def make_record(located: Located) -> dict[str, Any]:
         "left_share": round(segmentation.left_share, 4),
         "opacity": round(segmentation.opacity, 4),
         **{name: round(float(value), 4) for name, value in asdict(find_signs(segmentation, crop.box)).items()},
+        **_intake_of(volume),
         "notes": "; ".join(notes),
+    }
+
+
+def _intake_of(volume: Volume) -> dict[str, Any]:
+    words = {True: "known", False: "assumed"}
+    return {
+        "format": volume.format,
+        "orientation": words[volume.orientation_known],
+        "window": words[volume.window_known],
+        "missing": volume.missing,
+        "doubled": volume.doubled,
+        "corrupt": volume.corrupt,
+        "series": volume.series,
     }
 
 

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from cov3d.errors import OutputError, StoreError
 from cov3d.files import replacing, write_text, write_text_once
 from cov3d.preprocessing.encoding import FIRST_FORMAT, FORMAT, FORMAT_NAME, SUFFIX, decode, encode
-from cov3d.preprocessing.pipeline import RECORD_COLUMNS, Preprocessed, settings
+from cov3d.preprocessing.pipeline import INTAKE_COLUMNS, RECORD_COLUMNS, Preprocessed, settings
 from cov3d.preprocessing.sizes import Size
 from cov3d.values import Field, brief, check_fields, number, plain, read_object, string, text
 
@@ -298,6 +298,7 @@ def _read_records(files: Iterable[Path], known: dict[Path, dict[str, Any]]) -> d
 def _read_record(file: Path) -> dict[str, Any]:
     try:
         record = check_fields(read_object(file), _RECORD)
-        return {column: record[column] for column in RECORD_COLUMNS}
+        unknown = dict.fromkeys(INTAKE_COLUMNS, "")
+        return {column: (unknown | record)[column] for column in RECORD_COLUMNS}
     except (OSError, ValueError) as error:
         raise StoreError(f"{file} can't be read ({error}): delete it and preprocess again") from error

@@ -1,38 +1,46 @@
-"""Path → Volume. A reader knows a format; nothing after this room does."""
+"""Path → Volume. A reader knows a format; nothing after this room does.
+
+A new format is a module with a `FORMAT` (see `registry`), a line here, and a test.
+"""
 
 from pathlib import Path
 
-from cov3d.readers.image import read_image
-from cov3d.readers.jpeg import read_jpeg_folder
+from cov3d.readers import dicom, jpeg, metaimage, nifti, nrrd, png, zipped
+from cov3d.readers.left_out import LeftOut
+from cov3d.readers.registry import Format, register
 from cov3d.readers.search import (
-    A_SCAN,
     Discovery,
     Found,
+    a_scan,
     check_format,
     discover,
     find_scans,
+    format_at,
+    identity_of,
     search_scans,
     walk_scans,
 )
 from cov3d.readers.threads import default_threads
-from cov3d.readers.unread import LeftOut
 from cov3d.volume import Volume
 
 __all__ = [
     "A_SCAN",
     "Discovery",
+    "Format",
     "Found",
     "LeftOut",
     "discover",
     "find_scans",
+    "identity_of",
     "read_volume",
+    "register",
     "search_scans",
     "walk_scans",
 ]
 
 
 def read_volume(path: Path, threads: int | None = None) -> Volume:
-    """Read one scan: a folder of JPEG slices, or a NIfTI or MetaImage file in Hounsfield units.
+    """Read one scan: a folder of slices, a DICOM series or a file of it, or a file in Hounsfield units.
 
     Args:
         path: the folder or file.
@@ -43,6 +51,16 @@ def read_volume(path: Path, threads: int | None = None) -> Volume:
         ScanError: the scan does not exist, is of no known format, is not in Hounsfield units, or can't be decoded.
     """
     check_format(path)
-    if path.is_dir():
-        return read_jpeg_folder(path, default_threads() if threads is None else threads)
-    return read_image(path)
+    return format_at(path).read(path, default_threads() if threads is None else threads)
+
+
+register(jpeg.FORMAT)
+register(png.FORMAT)
+register(nifti.FORMAT)
+register(metaimage.FORMAT)
+register(nrrd.FORMAT)
+register(dicom.FORMAT)
+register(zipped.format_of_zip(lambda folder: find_scans([folder]), read_volume))
+
+A_SCAN = a_scan()
+"""What is taken for a scan, for the errors that say so."""

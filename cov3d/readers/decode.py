@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from cov3d.readers.exif import orientation, turned
 from cov3d.readers.kinds import HEAD, JPEG, Kind, kind_of
+from cov3d.readers.units import to_grey
 
 _JPEG = b"\xff\xd8"
 _END = b"\xff\xd9"
@@ -48,18 +49,23 @@ class Decoded(NamedTuple):
     picture: Picture
 
 
-def decode_into(file: str, target: NDArray[np.uint8]) -> Picture | None:
+def decode_into(file: str, target: NDArray[np.uint8], zero: int | None = None) -> Picture | None:
     """Decode a picture into `target`, a contiguous `uint8` array (height, width).
 
     Colour becomes grey, more than 8 bits become 8 (their full range is 0 to 255), a picture with an EXIF orientation is
     turned by it, and one of another size is resized.
+
+    Args:
+        file: the picture.
+        target: where to.
+        zero: the value of 0 HU where 16-bit pixels that are no JPEG are Hounsfield units.
 
     Returns:
         The picture as it was; None if it is damaged or of no format that is read, and then `target` is not to be used.
     """
     try:
         data = _read(file)
-        grey, picture = _decode(data, target)
+        grey, picture = _decode(data, target, zero)
         if grey.shape != target.shape:
             target[:] = _resized(grey.copy(), target.shape)
         elif picture.orientation != 1:
@@ -91,13 +97,13 @@ def _read(file: str) -> bytes:
         return stream.read()
 
 
-def _decode(data: bytes, target: NDArray[np.uint8]) -> Decoded:
+def _decode(data: bytes, target: NDArray[np.uint8], zero: int | None) -> Decoded:
     """Any picture, in the memory of `target` or in its own."""
     try:
         grey, bits = simplejpeg.decode_jpeg(data, colorspace="GRAY", buffer=target)[..., 0], 8
     except ValueError:  # damaged, larger than the target, or not an 8-bit JPEG
         if not data.startswith(_JPEG):
-            return _decode_other(data)
+            return _decode_other(data, zero)
         grey, bits = _decode_jpeg(data)
     turn = orientation(data)
     if turn != 1:
@@ -117,7 +123,7 @@ def _decode_jpeg(data: bytes) -> tuple[NDArray[np.uint8], int]:
     return _to_8_bits(imagecodecs.jpeg8_decode(data), frame.bits), frame.bits
 
 
-def _decode_other(data: bytes) -> Decoded:
+def _decode_other(data: bytes, zero: int | None = None) -> Decoded:
     """A picture that is no JPEG; which of the formats it may have, its first bytes say.
 
     Raises:
@@ -135,7 +141,7 @@ def _decode_other(data: bytes) -> Decoded:
             turn = image.getexif().get(0x0112, 1)
             frames = getattr(image, "n_frames", 1)
             image.seek(0)
-            grey, bits = _grey(image)
+            grey, bits = _grey(image, zero)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ValueError("the header is damaged") from error
     turn = turn if turn in range(1, 9) else 1
@@ -144,7 +150,7 @@ def _decode_other(data: bytes) -> Decoded:
     return Decoded(grey, Picture(grey.shape[0], grey.shape[1], bits, kind, turn, frames))
 
 
-def _grey(image: Any) -> tuple[NDArray[np.uint8], int]:
+def _grey(image: Any, zero: int | None) -> tuple[NDArray[np.uint8], int]:
     """The pixels of a picture that Pillow has opened, and their bits.
 
     Raises:
@@ -152,7 +158,8 @@ def _grey(image: Any) -> tuple[NDArray[np.uint8], int]:
     """
     image.load()
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
-        return _to_8_bits(np.asarray(image), 16), 16
+        pixels = np.asarray(image)
+        return (_to_8_bits(pixels, 16) if zero is None else _windowed(pixels, zero)), 16
     if image.mode[0] in "IF":
         raise ValueError("the range of the pixels is not known")
     return np.asarray(image.convert("L")), 8
@@ -162,6 +169,12 @@ def _to_8_bits(pixels: NDArray[np.integer], bits: int) -> NDArray[np.uint8]:
     """`pixels` (height, width) or (height, width, red-green-blue) as grey, their full range as 0 to 255."""
     values = pixels @ _LUMA if pixels.ndim == 3 else pixels
     return np.rint(values * np.float32(255 / (2**bits - 1))).clip(0, 255).astype(np.uint8)
+
+
+def _windowed(pixels: NDArray[np.integer], zero: int) -> NDArray[np.uint8]:
+    grey = np.empty(pixels.shape, dtype=np.uint8)
+    to_grey(pixels.astype(np.float32) - np.float32(zero), grey)
+    return grey
 
 
 def _resized(grey: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:

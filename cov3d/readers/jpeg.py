@@ -1,4 +1,4 @@
-"""A folder of JPEG slices → Volume.
+"""A folder of pictures, JPEG or PNG, one a slice → Volume.
 
 Slices sort by the number in their name, never by text. What can't be decoded is left out and noted: a slice is
 never made up from its neighbours, so every voxel of a volume was measured.
@@ -8,6 +8,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
@@ -18,11 +19,11 @@ from numpy.typing import NDArray
 from cov3d.errors import ScanError
 from cov3d.readers.decode import Picture, decode_into, size_of_first
 from cov3d.readers.kinds import JPEG, Kind, kind_of_file, kinds_in_words
+from cov3d.readers.registry import Format
 from cov3d.readers.threads import each
 from cov3d.readers.unread import find_unread, instead
 from cov3d.volume import Volume
 
-_SUFFIXES = (".jpg", ".jpeg")
 _DIGITS = re.compile(r"\d+")
 _POSITION = re.compile(r"(?<![\d.])(\d+)(?:\.(\d+))?$")
 """A number at the end of a name, with one decimal point at most: a UID has more."""
@@ -30,14 +31,14 @@ _COPY = re.compile(r"(?: ?\(\d+\)|[ _-]+copy(?: ?\(?\d+\)?)?)$", re.IGNORECASE)
 """What file managers add to the name of a second copy: `12 (1)`, `12 - Copy`."""
 
 
-def is_slice(name: str) -> bool:
-    """Whether a file of this name is a slice: a JPEG that is not hidden (`._1.jpg` is a Mac's shadow of one)."""
-    return name.lower().endswith(_SUFFIXES) and not name.startswith(".")
+def is_slice_file(entry: os.DirEntry[str], suffixes: tuple[str, ...]) -> bool:
+    """Whether an entry of a folder is a slice: a file, or a link to one, even if the file is gone. No folder is one.
 
-
-def is_slice_file(entry: os.DirEntry[str]) -> bool:
-    """Whether an entry of a folder is a slice: a file, or a link to one, even if the file is gone. No folder is one."""
-    return is_slice(entry.name) and (entry.is_file() or (entry.is_symlink() and not entry.is_dir()))
+    A hidden one is none: `._1.jpg` is a Mac's shadow of a slice.
+    """
+    if not entry.name.lower().endswith(suffixes) or entry.name.startswith("."):
+        return False
+    return entry.is_file() or (entry.is_symlink() and not entry.is_dir())
 
 
 def number_of(name: str) -> int | None:
@@ -46,8 +47,23 @@ def number_of(name: str) -> int | None:
     return int(digits[-1]) if digits else None
 
 
-def read_jpeg_folder(folder: Path, threads: int = 1) -> Volume:
-    """Read a folder of JPEG slices.
+@dataclass(frozen=True)
+class Slices:
+    """How the slices of a format are read.
+
+    Attributes:
+        kind: what the pictures are.
+        suffixes: endings of their names.
+        zero: the value of 0 HU in 16-bit pictures of Hounsfield units; None where the full range is the window.
+    """
+
+    kind: Kind
+    suffixes: tuple[str, ...]
+    zero: int | None = None
+
+
+def read_slices(folder: Path, threads: int, slices: Slices) -> Volume:
+    """Read a folder of slices.
 
     Colour is reduced to grey, more than 8 bits a pixel to 8. Slices of another size than most are resized to it. Slices
     that are pictures of another format in spite of their name are read, and those with an EXIF orientation turned; both
@@ -56,26 +72,27 @@ def read_jpeg_folder(folder: Path, threads: int = 1) -> Volume:
     Args:
         folder: the scan.
         threads: threads that decode; the volume does not depend on them.
+        slices: how they are read.
 
     Raises:
         ScanError: no slices, no numbers in their names, two slices of one number, or more than half unreadable.
     """
-    numbered, notes = _numbered_slices(folder)
+    numbered, notes, lacking = numbered_slices(folder, slices)
     dead = [number for number, file in numbered.items() if not os.path.exists(file)]  # noqa: PTH110
     if len(dead) == len(numbered):
         raise ScanError(f"all {len(dead)} slices in {folder} are links to files that do not exist: copy the scan again")
-    found = _decode_all(list(numbered.values()), threads)
+    found = _decode_all(list(numbered.values()), threads, slices.zero)
     pictures = found[1] if found else [None] * len(numbered)
     decoded = {number: picture for number, picture in zip(numbered, pictures, strict=True) if picture is not None}
     unreadable = {number: file for number, file in numbered.items() if number not in decoded and number not in dead}
     if found is None or len(decoded) * 2 < len(numbered):
-        raise _unreadable_scan(folder, len(decoded), len(numbered), unreadable.values())
+        raise _unreadable_scan(folder, len(decoded), len(numbered), unreadable.values(), slices.kind)
     if dead:
         notes.append(
             f"{_count(len(dead), 'slice')} missing: links to files that do not exist ({_in_words(_runs(dead))})"
         )
     if unreadable:
-        kinds, _ = kinds_in_words(map(_kind_of_unreadable, unreadable.values()))
+        kinds, _ = kinds_in_words(_kind_of_unreadable(file, slices.kind) for file in unreadable.values())
         where = f"({_in_words(_runs(unreadable))})"
         notes.append(
             f"{_count(len(unreadable), 'unreadable slice')} left out {where}" + (f": {kinds}" if kinds else "")
@@ -86,36 +103,47 @@ def read_jpeg_folder(folder: Path, threads: int = 1) -> Volume:
     elif missing:
         notes.append(f"{_count(missing, 'slice')} missing ({', '.join(gaps)})")
     voxels = found[0]
-    notes += _notes_on_pictures(decoded, voxels.shape[1:])
-    return Volume(voxels=voxels, path=folder, slices_found=len(numbered), notes=tuple(notes))
+    notes += _notes_on_pictures(decoded, voxels.shape[1:], slices)
+    return Volume(
+        voxels=voxels,
+        path=folder,
+        slices_found=len(numbered),
+        notes=tuple(notes),
+        format=f"{slices.kind.name} slices",
+        orientation_known=False,
+        window_known=slices.zero is not None,
+        missing=len(dead) + lacking + (0 if missing > len(numbered) else missing),
+        corrupt=len(unreadable),
+    )
 
 
-def _kind_of_unreadable(file: str) -> Kind | None:
-    """What a slice is that can't be decoded, unless it is a damaged JPEG."""
+def _kind_of_unreadable(file: str, expected: Kind) -> Kind | None:
+    """What a slice is that can't be decoded, unless it is a damaged one of the kind that it should be."""
     kind = kind_of_file(file)
-    return None if kind == JPEG else kind
+    return None if kind == expected else kind
 
 
-def _unreadable_scan(folder: Path, decoded: int, slices: int, unreadable: Iterable[str]) -> ScanError:
+def _unreadable_scan(folder: Path, decoded: int, slices: int, unreadable: Iterable[str], kind: Kind) -> ScanError:
     """The error of a scan of which less than half can be read: what its files are, and what to do."""
-    kinds, advice = kinds_in_words(map(_kind_of_unreadable, unreadable))
+    kinds, advice = kinds_in_words(_kind_of_unreadable(file, kind) for file in unreadable)
     which = f"{slices - decoded} of the {slices} slices in {folder} can't be"
     if not decoded:
         which = f"none of the {slices} slices in {folder} can be"
-    return ScanError(f"{which} read as JPEG{f' ({kinds})' if kinds else ''}: {advice or 'copy the scan again'}")
+    return ScanError(f"{which} read as {kind.name}{f' ({kinds})' if kinds else ''}: {advice or 'copy the scan again'}")
 
 
-def _notes_on_pictures(decoded: Mapping[int, Picture], size: tuple[int, ...]) -> list[str]:
+def _notes_on_pictures(decoded: Mapping[int, Picture], size: tuple[int, ...], slices: Slices) -> list[str]:
     """What is unusual about the pictures of a scan, by number, and what was done about it."""
     height, width = size
     pictures = list(decoded.items())
     unusual = [([n for n, picture in pictures if picture[:2] != (height, width)], f"resized to {width}x{height}")]
     for bits in sorted({picture.bits for picture in decoded.values()} - {8}):
         deep = [n for n, picture in pictures if picture.bits == bits]
-        unusual.append((deep, f"of {bits} bits, their full range taken as the window"))
-    for kind in sorted({picture.kind for picture in decoded.values()} - {JPEG}, key=lambda kind: kind.name):
+        if slices.zero is None:
+            unusual.append((deep, f"of {bits} bits, their full range taken as the window"))
+    for kind in sorted({picture.kind for picture in decoded.values()} - {slices.kind}, key=lambda kind: kind.name):
         others = [n for n, picture in pictures if picture.kind == kind]
-        unusual.append((others, f"{'is' if len(others) == 1 else 'are'} {kind.name}, not JPEG"))
+        unusual.append((others, f"{'is' if len(others) == 1 else 'are'} {kind.name}, not {slices.kind.name}"))
     unusual.append(([n for n, picture in pictures if picture.orientation != 1], "turned by the EXIF orientation"))
     unusual.append(([n for n, picture in pictures if picture.frames > 1], "of several pictures: the first taken"))
     return [
@@ -123,7 +151,9 @@ def _notes_on_pictures(decoded: Mapping[int, Picture], size: tuple[int, ...]) ->
     ]
 
 
-def _decode_all(files: list[str], threads: int) -> tuple[NDArray[np.uint8], list[Picture | None]] | None:
+def _decode_all(
+    files: list[str], threads: int, zero: int | None
+) -> tuple[NDArray[np.uint8], list[Picture | None]] | None:
     """The voxels of the pictures that can be decoded, at the commonest size, and what each file was.
 
     The first picture's size is tried first: it is the commonest in nearly every scan, and to look at every header
@@ -134,7 +164,7 @@ def _decode_all(files: list[str], threads: int) -> tuple[NDArray[np.uint8], list
         if size is None:
             break
         voxels = np.empty((len(files), *size), dtype=np.uint8)
-        pictures = each(lambda index: decode_into(files[index], voxels[index]), len(files), threads)  # noqa: B023
+        pictures = each(lambda index: decode_into(files[index], voxels[index], zero), len(files), threads)  # noqa: B023
         sizes = Counter(picture[:2] for picture in pictures if picture is not None)
         commonest = sizes.most_common(1)[0][0] if sizes else None
         if commonest == size:
@@ -147,17 +177,23 @@ def _decode_all(files: list[str], threads: int) -> tuple[NDArray[np.uint8], list
     return None
 
 
-def _numbered_slices(folder: Path) -> tuple[dict[int, str], list[str]]:
-    """The slices' files by number, in ascending order, and what was noted on the way."""
+def numbered_slices(folder: Path, slices: Slices) -> tuple[dict[int, str], list[str], int]:
+    """The slices' files by number, in ascending order; what was noted on the way; how many their positions lack.
+
+    Raises:
+        ScanError: there are none, they have no numbers, or two have one number.
+    """
     try:
         with os.scandir(folder) as entries:
             present = list(entries)
     except OSError as error:
         raise ScanError(f"the scan folder {folder} can't be listed: {error.strerror}") from error
-    files = sorted(entry.name for entry in present if is_slice_file(entry))
+    files = sorted(entry.name for entry in present if is_slice_file(entry, slices.suffixes))
     if not files:
         others = [entry.name for entry in present if not entry.is_dir() and not entry.name.startswith(".")]
-        raise ScanError(f"no JPEG slices (1.jpg, 2.jpg, …) in {folder}{instead(find_unread(folder, others))}")
+        names = f"1{slices.suffixes[0]}, 2{slices.suffixes[0]}, …"
+        found = instead(find_unread(folder, others))
+        raise ScanError(f"no {slices.kind.name} slices ({names}) in {folder}{found}")
     if positions := _positions(folder, files):
         return _by_position(folder, positions)
     numbered, doubled = _by_number(folder, files)
@@ -167,7 +203,7 @@ def _numbered_slices(folder: Path) -> tuple[dict[int, str], list[str]]:
     notes = [f"{_count(ignored, 'image')} without a number ignored"] if ignored else []
     if doubled:
         notes.append(f"{_count(len(doubled), 'copy', 'copies')} of slices left out ({_in_words(_runs(set(doubled)))})")
-    return {number: os.path.join(folder, file) for number, file in sorted(numbered.items())}, notes  # noqa: PTH118
+    return {number: os.path.join(folder, file) for number, file in sorted(numbered.items())}, notes, 0  # noqa: PTH118
 
 
 def _by_number(folder: Path, files: Sequence[str]) -> tuple[dict[int, str], list[int]]:
@@ -244,8 +280,8 @@ def _positions(folder: Path, files: Sequence[str]) -> dict[str, Decimal]:
     return {file: Decimal(match[1] + (f".{match[2]}" if match[2] else "")) for file, match in found.items()}
 
 
-def _by_position(folder: Path, positions: dict[str, Decimal]) -> tuple[dict[int, str], list[str]]:
-    """The slices' files numbered from 1 in order of position, and notes: the order, and the gaps."""
+def _by_position(folder: Path, positions: dict[str, Decimal]) -> tuple[dict[int, str], list[str], int]:
+    """The slices' files numbered from 1 in order of position; notes (the order, the gaps); how many are missing."""
     ordered = sorted(positions, key=lambda file: positions[file])
     for file, other in pairwise(ordered):
         if positions[file] == positions[other]:
@@ -261,7 +297,8 @@ def _by_position(folder: Path, positions: dict[str, Decimal]) -> tuple[dict[int,
     if missing := sum(lacking for *_, lacking in gaps if lacking > 0):
         where = ", ".join(f"between {before} and {after}" for before, after, lacking in gaps if lacking > 0)
         notes.append(f"{_count(missing, 'slice')} missing ({where})")
-    return {number: os.path.join(folder, file) for number, file in enumerate(ordered, start=1)}, notes  # noqa: PTH118
+    files = {number: os.path.join(folder, file) for number, file in enumerate(ordered, start=1)}  # noqa: PTH118
+    return files, notes, missing
 
 
 def _missing(numbers: Sequence[int]) -> tuple[int, list[str]]:
@@ -297,3 +334,14 @@ def _runs(numbers: Iterable[int]) -> list[tuple[int, int]]:
 
 def _in_words(runs: Iterable[tuple[int, int]]) -> str:
     return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
+
+
+_SLICES = Slices(JPEG, (".jpg", ".jpeg"))
+
+
+def read(folder: Path, threads: int) -> Volume:
+    """Read a folder of JPEG slices; see `read_slices`."""
+    return read_slices(folder, threads, _SLICES)
+
+
+FORMAT = Format("JPEG slices", read, slice_suffixes=_SLICES.suffixes)

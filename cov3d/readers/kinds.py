@@ -58,11 +58,11 @@ TEXT = Kind("a text file, or damaged", "text files", f"{_DOWNLOAD}: it may hold 
 ZEROS = Kind("filled with zeros", "filled with zeros", "copy or download it again")
 SHADOW = Kind("a macOS shadow file", "macOS shadow files", "copy the file that it belongs to")
 SHORTCUT = Kind("a Windows shortcut", "Windows shortcuts", "copy the file that it points to")
-DICOM = Kind("a DICOM file", "DICOM files", "convert the series to NIfTI, for example with dcm2niix")
+DICOM = Kind("a DICOM file", "DICOM files", "name it .dcm")
 NIFTI = Kind("a NIfTI file", "NIfTI files", "name it .nii or .nii.gz")
 PAIR = Kind("a part of a NIfTI pair", "parts of NIfTI pairs", _SAVE)
 METAIMAGE = Kind("a MetaImage file", "MetaImage files", "name it .mha")
-NRRD = Kind("an NRRD file", "NRRD files", _SAVE)
+NRRD = Kind("an NRRD file", "NRRD files", "name it .nrrd")
 ANALYZE = Kind("an Analyze file or a NIfTI pair", "Analyze files or NIfTI pairs", _SAVE)
 FREESURFER = Kind("a FreeSurfer volume", "FreeSurfer volumes", _SAVE)
 MINC = Kind("a MINC file", "MINC files", _SAVE)
@@ -71,9 +71,12 @@ NUMPY = Kind("a NumPy array", "NumPy arrays", _SAVE)
 HDF5 = Kind("an HDF5 file", "HDF5 files", _SAVE)
 PDF = Kind("a PDF document", "PDF documents", "give the scan itself")
 GZIP, BZIP2, XZ, ZSTD = (_compressed(name) for name in ("gzip", "bzip2", "xz", "Zstandard"))
-ZIP, TAR, SEVEN_ZIP, RAR = (_archive(name) for name in ("zip", "tar", "7-Zip", "RAR"))
+ZIP = Kind("a zip archive", "zip archives", "name it .zip, or unpack it")
+TAR, SEVEN_ZIP, RAR = (_archive(name) for name in ("tar", "7-Zip", "RAR"))
 JPEG = _picture("JPEG", "JPEG")
-PNG, BMP, TIFF, WEBP = (_picture(name, name.upper()) for name in ("PNG", "BMP", "TIFF", "WebP"))
+PNG, BMP, WEBP = (_picture(name, name.upper()) for name in ("PNG", "BMP", "WebP"))
+_NO_DISTANCES = f"it holds no distance between slices: {_SAVE}"
+TIFF = Kind("a TIFF picture", "TIFF pictures", _NO_DISTANCES, "TIFF", "TIFF")
 JPEG_2000, GIF = _picture("JPEG 2000", "JPEG2000"), _picture("GIF", "GIF")
 HEIF, JPEG_XL = _picture("HEIF or AVIF"), _picture("JPEG XL")
 
@@ -119,6 +122,11 @@ _SIGNATURES: tuple[tuple[int, bytes, Kind], ...] = (
 )
 _PAGE_STARTS = ("<!doctype html", "<html", "<head", "<body", "<script")
 _SHORTEST_TEXT = 14
+_FIRST_ELEMENTS = (
+    *((2, element) for element in (0, 1, 2)),
+    *((8, element) for element in (0, 1, 5, 8, 16, 18, 22, 24)),
+)
+_LONGEST_FIRST_ELEMENT = 64
 _BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
 """Sizes of the second header of a BMP: its two letters alone tell too little."""
 
@@ -132,9 +140,23 @@ def kind_of(head: bytes) -> Kind | None:
             return kind
     if head.startswith(b"BM") and int.from_bytes(head[14:18], "little") in _BMP_HEADERS:
         return BMP
+    if _is_bare_dicom(head):
+        return DICOM
     if not any(head):
         return ZEROS
     return _kind_of_text(head)
+
+
+def _is_bare_dicom(head: bytes) -> bool:
+    """Whether a file begins with an element of DICOM's first groups, without the preamble of a DICOM file."""
+    for order in ("little", "big"):
+        group, element = int.from_bytes(head[:2], order), int.from_bytes(head[2:4], order)
+        if (group, element) not in _FIRST_ELEMENTS or len(head) < 16:
+            continue
+        explicit = head[4:6] in (b"UL", b"CS", b"UI", b"SH", b"LO", b"DA", b"OB")
+        if explicit or int.from_bytes(head[4:8], order) <= _LONGEST_FIRST_ELEMENT:
+            return True
+    return False
 
 
 def _kind_of_text(head: bytes) -> Kind | None:

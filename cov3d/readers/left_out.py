@@ -1,18 +1,37 @@
-"""The table `left-out.csv`: what looks like a scan and was not taken."""
+"""What looks like a scan and was not taken, and the table of it, `left-out.csv`."""
 
 import csv
 import io
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from cov3d.errors import DatasetError
 from cov3d.files import write_text
-from cov3d.readers.unread import LeftOut
 
 FILE_NAME = "left-out.csv"
 COLUMNS = ("path", "likely_scan", "reason")
 _WORDS = {True: "yes", False: "no"}
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A file or folder that was found and is not taken for a scan.
+
+    Attributes:
+        path: the file, or the folder of a series.
+        reason: what it is and what to do; it follows the path in a sentence.
+        is_scan: whether it is likely a scan, so that a patient may be missing in the results. Pictures beside scans
+            are not.
+    """
+
+    path: Path
+    reason: str
+    is_scan: bool
+
+    def __str__(self) -> str:
+        return f"{self.path} {self.reason}"
 
 
 def save_left_out(left_out: Sequence[LeftOut], file: Path) -> None:

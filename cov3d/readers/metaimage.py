@@ -13,7 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cov3d.errors import ScanError
-from cov3d.readers.stored import Stored, damaged, file_size, truncated, unknown, volume_shape
+from cov3d.readers.image import reader_of
+from cov3d.readers.kinds import METAIMAGE
+from cov3d.readers.registry import Format
+from cov3d.readers.stored import Stored, damaged, data_beside, file_size, truncated, unknown, volume_shape
 
 _LAST = "ElementDataFile"
 _MOST_HEADER = 1 << 20
@@ -23,8 +26,8 @@ _TYPES = {
     **{"MET_LONG": "i4", "MET_ULONG": "u4", "MET_LONG_LONG": "i8", "MET_ULONG_LONG": "u8"},
     **{"MET_FLOAT": "f4", "MET_DOUBLE": "f8"},
 }
-NO_SPACING = "the header holds no distance between voxels"
-NO_ORIENTATION = "the header holds no orientation: taken as stored from right to left, front to back, feet to head"
+_NO_SPACING = "the header holds no distance between voxels"
+_NO_ORIENTATION = "the header holds no orientation: taken as stored from right to left, front to back, feet to head"
 
 
 def read_header(file: Path, compression: str) -> Stored:
@@ -44,7 +47,7 @@ def read_header(file: Path, compression: str) -> Stored:
             raise ValueError
         channels = int(fields.get("ElementNumberOfChannels", 1))
         header_size = int(fields.get("HeaderSize", 0))
-        steps, notes = _steps(fields, len(axes))
+        steps, spacing_known, orientation_known = _steps(fields, len(axes))
     except (KeyError, ValueError) as error:
         raise damaged(file, "the number, distance or direction of its voxels can't be read") from error
     shape = volume_shape(file, axes)
@@ -69,7 +72,9 @@ def read_header(file: Path, compression: str) -> Stored:
         shape=shape,
         dtype=dtype,
         steps=steps,
-        notes=notes,
+        spacing_known=spacing_known,
+        orientation_known=orientation_known,
+        notes=(*[_NO_SPACING] * (not spacing_known), *[_NO_ORIENTATION] * (not orientation_known)),
     )
 
 
@@ -92,21 +97,15 @@ def _fields(file: Path, compression: str) -> tuple[dict[str, str], int]:
     raise unknown(file, "a MetaImage file")
 
 
-def _steps(fields: Mapping[str, str], axes: int) -> tuple[NDArray[np.float64], tuple[str, ...]]:
-    """`Stored.steps` and what is not in the header. Raises ValueError where it can't be read."""
-    notes = []
+def _steps(fields: Mapping[str, str], axes: int) -> tuple[NDArray[np.float64], bool, bool]:
+    """`Stored.steps`, and whether distances and directions are in the header. ValueError where they can't be read."""
     spacing = _numbers(fields, ("ElementSpacing", "ElementSize"), axes)
-    if spacing is None:
-        spacing = np.ones(axes)
-        notes.append(NO_SPACING)
     directions = _numbers(fields, ("TransformMatrix", "Rotation", "Orientation"), axes * axes)
-    if directions is None:
-        directions = np.eye(axes).ravel()
-        notes.append(NO_ORIENTATION)
-    matrix = directions.reshape(axes, axes)[:3, :3]
+    millimetres = np.ones(axes) if spacing is None else spacing
+    matrix = (np.eye(axes).ravel() if directions is None else directions).reshape(axes, axes)[:3, :3]
     with np.errstate(all="ignore"):
-        steps = matrix / np.linalg.norm(matrix, axis=1)[:, None] * np.maximum(spacing, 0)[:3, None]
-    return steps[::-1], tuple(notes)
+        steps = matrix / np.linalg.norm(matrix, axis=1)[:, None] * np.maximum(millimetres, 0)[:3, None]
+    return steps[::-1], spacing is not None, directions is not None
 
 
 def _numbers(fields: Mapping[str, str], keys: tuple[str, ...], count: int) -> NDArray[np.float64] | None:
@@ -125,14 +124,9 @@ def _is_true(fields: Mapping[str, str], key: str) -> bool:
 
 def _data_file(file: Path, fields: Mapping[str, str]) -> Path:
     name = fields[_LAST]
-    if name.upper() == "LOCAL":
-        data = file
-    elif name.upper().startswith("LIST") or "%" in name:
-        raise ScanError(f"the voxels of {file} are spread over many files: save the scan as one .mha or .nii.gz file")
-    else:
-        data = file.parent / name
     if not _is_true({"BinaryData": "True", **fields}, "BinaryData"):
         raise ScanError(f"the voxels of {file} are written as text: save the scan as a binary .mha or .nii.gz file")
-    if not data.is_file():
-        raise ScanError(f"{file} says that its voxels are in {name}, which is not beside it: copy both files")
-    return data
+    return file if name.upper() == "LOCAL" else data_beside(file, name)
+
+
+FORMAT = Format("MetaImage", reader_of("MetaImage", read_header), suffixes=(".mha", ".mhd"), kinds=(METAIMAGE,))

@@ -9,12 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cov3d.errors import ScanError
+from cov3d.readers.image import reader_of
+from cov3d.readers.kinds import NIFTI, PAIR
+from cov3d.readers.registry import Format
 from cov3d.readers.stored import Stored, damaged, truncated, unknown, volume_shape
 
 _HEADER_BYTES = {348: "Nifti1Header", 540: "Nifti2Header"}
 _MILLIMETRES = {"meter": 1000.0, "micron": 0.001}
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
-NO_ORIENTATION = "the header holds no orientation: taken as stored from right to left, back to front, feet to head"
+_NO_ORIENTATION = "the header holds no orientation: taken as stored from right to left, back to front, feet to head"
 
 
 def read_header(file: Path, compression: str) -> Stored:
@@ -42,7 +45,7 @@ def read_header(file: Path, compression: str) -> Stored:
         raise damaged(file, "its voxels are of no known type, scale or place") from error
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
         raise ScanError(f"the voxels of {file} are colours or vectors: a scan is one volume of plain numbers")
-    affine, notes = _affine(file, header)
+    affine, known = _affine(file, header)
     return Stored(
         file=file,
         data=file,
@@ -53,7 +56,8 @@ def read_header(file: Path, compression: str) -> Stored:
         steps=(_RAS_TO_LPS @ affine * _unit(header)).T[::-1],
         slope=1.0 if slope is None else float(slope),
         intercept=0.0 if intercept is None else float(intercept),
-        notes=notes,
+        orientation_known=known,
+        notes=() if known else (_NO_ORIENTATION,),
     )
 
 
@@ -75,8 +79,8 @@ def _header(file: Path, compression: str) -> Any:
     raise unknown(file, "a NIfTI file")
 
 
-def _affine(file: Path, header: Any) -> tuple[NDArray[np.float64], tuple[str, ...]]:
-    """The first of the header's orientations that can be one: sform, qform, or the format's default with a note.
+def _affine(file: Path, header: Any) -> tuple[NDArray[np.float64], bool]:
+    """The first of the header's orientations that can be one (sform, qform, or the format's default); if it has one.
 
     Raises:
         ScanError: only the sform can do without the distances between voxels, and there is none.
@@ -93,10 +97,10 @@ def _affine(file: Path, header: Any) -> tuple[NDArray[np.float64], tuple[str, ..
             except (HeaderDataError, ValueError):  # quaternions that are none
                 continue
             if code and np.isfinite(affine).all() and np.linalg.det(affine[:3, :3]) != 0:
-                return affine[:3, :3], ()
+                return affine[:3, :3], True
         if not known:
             raise damaged(file, "the distance between its voxels is zero or not a number")
-        return header.get_base_affine()[:3, :3], (NO_ORIENTATION,)
+        return header.get_base_affine()[:3, :3], False
 
 
 def _unit(header: Any) -> float:
@@ -104,3 +108,6 @@ def _unit(header: Any) -> float:
         return _MILLIMETRES.get(header.get_xyzt_units()[0], 1.0)
     except KeyError:
         return 1.0
+
+
+FORMAT = Format("NIfTI", reader_of("NIfTI", read_header), suffixes=(".nii.gz", ".nii"), kinds=(NIFTI, PAIR))

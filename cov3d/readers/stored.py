@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cov3d.errors import ScanError
-from cov3d.readers.kinds import GZIP, METAIMAGE, NIFTI, ZEROS, kind_of_file
+from cov3d.readers.kinds import GZIP, METAIMAGE, NIFTI, NRRD, ZEROS, kind_of_file
 
 _CHUNK = 1 << 20
 
@@ -38,7 +38,9 @@ class Stored:
             (left, posterior, superior) of the patient.
         slope: Hounsfield units = slope x stored value + intercept.
         intercept: see `slope`.
-        notes: what the header lacks.
+        spacing_known: whether the header holds the distances between voxels.
+        orientation_known: whether the header holds the directions of the axes.
+        notes: what the header lacks, for people.
     """
 
     file: Path
@@ -50,6 +52,8 @@ class Stored:
     steps: NDArray[np.float64]
     slope: float = 1.0
     intercept: float = 0.0
+    spacing_known: bool = True
+    orientation_known: bool = True
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -116,9 +120,23 @@ def unknown(file: Path, kind: str) -> ScanError:
 
 def _something_else(file: Path) -> ScanError | None:
     kind = kind_of_file(file)
-    if kind is None or kind in (NIFTI, METAIMAGE, GZIP, ZEROS):
+    if kind is None or kind in (NIFTI, METAIMAGE, NRRD, GZIP, ZEROS):
         return None
     return ScanError(f"{file} is {kind.one}: {kind.advice}")
+
+
+def data_beside(file: Path, name: str) -> Path:
+    """The file of voxels that a header names: in its folder, or below.
+
+    Raises:
+        ScanError: it names several, one elsewhere, or one that does not exist.
+    """
+    if name.upper().startswith("LIST") or "%" in name:
+        raise ScanError(f"the voxels of {file} are spread over many files: save the scan as one .mha or .nii.gz file")
+    data = file.parent / name
+    if Path(name).is_absolute() or ".." in Path(name).parts or not data.is_file():
+        raise ScanError(f"{file} says that its voxels are in {name}, which is not beside it: copy both files")
+    return data
 
 
 def file_size(file: Path) -> int:

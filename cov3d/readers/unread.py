@@ -7,11 +7,12 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from cov3d.readers import kinds
 from cov3d.readers.kinds import Kind
+from cov3d.readers.left_out import LeftOut
+from cov3d.readers.registry import file_suffixes, slice_suffixes
 
 _INCOMPLETE = Kind("an incomplete download", "incomplete downloads", "download it again")
 _RAW = Kind(
@@ -23,6 +24,12 @@ _GONE = Kind("a link to what does not exist", "links to what does not exist", "c
 _OTHER_JPEG = Kind(
     "a JPEG picture by another name", "JPEG pictures by another name", "name them 1.jpg, 2.jpg, …", "JPEG"
 )
+_NOT_DICOM = Kind(
+    "a DICOM file by its name, but damaged",
+    "DICOM files by their names, but damaged",
+    "copy or export the series again",
+)
+_INDEX = Kind("a DICOM index without the files that it lists", "DICOM indices", "copy the folders beside it too")
 _PICTURES = {
     **{".png": kinds.PNG, ".bmp": kinds.BMP, ".tif": kinds.TIFF, ".tiff": kinds.TIFF, ".webp": kinds.WEBP},
     **dict.fromkeys((".jp2", ".j2k", ".j2c", ".jpx", ".jpf"), kinds.JPEG_2000),
@@ -30,46 +37,26 @@ _PICTURES = {
     **dict.fromkeys((".jfif", ".jpe"), _OTHER_JPEG),
 }
 _VOLUMES = {
-    **dict.fromkeys((".dcm", ".dicom", ".ima", ".dic"), kinds.DICOM),
-    **{".nrrd": kinds.NRRD, ".nhdr": kinds.NRRD, ".hdr": kinds.ANALYZE, ".img": kinds.ANALYZE},
+    **dict.fromkeys((".dcm", ".dicom", ".ima", ".dic"), _NOT_DICOM),
+    **{".hdr": kinds.ANALYZE, ".img": kinds.ANALYZE},
     **{".mgz": kinds.FREESURFER, ".mgh": kinds.FREESURFER, ".mnc": kinds.MINC, ".vtk": kinds.VTK, ".vti": kinds.VTK},
     **{".npy": kinds.NUMPY, ".npz": kinds.NUMPY, ".h5": kinds.HDF5, ".hdf5": kinds.HDF5},
     **{".raw": _RAW, ".zraw": _RAW},
 }
 _ARCHIVES = {
-    **{".zip": kinds.ZIP, ".7z": kinds.SEVEN_ZIP, ".rar": kinds.RAR, ".tar": kinds.TAR, ".iso": _ARCHIVE},
+    **{".7z": kinds.SEVEN_ZIP, ".rar": kinds.RAR, ".tar": kinds.TAR, ".iso": _ARCHIVE},
     **dict.fromkeys((".tgz", ".tbz2", ".txz", ".tbz"), kinds.TAR),
 }
 _COMPRESSIONS = {".gz": kinds.GZIP, ".bz2": kinds.BZIP2, ".xz": kinds.XZ, ".zst": kinds.ZSTD}
 _INCOMPLETE_SUFFIXES = (".part", ".partial", ".crdownload", ".download", ".filepart", ".tmp")
-_READ = (".nii", ".nii.gz", ".mha", ".mhd", ".jpg", ".jpeg")
 _COPY = re.compile(r"\.\d+$| ?\(\d+\)$|~$")
 _SNIFFED = 8
 """Files without a suffix that are opened in one folder: a series is of one kind."""
 _FEW, _FEW_BESIDE_SCANS = 3, 20
-"""More DICOM files than this in a folder are a series. In a folder that holds scans as files, each may be one."""
+"""More files of slices than this in a folder are a series. In a folder that holds scans as files, each may be one."""
 _MOST_IN_ERROR = 5
 MOST_BESIDE = 9
 """More pictures than this beside scans may be a scan themselves."""
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    """A file or folder that was found and is not taken for a scan.
-
-    Attributes:
-        path: the file, or the folder of a series.
-        reason: what it is and what to do; it follows the path in a sentence.
-        is_scan: whether it is likely a scan, so that a patient may be missing in the results. Pictures beside scans
-            are not.
-    """
-
-    path: Path
-    reason: str
-    is_scan: bool
-
-    def __str__(self) -> str:
-        return f"{self.path} {self.reason}"
 
 
 def find_unread(
@@ -85,7 +72,7 @@ def find_unread(
         beside_scans: whether there are scans in or below the folder.
     """
     taken = list(taken)
-    is_flat = any(name.lower().endswith(_READ) for name in taken)
+    is_flat = any(name.lower().endswith(_suffixes_read()) for name in taken)
     return [
         left
         for kind, files in _by_kind(folder, sorted(names, key=_natural), taken).items()
@@ -100,7 +87,7 @@ def _of_one_kind(folder: Path, kind: Kind, files: list[str], *, is_flat: bool, b
         numbered = [file for file in files if any(sign.isdigit() for sign in file)]
         files = numbered or files * (len(files) > MOST_BESIDE)
         most = 1
-    elif kind in (kinds.DICOM, kinds.TIFF):
+    elif kind in (_NOT_DICOM, kinds.TIFF):
         most = _FEW_BESIDE_SCANS if is_flat else _FEW
     else:
         most = len(files)
@@ -131,14 +118,16 @@ def _natural(name: str) -> list[tuple[int, str]]:
 
 def _by_kind(folder: Path, names: list[str], taken: list[str]) -> dict[Kind, list[str]]:
     suffixes = {_suffix(name) for name in (*names, *taken)}
-    stems = {_stem(name) for name in taken}
+    stems = {stem_of(name) for name in taken}
     groups: dict[Kind, list[str]] = defaultdict(list)
     unnamed = []
     for name in names:
         kind = _kind_by_name(name)
-        if kind is None and _is_unnamed(name):
+        if kind == _NOT_DICOM:
+            kind = _instead_of_dicom(folder / name)
+        if kind is None and is_unnamed(name):
             unnamed.append(name)
-        elif kind is None or _belongs(name, kind, names, suffixes) or (_is_packed(kind) and _stem(name) in stems):
+        elif kind is None or _belongs(name, kind, names, suffixes) or (_is_packed(kind) and stem_of(name) in stems):
             continue
         else:
             groups[kind].append(name)
@@ -147,14 +136,28 @@ def _by_kind(folder: Path, names: list[str], taken: list[str]) -> dict[Kind, lis
     return groups
 
 
+def _suffixes_read() -> tuple[str, ...]:
+    return (*file_suffixes(), *slice_suffixes())
+
+
 def _suffix(name: str) -> str:
     return os.path.splitext(name.lower())[1]  # noqa: PTH122
 
 
-def _stem(name: str) -> str:
+def is_picture(name: str) -> bool:
+    """Whether a file is a picture, by its name; a JPEG is none here."""
+    return _suffix(name) in _PICTURES
+
+
+def has_dicom_name(name: str) -> bool:
+    """Whether a file may be DICOM by its name: it has that of DICOM, or of nothing that is known."""
+    return _kind_by_name(name) in (None, _NOT_DICOM)
+
+
+def stem_of(name: str) -> str:
     """A name in lower case without its suffixes: those of `scan.nii.gz`, `scan.tar.gz` and `scan` are one."""
     stem = name.lower()
-    known = (*_COMPRESSIONS, *_ARCHIVES, *_VOLUMES, ".nii", ".mha", ".mhd")
+    known = (*_COMPRESSIONS, *_ARCHIVES, *_VOLUMES, ".zip", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr")
     while (suffix := _suffix(stem)) in known:
         stem = stem.removesuffix(suffix)
     return stem
@@ -164,7 +167,7 @@ def _kind_by_name(name: str) -> Kind | None:
     """What a file is by its name, if it looks like a scan in a format that is not read."""
     lower, suffix = name.lower(), _suffix(name)
     if lower == "dicomdir":
-        return kinds.DICOM
+        return _INDEX
     for table in (_VOLUMES, _PICTURES, _ARCHIVES):
         if suffix in table:
             return table[suffix]
@@ -176,11 +179,11 @@ def _kind_by_name(name: str) -> Kind | None:
     if suffix in _INCOMPLETE_SUFFIXES and _looks_like_scan(inner):
         return _INCOMPLETE
     inner = _COPY.sub("", lower)
-    return _NUMBERED_SUFFIX if inner != lower and inner.endswith(_READ[:4]) else None
+    return _NUMBERED_SUFFIX if inner != lower and inner.endswith(file_suffixes()) else None
 
 
 def _looks_like_scan(name: str) -> bool:
-    return name.endswith(_READ) or _suffix(name) in (*_VOLUMES, *_ARCHIVES)
+    return name.endswith(_suffixes_read()) or _suffix(name) in (*_VOLUMES, *_ARCHIVES)
 
 
 def _is_packed(kind: Kind) -> bool:
@@ -195,10 +198,18 @@ def _belongs(name: str, kind: Kind, names: list[str], suffixes: set[str]) -> boo
     return kind == _RAW and bool(suffixes & {".nhdr", ".mhd"})
 
 
-def _is_unnamed(name: str) -> bool:
+def is_unnamed(name: str) -> bool:
     """Whether a name has no suffix, or, as a UID, digits in its place."""
     suffix = _suffix(name)
     return not suffix or suffix[1:].isdigit()
+
+
+def _instead_of_dicom(file: Path) -> Kind:
+    """What a file is that has the name of a DICOM file and not its content."""
+    if file.is_symlink() and not file.exists():
+        return _GONE
+    kind = kinds.kind_of_file(file)
+    return _NOT_DICOM if kind in (None, kinds.ZEROS, kinds.TEXT, kinds.DICOM) or kind.name else kind
 
 
 def _by_content(folder: Path, names: list[str]) -> dict[Kind, list[str]]:
@@ -217,5 +228,5 @@ def _by_content(folder: Path, names: list[str]) -> dict[Kind, list[str]]:
 
 _SCANS_BY_CONTENT = (
     *(_GONE, kinds.LFS, kinds.ANNEX, *_VOLUMES.values(), *_ARCHIVES.values(), *_COMPRESSIONS.values()),
-    *(kinds.NIFTI, kinds.PAIR, kinds.METAIMAGE, *_PICTURES.values()),
+    *(kinds.NIFTI, kinds.PAIR, kinds.METAIMAGE, kinds.NRRD, kinds.ZIP, *_PICTURES.values()),
 )

@@ -198,7 +198,7 @@ def test_several_checkpoints_and_scan_folders_are_taken(
     assert "2 checkpoints" in ended.out
     table = pd.read_csv(tmp_path / "predictions.csv")
     assert all(scan.startswith(("task1/", "task2/")) for scan in table["scan"])
-    assert {path.name for path in tmp_path.iterdir()} == {"predictions.csv", "manifest.csv"}
+    assert {path.name for path in tmp_path.iterdir()} == {"predictions.csv", "manifest.csv", "intake.csv"}
 
 
 def test_skip_errors_lists_bad_scans_and_exits_3(cov3d: Command, data: Path, trained: Path, tmp_path: Path) -> None:

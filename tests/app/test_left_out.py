@@ -115,8 +115,12 @@ def test_a_patient_of_one_slice_in_a_known_layout_is_reported(tmp_path: Path, fo
     scans, warnings = folds(tmp_path)
     assert scans == ["train/covid/ct_scan_0", "train/non-covid/ct_scan_0"]
     for name in (
-        *("ct_scan_1 holds 1 slice", "ct_scan_2 holds no JPEG slices", "ct_scan_2/a.dcm is a DICOM file"),
-        "ct_scan_3.zip is a zip archive",
+        *(
+            "ct_scan_1 holds 1 slice",
+            "ct_scan_2 holds no JPEG slices",
+            "ct_scan_2/a.dcm is a DICOM file by its name, but damaged",
+        ),
+        "ct_scan_3.zip is a damaged zip archive",
     ):
         assert f"left out: train/covid/{name}" in warnings
 
@@ -124,28 +128,31 @@ def test_a_patient_of_one_slice_in_a_known_layout_is_reported(tmp_path: Path, fo
 @pytest.mark.parametrize(
     ("files", "named"),
     [
-        (["P3/IM1.dcm", "P3/IM2.dcm", "P3/IM3.dcm", "P3/IM4.dcm"], "P3 holds 4 DICOM files (IM1.dcm to IM4.dcm)"),
-        (["P3/s1/IM1.dcm"], "P3/s1/IM1.dcm is a DICOM file"),
-        (["P3.DCM"], "P3.DCM is a DICOM file"),
-        (["P3/IMG0001", "P3/IMG0002", "P3/IMG0003", "P3/IMG0010"], "P3 holds 4 DICOM files (IMG0001 to IMG0010)"),
-        (["P3/1.2.840.113.7"], "P3/1.2.840.113.7 is a DICOM file"),
-        (["P3/DICOMDIR"], "P3/DICOMDIR is a DICOM file"),
-        ([f"P3/{n}.png" for n in range(1, 12)], "P3 holds 11 PNG pictures (1.png to 11.png): save the slices as JPEG"),
+        (
+            ["P3/IM1.dcm", "P3/IM2.dcm", "P3/IM3.dcm", "P3/IM4.dcm"],
+            "P3 holds 4 damaged DICOM files (IM1.dcm to IM4.dcm)",
+        ),
+        (["P3/s1/IM1.dcm"], "P3/s1/IM1.dcm is a damaged DICOM file"),
+        (["P3.DCM"], "P3.DCM is a damaged DICOM file"),
+        (
+            ["P3/IMG0001", "P3/IMG0002", "P3/IMG0003", "P3/IMG0010"],
+            "P3 holds 4 damaged DICOM files (IMG0001 to IMG0010)",
+        ),
+        (["P3/1.2.840.113.7"], "P3/1.2.840.113.7 is a damaged DICOM file"),
+        (["P3/DICOMDIR"], "P3/DICOMDIR is a DICOM index without the files that it lists"),
         (["P3/1.bmp", "P3/2.bmp"], "P3 holds 2 BMP pictures"),
         (["P3/1.webp", "P3/2.webp"], "P3 holds 2 WebP pictures"),
         (["P3/1.jp2", "P3/2.jp2"], "P3 holds 2 JPEG 2000 pictures"),
         (["P3/1.jfif", "P3/2.jfif"], "P3 holds 2 JPEG pictures by another name"),
-        (["P3/stack.tif"], "P3/stack.tif is a TIFF picture"),
+        (["P3/stack.tif"], "P3/stack.tif is a TIFF picture: it holds no distance"),
         ([f"P3/{n}.tiff" for n in range(6)], "P3 holds 6 TIFF pictures"),
-        (["P3.nrrd"], "P3.nrrd is an NRRD file: save the scan as a .nii.gz or .mha file"),
-        (["P3.nhdr", "P3.raw"], "P3.nhdr is an NRRD file"),
         (["P3.hdr", "P3.img"], "P3.hdr is an Analyze file"),
         (["P3.img"], "P3.img is an Analyze file"),
         (["P3.npy"], "P3.npy is a NumPy array"),
         (["P3.npz"], "P3.npz is a NumPy array"),
         (["P3.h5"], "P3.h5 is an HDF5 file"),
         (["P3.mgz"], "P3.mgz is a FreeSurfer volume"),
-        (["P3.zip"], "P3.zip is a zip archive: unpack it"),
+        (["P3.zip"], "P3.zip is a damaged zip archive: copy or download it again"),
         (["P3.tar"], "P3.tar is a tar archive"),
         (["P3.tar.gz"], "P3.tar.gz is a tar archive"),
         (["P3.7z"], "P3.7z is a 7-Zip archive"),
@@ -200,20 +207,20 @@ def test_pipes_are_not_opened(tmp_path: Path, folds: Command) -> None:
 
 
 def test_the_table_of_what_was_left_out_goes_when_it_is_mended(tmp_path: Path, folds: Command) -> None:
-    put(tmp_path, "P1.nii.gz", "P2.nrrd")
+    put(tmp_path, "P1.nii.gz", "P2.mnc")
     folds(tmp_path)
-    (tmp_path / "P2.nrrd").rename(tmp_path / "P2.nii.gz")
+    (tmp_path / "P2.mnc").rename(tmp_path / "P2.nii.gz")
     assert folds(tmp_path) == (["P1.nii.gz", "P2.nii.gz"], "")
     assert not (tmp_path / "left-out.csv").exists()
 
 
 def test_preprocess_names_what_is_left_out_each_time(cov3d: Command, tmp_path: Path) -> None:
     write_slices(tmp_path / "P1", sphere_chest(depth=12, side=48))
-    put(tmp_path, "P2.nrrd")
+    put(tmp_path, "P2.mnc")
     words = ["preprocess", "--data", tmp_path, "--size", "tiny", "--jobs", 1, "--no-report"]
     first, second = cov3d(*words), cov3d(*words)
     assert (first.code, second.code) == (0, 0), first.err
-    assert "left out: P2.nrrd is an NRRD file" in first.err
+    assert "left out: P2.mnc is a MINC file" in first.err
     for ended in (first, second):
         assert f"1 left out, 1 of which look like scans: {tmp_path / 'left-out.csv'}" in ended.err
 
@@ -248,7 +255,7 @@ def test_infer_predicts_the_others_names_who_was_left_out_and_exits_with_3(
     ended = infer(root)
     assert ended.code == 3
     assert predicted(out) == ["P1", "P2"]
-    for name in ("P3/series/IM0001 is a DICOM file", "P4.nii.bz2 is compressed by bzip2", "P5 holds 1 slice"):
+    for name in ("P3/series/IM0001 is a damaged DICOM file", "P4.nii.bz2 is compressed by bzip2", "P5 holds 1 slice"):
         assert f"left out: {root}/{name}" in ended.err
     assert f"left out and not predicted: 3 that look like a scan; see {out / 'left-out.csv'}" in ended.err
     assert len(pd.read_csv(out / "left-out.csv")) == 3
@@ -276,17 +283,20 @@ def test_a_tree_of_nothing_that_is_read_says_what_it_holds(tmp_path: Path, infer
     ended = infer(tmp_path / "ct")
     assert ended.code == 2
     assert "no scan found under" in ended.err
-    assert "P1 holds 4 DICOM files (1.dcm to 4.dcm): convert the series to NIfTI" in ended.err
-    assert "P2.zip is a zip archive: unpack it" in ended.err
+    assert (
+        "P1 holds 4 DICOM files by their names, but damaged (1.dcm to 4.dcm): copy or export the series again"
+        in ended.err
+    )
+    assert "P2.zip is a damaged zip archive" in ended.err
 
 
 def test_a_lost_scan_says_what_its_folder_holds(tmp_path: Path, infer: Callable[..., Ended]) -> None:
     slices(tmp_path / "ct" / "P1", 3)
-    put(tmp_path / "ct", "P2/1.png", "P2/2.png")
+    put(tmp_path / "ct", "P2/1.bmp", "P2/2.bmp")
     ended = infer(tmp_path / "ct")
     assert ended.code == 2
     assert f"no JPEG slices (1.jpg, 2.jpg, …) in {tmp_path / 'ct' / 'P2'}" in ended.err
-    assert "P2 holds 2 PNG pictures (1.png to 2.png): save the slices as JPEG" in ended.err
+    assert "P2 holds 2 BMP pictures (1.bmp to 2.bmp): save the slices as JPEG" in ended.err
 
 
 def test_check_submission_names_what_is_no_test_scan(cov3d: Command, tmp_path: Path) -> None:
@@ -296,4 +306,6 @@ def test_check_submission_names_what_is_no_test_scan(cov3d: Command, tmp_path: P
     (tmp_path / "made" / "covid.csv").write_text("ct_1\n")
     (tmp_path / "made" / "non-covid.csv").write_text("")
     words = ["check-submission", tmp_path / "made", "--scans", tmp_path / "test", "--allow-empty"]
-    assert f"left out: {tmp_path / 'test' / 'ct_2' / 'series' / '1.dcm'} is a DICOM file" in cov3d(*words).err
+    assert (
+        f"left out: {tmp_path / 'test' / 'ct_2' / 'series' / '1.dcm'} is a DICOM file by its name" in cov3d(*words).err
+    )

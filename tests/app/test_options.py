@@ -148,7 +148,8 @@ ELSEWHERE: dict[str, dict[str, str]] = {
             *("device", "jobs", "batch_size"),
         ),
         "test_what_infer_declares_reaches_the_prediction",
-    ),
+    )
+    | dict.fromkeys(("series", "name_by"), "tests/inference/test_intake.py"),
     "ensemble": {
         **dict.fromkeys(
             ("predictions", "name", "data", "runs", "fold", "all_folds", "task", "temperature", "sources"),

@@ -69,7 +69,7 @@ def test_a_link_to_a_file_that_is_gone_is_a_scan_so_that_its_loss_is_seen(tmp_pa
         read_volume(tmp_path / "a.nii.gz")
 
 
-@pytest.mark.parametrize("name", ["1.dcm", "1.jpg", "notes.txt"])
+@pytest.mark.parametrize("name", ["1.dcm", "1.jpg", "1.png", "notes.txt"])
 def test_a_file_of_another_kind_is_refused_by_name(tmp_path: Path, name: str) -> None:
     file = touch(tmp_path / name)
     with pytest.raises(ScanError, match=f"{name} is no scan: a scan is a folder of JPEG slices"):
@@ -85,7 +85,7 @@ def test_scans_are_found_at_any_depth_once_and_in_order(tmp_path: Path) -> None:
     assert [scan.relative_to(tmp_path).as_posix() for scan in found] == ["a", "b/deep/scan", "b/other"]
 
 
-@pytest.mark.parametrize("content", [None, ".DS_Store", "1.dcm", "1.png"])
+@pytest.mark.parametrize("content", [None, ".DS_Store", "1.dcm", "1.bmp"])
 def test_a_folder_without_slices_among_scans_counts_as_one_so_that_its_loss_is_seen(
     tmp_path: Path, content: str | None
 ) -> None:

@@ -1,0 +1,248 @@
+"""A stack of DICOM slices → Volume."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cov3d.errors import ScanError
+from cov3d.readers import units
+from cov3d.readers.dicom_header import Slice
+from cov3d.readers.dicom_pixels import frames_of, is_read, stored_values
+from cov3d.readers.dicom_series import SAME_PLACE, Stack
+from cov3d.readers.dicom_stack import is_sheared, out_of_line, resampled, sheared_back, spacing_of
+from cov3d.readers.image import orientation, plausible_spacing
+from cov3d.readers.threads import each
+from cov3d.volume import WINDOW_HU, Volume
+
+_NOTED_DEGREES = 3.0
+_PADDING_IS_AIR = -900.0
+"""Padding of fewer Hounsfield units looks like air as it is."""
+_AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+_FROM_THE_HEAD, _FROM_THE_FEET = np.array([0.0, 0.0, -1.0]), np.array([0.0, 0.0, 1.0])
+
+
+@dataclass
+class _Ordered:
+    """Slices in order, each once.
+
+    Attributes:
+        slices: the slices.
+        places: mm along `normal`, ascending; empty where they are not known.
+        normal: the direction of their order.
+        known: whether the direction is known.
+        doubled: copies that were dropped.
+        notes: how the order was found, where it is unusual.
+    """
+
+    slices: list[Slice]
+    places: NDArray[np.float64]
+    normal: NDArray[np.float64]
+    known: bool = True
+    doubled: int = 0
+    notes: list[str] = field(default_factory=list)
+
+
+def volume_of(path: Path, stack: Stack, series: str, threads: int) -> Volume:
+    """Decode a stack and put it into canonical order.
+
+    Args:
+        path: the scan as it was given, for errors.
+        stack: its slices.
+        series: what to put down as the series taken.
+        threads: threads that decode; the volume does not depend on them.
+
+    Raises:
+        ScanError: the order of the slices is ambiguous, more than half are missing or unreadable, or the values are
+            not Hounsfield units.
+    """
+    _check_syntax(path, stack)
+    frames = {file: _frames(one) for one in stack.slices if (file := one.file) and one.pixels and one.pixels.frames > 1}
+    ordered = _ordered(path, stack, frames)
+    voxels, readable, corrected = _decoded(path, ordered.slices, frames, threads)
+    notes = [*ordered.notes, *corrected]
+    if ordered.doubled:
+        notes.append(f"{_count(ordered.doubled, 'copied slice')} dropped")
+    corrupt = len(ordered.slices) - len(readable)
+    if corrupt:
+        notes.append(f"{_count(corrupt, 'unreadable slice')} left out")
+    step, missing = stack.slices[0].between or stack.slices[0].thickness, 0
+    used = [ordered.slices[index] for index in readable]
+    directions = np.array(used[0].directions or _AXIAL)
+    if len(ordered.places) > 1:
+        voxels = _in_line(voxels, used, directions, notes)
+        voxels, step, missing = _evenly_spaced(path, voxels, ordered.places, readable, notes)
+    pixel = used[0].spacing or (1.0, 1.0)
+    steps = np.stack([ordered.normal * (step or 1.0), directions[3:] * pixel[0], directions[:3] * pixel[1]])
+    axes, flips, degrees = orientation(steps)
+    if degrees > _NOTED_DEGREES:
+        notes.append(f"axes {degrees:.0f} degrees off the patient's: the nearest taken")
+    if not used[0].directions:
+        notes.append("the header holds no orientation: taken as axial, anterior up, the patient's right first")
+    spacing, doubt = plausible_spacing([(step or 1.0, *pixel)[axis] for axis in axes])
+    return Volume(
+        voxels=np.ascontiguousarray(voxels.transpose(axes)[flips]),
+        path=path,
+        slices_found=len(stack.slices),
+        spacing=spacing if used[0].spacing and step else None,
+        notes=(*notes, *doubt),
+        format="DICOM",
+        orientation_known=ordered.known and bool(used[0].directions),
+        missing=missing,
+        doubled=ordered.doubled,
+        corrupt=corrupt,
+        series=series,
+    )
+
+
+def _check_syntax(path: Path, stack: Stack) -> None:
+    for one in stack.slices:
+        if one.pixels is not None and not is_read(one.pixels.syntax):
+            standard = one.pixels.syntax if one.pixels.syntax.startswith("1.2.840.10008.") else "a private one"
+            raise ScanError(
+                f"the slices of {path} are in a transfer syntax that is not read ({standard}): export the series "
+                "uncompressed, or as JPEG Lossless, JPEG-LS or JPEG 2000"
+            )
+
+
+def _frames(one: Slice) -> list[bytes]:
+    try:
+        return frames_of(one)
+    except (ValueError, OSError):
+        return [b""] * (one.pixels.frames if one.pixels else 0)
+
+
+def _ordered(path: Path, stack: Stack, frames: dict[Path, list[bytes]]) -> _Ordered:
+    if len(stack.places):
+        return _by_position(path, stack, frames)
+    for what, direction, known in (
+        ("slice location", _FROM_THE_FEET, True),
+        ("instance number", _FROM_THE_HEAD, False),
+    ):
+        values = [one.location if known else one.number for one in stack.slices]
+        numbers = [value for value in values if value is not None and np.isfinite(value)]
+        if len(numbers) == len(set(numbers)) == len(stack.slices):
+            order = np.argsort(numbers)
+            slices = [stack.slices[index] for index in order]
+            note = f"the header holds no positions: ordered by {what}, which end is the head is assumed"
+            places = np.array(numbers, dtype=np.float64)[order] if known else np.empty(0)
+            return _Ordered(slices, places, direction, known=False, notes=[note])
+    raise ScanError(
+        f"the order of the slices of {path} is not known: they have no positions, and no slice locations or instance "
+        "numbers that are all different; export the series again"
+    )
+
+
+def _by_position(path: Path, stack: Stack, frames: dict[Path, list[bytes]]) -> _Ordered:
+    """Slices by place; of copies the first. Copies of a slice that can't be read stand in for it."""
+    near = SAME_PLACE * max(stack.step, 0.01)
+    kept: list[Slice] = []
+    places: list[float] = []
+    doubled = 0
+    for one, place in zip(stack.slices, stack.places, strict=True):
+        if not places or place - places[-1] >= near:
+            kept.append(one)
+            places.append(float(place))
+            continue
+        doubled += 1
+        first, second = (_values(which, frames) for which in (kept[-1], one))
+        if first is None:
+            kept[-1] = one
+        elif second is not None and not np.array_equal(first, second):
+            raise ScanError(
+                f"{path} holds two different slices at one position ({kept[-1].file.name}, {one.file.name}), and "
+                "nothing in their headers tells which series they are of: put each series into a folder of its own"
+            )
+    return _Ordered(kept, np.array(places), stack.normal, doubled=doubled)
+
+
+def _values(one: Slice, frames: dict[Path, list[bytes]]) -> NDArray[np.float64] | None:
+    try:
+        return stored_values(one, frames) * one.slope + one.intercept
+    except (ValueError, OSError):
+        return None
+
+
+def _decoded(
+    path: Path, slices: Sequence[Slice], frames: dict[Path, list[bytes]], threads: int
+) -> tuple[NDArray[np.uint8], list[int], tuple[str, ...]]:
+    """Grey levels (slices, rows, columns) of the slices that can be read, which they are, and notes."""
+    pixels = slices[0].pixels
+    if pixels is None:
+        raise ScanError(f"{path} holds no pixels: export the series again")
+    try:
+        voxels = np.empty((len(slices), pixels.rows, pixels.columns), dtype=np.uint8)
+    except (MemoryError, ValueError) as error:
+        raise ScanError(f"{path} has more voxels by its headers than memory holds: is it damaged?") from error
+    readable: list[int] = []
+
+    def convert(shift: float) -> Iterator[units.Levels]:
+        found = each(lambda index: _to_grey(slices[index], frames, shift, voxels[index]), len(slices), threads)
+        readable[:] = [index for index, levels in enumerate(found) if levels is not None]
+        if 2 * len(readable) < len(slices):
+            raise ScanError(
+                f"{len(slices) - len(readable)} of the {len(slices)} slices of {path} are truncated or damaged: "
+                "copy or export the series again"
+            )
+        return (levels for levels in found if levels is not None)
+
+    notes = units.fill(path, convert)
+    return (voxels if len(readable) == len(slices) else voxels[readable]), readable, notes
+
+
+def _to_grey(
+    one: Slice, frames: dict[Path, list[bytes]], shift: float, target: NDArray[np.uint8]
+) -> units.Levels | None:
+    try:
+        stored = stored_values(one, frames)
+    except (ValueError, OSError):
+        return None
+    hounsfield = stored.astype(np.float32)
+    if one.slope != 1.0:
+        hounsfield *= np.float32(one.slope)
+    hounsfield += np.float32(one.intercept - shift)
+    if one.padding and one.padding[1] * one.slope + one.intercept - shift > _PADDING_IS_AIR:
+        hounsfield[(stored >= one.padding[0]) & (stored <= one.padding[1])] = WINDOW_HU[0]
+    return units.to_grey(hounsfield, target)
+
+
+def _in_line(
+    voxels: NDArray[np.uint8], slices: Sequence[Slice], directions: NDArray[np.float64], notes: list[str]
+) -> NDArray[np.uint8]:
+    if not all(one.position and one.spacing for one in slices):
+        return voxels
+    positions = np.array([one.position for one in slices])
+    millimetres = out_of_line(positions, directions[:3], directions[3:])
+    pixels = millimetres / np.array(slices[0].spacing)
+    if not is_sheared(pixels):
+        return voxels
+    notes.append(f"slices up to {np.ptp(millimetres, axis=0).max():.0f} mm out of line (gantry tilt): sheared back")
+    return sheared_back(voxels, pixels)
+
+
+def _evenly_spaced(
+    path: Path, voxels: NDArray[np.uint8], places: NDArray[np.float64], readable: Sequence[int], notes: list[str]
+) -> tuple[NDArray[np.uint8], float, int]:
+    """The slices, resampled where they must be; mm between them; and how many are missing."""
+    spaced = spacing_of(places)
+    if spaced.missing > len(places):
+        raise ScanError(
+            f"the slices of {path} lie far apart: {spaced.missing} are missing among {len(places)}; copy the complete "
+            "series"
+        )
+    if spaced.missing:
+        where = ", ".join(f"between {before:g} and {after:g} mm" for before, after in spaced.where)
+        notes.append(f"{_count(spaced.missing, 'slice')} missing ({where})")
+    if spaced.targets:
+        apart = np.diff(places)
+        notes.append(
+            f"slices unevenly spaced ({apart.min():.3g} to {apart.max():.3g} mm): resampled every {spaced.step:.3g} mm"
+        )
+        voxels = resampled(voxels, places[list(readable)].tolist(), spaced.targets)
+    return voxels, spaced.step, spaced.missing
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")

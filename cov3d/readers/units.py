@@ -1,0 +1,213 @@
+"""Hounsfield units → grey levels, and the check that the values are Hounsfield units.
+
+A file may hold values that are shifted by 1000 or 1024, or that were never rescaled. Soft tissue shows that they are
+shifted: hardly any where it belongs, and much of it 1000 or so from there. Air shows by how much. The smallest value
+shows nothing: padding may be anything. Padding is one value, so it is a spike in the counts, and spikes are removed.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cov3d.errors import ScanError
+from cov3d.volume import WINDOW_HU, hounsfield_to_grey
+
+_LEAST_SHARE = 0.001
+"""Of the voxels of a CT, at least so many are gas, and so many are tissue."""
+_GAS = (1, round(hounsfield_to_grey(-300.0)))
+_TISSUE = (round(hounsfield_to_grey(-200.0)), 255)
+
+_LOWEST, _BINS = -4096, 8192
+"""Values are counted in bins of 1 HU; the ends take the rest."""
+_STEP = 20
+_SOFT_TISSUE = (-200, 200)
+_AIR = (-1100, -860)
+_SHIFTS = (1000, 1024)
+_SHIFT = 1012
+"""Between the two."""
+_MUCH = 0.04
+"""Less than this share of the voxels is no peak of soft tissue or air."""
+_NEAR_AIR = 10
+"""HU. Air outside and inside the body is nearer than this to -1000 in a calibrated scanner; 24 lie between shifts."""
+_SOME_AIR = 0.02
+"""Less than this share of the voxels within `_WIDTH` of a value is no peak of air."""
+_WIDTH = 8
+_FILLED = 0.4
+"""Fewer different values than this share around air are steps too coarse to tell shifts apart."""
+_BESIDE, _FALLS = 80, 0.6
+"""A peak of air falls to less than this share of its height within so many HU on both sides."""
+
+
+@dataclass
+class Levels:
+    """The values of a volume: counts of a ninth of them by Hounsfield unit, their range, and gas and tissue in all."""
+
+    counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(_BINS, dtype=np.int64))
+    lowest: float = np.inf
+    highest: float = -np.inf
+    gas: int = 0
+    tissue: int = 0
+    no_number: int = 0
+    size: int = 0
+
+    def __iadd__(self, other: "Levels") -> "Levels":
+        self.counts += other.counts
+        self.lowest, self.highest = min(self.lowest, other.lowest), max(self.highest, other.highest)
+        self.gas, self.tissue = self.gas + other.gas, self.tissue + other.tissue
+        self.no_number, self.size = self.no_number + other.no_number, self.size + other.size
+        return self
+
+
+def to_grey(hounsfield: NDArray[np.float32], target: NDArray[np.uint8]) -> Levels:
+    """Write a plane's grey levels into `target`, of the same shape (rows, columns); `hounsfield` is overwritten.
+
+    Values that are no numbers become air.
+    """
+    found = Levels(size=hounsfield.size)
+    finite = np.isfinite(hounsfield)
+    found.no_number = finite.size - int(np.count_nonzero(finite))
+    if found.no_number:
+        hounsfield[~finite] = WINDOW_HU[0]
+    bins = np.clip(hounsfield[::3, ::3] - _LOWEST, 0, _BINS - 1).astype(np.intp)
+    found.counts = np.bincount(bins.ravel(), minlength=_BINS)
+    found.lowest, found.highest = float(hounsfield.min()), float(hounsfield.max())
+    _window(hounsfield)
+    target[...] = hounsfield
+    by_grey = np.bincount(target.ravel(), minlength=256)
+    found.gas, found.tissue = int(by_grey[slice(*_GAS)].sum()), int(by_grey[slice(*_TISSUE)].sum())
+    return found
+
+
+def fill(file: Path, convert: Callable[[float], Iterable[Levels]]) -> tuple[str, ...]:
+    """Fill a volume with grey levels, and once more if its Hounsfield units turn out to be shifted.
+
+    Args:
+        file: the scan, for the errors.
+        convert: fills the volume, with this many units taken from each value.
+
+    Returns:
+        Notes: what was corrected.
+
+    Raises:
+        ScanError: the values are not Hounsfield units, or are shifted by an amount that is not certain.
+    """
+    levels = _total(convert(0.0))
+    notes = []
+    shift = shift_of(levels, file)
+    if shift:
+        levels = _total(convert(shift))
+        notes.append(f"values {abs(shift):g} too {'high' if shift > 0 else 'low'} for Hounsfield units: corrected")
+        if shift_of(levels, file):
+            raise ScanError(f"{file} is not in Hounsfield units, nor shifted by a constant: export the scan again")
+    if min(levels.gas, levels.tissue) < _LEAST_SHARE * levels.size:
+        raise ScanError(
+            f"{file} is not in Hounsfield units (values from {levels.lowest:g} to {levels.highest:g}, "
+            f"{'no gas' if levels.gas < levels.tissue else 'no tissue'} among them): give the CT as it came from the "
+            "scanner, not windowed or rescaled, and keep label maps in a folder called masks"
+        )
+    if levels.no_number:
+        notes.append(f"{levels.no_number} voxels without a number taken as air")
+    return tuple(notes)
+
+
+def shift_of(levels: Levels, file: Path) -> float:
+    """How much higher the values are than Hounsfield units: 0, or 1000 or 1024 with either sign.
+
+    Raises:
+        ScanError: they are shifted, and it is not certain by how much.
+    """
+    counts = _without_spikes(levels.counts)
+    sign, found, near = _direction(counts)
+    if not sign:
+        return 0.0
+    air = _lowest_peak(counts, *sorted(sign * shift - 1000 for shift in _SHIFTS))
+    for shift in _SHIFTS:
+        if air is not None and abs(air - (sign * shift - 1000)) <= _NEAR_AIR:
+            return float(sign * shift)
+    where = "no peak of air shows by how much" if air is None else f"air lies at {air}"
+    raise ScanError(
+        f"{file} is not in Hounsfield units: it seems to lie about 1000 too "
+        f"{'high' if sign > 0 else 'low'} ({found:.0%} of the voxels are near {near}; {where}): apply the rescale "
+        "slope and intercept, or export the scan again"
+    )
+
+
+def is_hounsfield(levels: Levels) -> bool:
+    """Whether values are certainly Hounsfield units: air lies at -1000, soft tissue at 0, and much is of either."""
+    counts = _without_spikes(levels.counts)
+    air = _lowest_peak(counts, -1000, -1000)
+    if air is None or abs(air + 1000) > _NEAR_AIR or _direction(counts)[0]:
+        return False
+    tissue = counts[_SOFT_TISSUE[0] - _LOWEST : _SOFT_TISSUE[1] - _LOWEST].sum()
+    return bool(tissue >= _MUCH * max(counts.sum(), 1))
+
+
+def _total(parts: Iterable[Levels]) -> Levels:
+    total = Levels()
+    for part in parts:
+        total += part
+    return total
+
+
+def _without_spikes(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The counts without single values that stand out: padding, and values that were clipped."""
+    spread = counts.astype(np.float64)
+    spread[[0, -1]] = 0
+    around = np.convolve(spread, np.ones(2 * _WIDTH + 1), "same") - spread
+    spread[spread > around / 2] = 0
+    return spread
+
+
+def _direction(counts: NDArray[np.float64]) -> tuple[int, float, int]:
+    """Whether the values are too high (1), too low (-1) or neither (0); the share that shows it, and near what."""
+    steps = counts[: _BINS // _STEP * _STEP].reshape(-1, _STEP).sum(axis=1)
+    alone = steps[1:-1] > 20 * np.maximum(steps[:-2], steps[2:])
+    steps[1:-1][alone] = 0
+    total = max(float(steps.sum()), 1.0)
+
+    def share(first: int, last: int) -> float:
+        return float(steps[round((first - _LOWEST) / _STEP) : round((last - _LOWEST) / _STEP)].sum()) / total
+
+    here, above = share(*_SOFT_TISSUE), share(*(edge + _SHIFT for edge in _SOFT_TISSUE))
+    air_below, below = share(*(edge - _SHIFT for edge in _AIR)), share(*(edge - _SHIFT for edge in _SOFT_TISSUE))
+    body = share(_AIR[1], 1000)
+    # Bone gets rarer the denser it is; shifted soft tissue is a peak above the gap that lung and fat leave.
+    if above >= _MUCH and above > share(_SOFT_TISSUE[1] + 100, _SHIFT + _SOFT_TISSUE[0]):
+        return 1, above, _SHIFT
+    if air_below >= _MUCH and here < _MUCH:
+        return -1, air_below, _AIR[0] - _SHIFT + 120
+    # Without air around the body: what would be the body is bone, little of it as dense as soft tissue should be.
+    if below >= _MUCH and here < min(_MUCH, body / 4):
+        return -1, below, -_SHIFT
+    return 0, 0.0, 0
+
+
+def _lowest_peak(counts: NDArray[np.float64], first: int, last: int) -> int | None:
+    """The lowest value, from 40 below `first` to 40 above `last`, around which much of the air there lies."""
+    smooth = np.convolve(counts, np.ones(2 * _WIDTH + 1), "same")
+    start = first - 40 - _LOWEST
+    part = smooth[start : last + 41 - _LOWEST]
+    around_air = counts[start : last + 41 - _LOWEST]
+    if part.max() < _SOME_AIR * max(counts.sum(), 1) or np.count_nonzero(around_air) < _FILLED * len(part):
+        return None
+    for place in range(1, len(part) - 1):
+        around = part[max(0, place - _WIDTH) : place + _WIDTH + 1]
+        if part[place] == around.max() and part[place] >= part.max() / 3:
+            at = start + place
+            sides = smooth[max(0, at - _BESIDE) : at], smooth[at + 1 : at + 1 + _BESIDE]
+            is_peak = all(side.size and side.min() < _FALLS * part[place] for side in sides)
+            return at + _LOWEST if is_peak else None
+    return None
+
+
+def _window(values: NDArray[np.float32]) -> None:
+    """Hounsfield units → whole grey levels, in place. Whole units are rounded exactly: the product fits a float32."""
+    low, high = WINDOW_HU
+    np.clip(values, low, high, out=values)
+    values -= np.float32(low)
+    values *= np.float32(255)
+    values /= np.float32(high - low)
+    np.rint(values, out=values)
