@@ -24,13 +24,11 @@ class Shape:
         labels: the label of each class.
         pattern: of the name of a class folder, as `plain` gives it; its first group is the class.
         words: the classes, for the problems.
-        slices: suffixes of slices.
     """
 
     labels: Mapping[str, str]
     pattern: re.Pattern[str]
     words: str
-    slices: tuple[str, ...]
 
     def class_of(self, name: str) -> str | None:
         """The class that a folder's name means."""
@@ -59,7 +57,7 @@ def find(root: Path, shape: Shape, known: Collection[Path] = ()) -> Found:
     classes = shape.classes(root)
     places: dict[str, dict[str, str]] = defaultdict(dict)
     for folder, meaning in classes.items():
-        for scan in scans_below(folder, root, found, known, shape.slices):
+        for scan in scans_below(folder, root, found, known):
             found.scans[scan] = (TRAIN, shape.labels[meaning])
             below = scan.split("/")[1:]
             if len(below) > 1 and plain(below[0]) in (meaning, plain(folder.name)):  # an archive unpacked into a folder

@@ -18,7 +18,6 @@ _SHAPE = by_patient.Shape(
     labels={"ncp": UNKNOWN_SEVERITY, "cp": NON_COVID, "normal": NON_COVID},
     pattern=re.compile(r"(ncp|cp|normal)[0-9]{0,3}"),
     words="NCP, CP and Normal",
-    slices=(".png",),
 )
 
 

@@ -17,7 +17,6 @@ _SHAPE = by_patient.Shape(
     labels={"covid19": UNKNOWN_SEVERITY, "cap": NON_COVID, "normal": NON_COVID},
     pattern=re.compile(r"(covid19|cap|normal)(?:cases|case|subjects|subject)"),
     words="COVID-19, Cap and Normal Cases",
-    slices=(".dcm",),
 )
 
 

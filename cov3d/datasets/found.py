@@ -48,9 +48,7 @@ class Found:
             self.problems.append(f"left out: {self.left_out[-1]}")
 
 
-def scans_below(
-    folder: Path, root: Path, into: Found, known: Collection[Path] = (), slices: Collection[str] = ()
-) -> list[str]:
+def scans_below(folder: Path, root: Path, into: Found, known: Collection[Path] = ()) -> list[str]:
     """Names (paths relative to `root`) of the scans at any depth below `folder`, sorted.
 
     What looks like a scan and is none is noted in `into`: scans that are lost, have one slice, or are of a format that
@@ -58,7 +56,6 @@ def scans_below(
 
     Args:
         known: folders that are scans and need not be listed.
-        slices: suffixes of the dataset's slices. A folder of such slices is a scan, whether or not it can be read.
 
     Raises:
         ScanError: a folder can't be listed, or its name can't be written.
@@ -72,22 +69,8 @@ def scans_below(
     for found in search.scans:
         if found.lost:
             left_out += [LeftOut(found.path, "holds no JPEG slices", is_scan=True), *found.instead]
-    scans = {found.path for found in search.scans if not found.lost}
-    series = _series(left_out, scans, slices) - {folder}
-    into.leave_out(sorted((left for left in left_out if not {left.path, left.path.parent} & series), key=str), root)
-    return sorted(path.relative_to(root).as_posix() for path in scans | series)
-
-
-def _series(left_out: Iterable["LeftOut"], scans: Collection[Path], suffixes: Collection[str]) -> set[Path]:
-    """The folders of slices among what was left out; folders that are or hold scans are none."""
-    above = {parent for scan in scans for parent in (scan, *scan.parents)}
-    likely = [left.path for left in left_out if left.is_scan] if suffixes else []
-    folders = {path if path.is_dir() else path.parent for path in likely}
-    return {
-        folder
-        for folder in folders - above
-        if any(file.suffix.lower() in suffixes and file.name[0] != "." for file in folder.iterdir())
-    }
+    into.leave_out(sorted(left_out, key=str), root)
+    return sorted(found.path.relative_to(root).as_posix() for found in search.scans if not found.lost)
 
 
 def check_names(scans: Iterable[str]) -> None:

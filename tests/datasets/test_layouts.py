@@ -205,7 +205,8 @@ def test_labels_of_two_datasets_have_no_categories(labels: list[str]) -> None:
 
 def test_labels_that_are_of_no_dataset_are_answered_with_those_that_are() -> None:
     with pytest.raises(
-        ValueError, match=r"the labels light are .*: one has non-covid, covid and either mild, moderate"
+        ValueError,
+        match=r"the labels light do not belong to one dataset, which has non-covid, covid and either mild, moderate",
     ):
         categories_of(["light"])
 

@@ -32,7 +32,7 @@ def short_scan(seed: int, partition: str, number: int, *, resolution: int) -> Ph
 def write_quickly(root: Path, layout: PhantomLayout) -> pd.DataFrame:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(write, "make_scan", short_scan)
-        return write_phantom(root, scans=SCANS, seed=SEED, resolution=RESOLUTION, masks=True, layout=layout)
+        return write_phantom(root, n_scans=SCANS, seed=SEED, resolution=RESOLUTION, masks=True, layout=layout)
 
 
 @pytest.fixture(scope="module", params=list(NAMES))
