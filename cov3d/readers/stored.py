@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cov3d.errors import ScanError
-from cov3d.readers.kinds import GZIP, METAIMAGE, NIFTI, NRRD, ZEROS, kind_of_file
+from cov3d.readers.kinds import GZIP, ZEROS, kind_of_file
+from cov3d.readers.registry import by_kind
 
 _CHUNK = 1 << 20
 
@@ -120,7 +121,7 @@ def unknown(file: Path, kind: str) -> ScanError:
 
 def _something_else(file: Path) -> ScanError | None:
     kind = kind_of_file(file)
-    if kind is None or kind in (NIFTI, METAIMAGE, NRRD, GZIP, ZEROS):
+    if kind is None or kind in (GZIP, ZEROS) or by_kind(kind) is not None:
         return None
     return ScanError(f"{file} is {kind.one}: {kind.advice}")
 
