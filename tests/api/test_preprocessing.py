@@ -148,7 +148,7 @@ def test_the_pictures_are_made_again_from_the_store(data: Path) -> None:
     before = made.page.read_bytes()
     made.page.unlink()
     report = crop_report(str(data), size="tiny", listener=Heard())
-    assert (report.page, report.scans, report.doubtful) == (made.page, 3, made.doubtful)
+    assert (report.page, report.n_scans, report.n_doubtful) == (made.page, 3, made.doubtful)
     assert made.page.read_bytes() == before
 
 
@@ -191,6 +191,8 @@ def test_folds_gives_the_table_that_it_writes(tmp_path: Path, cov3d: Command) ->
 
 
 def test_a_phantom_of_an_unknown_layout_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Cov3dError, match="layout is one of cov19ctdb, stoic, mosmed, not 'other'"):
+    with pytest.raises(
+        Cov3dError, match="layout is one of cov19ctdb, stoic, mosmed, pharos, cc-ccii, covid-ct-md, not 'other'"
+    ):
         phantom(tmp_path / "data", layout="other")
     assert not (tmp_path / "data").exists()
