@@ -108,7 +108,7 @@ def stacks_of(slices: Sequence[Slice]) -> list[Stack]:
     for one in slices:
         pixels = one.pixels
         size = (pixels.rows, pixels.columns) if pixels else ()
-        _add(groups[one.study, one.series, size, _rounded(one.spacing), one.kernel], one)
+        _add(groups[one.study, one.series, size, _rounded(one.spacing), one.kernel, bool(one.position)], one)
     stacks = [part for group in groups.values() for alike in group for part in _by_phase(_stack(alike))]
     return sorted(stacks, key=lambda stack: (natural(stack.files[0]), -len(stack.slices)))
 

@@ -462,6 +462,17 @@ def test_an_index_a_dead_link_and_damage_beside_a_series(tmp_path: Path) -> None
     assert set(reasons) == {"bad.dcm", "gone.dcm"}
 
 
+def test_a_slice_without_a_position_among_others_is_left_out_and_listed(tmp_path: Path) -> None:
+    def change(index: int, made: Dataset) -> None:
+        if index == 3:
+            del made.ImagePositionPatient
+
+    expected = series(tmp_path, None, change)
+    volume = read_as(tmp_path, np.delete(expected, 4, axis=0))
+    assert (volume.missing, volume.orientation_known) == (1, True)
+    assert [left.path.name for left in discover([tmp_path]).left_out] == ["IM0004.dcm"]
+
+
 def test_without_positions_the_slice_location_orders_and_the_end_is_assumed(tmp_path: Path) -> None:
     expected = series(tmp_path, None, put(ImagePositionPatient=None, InstanceNumber=1))
     volume = read_as(tmp_path, expected)
