@@ -32,7 +32,7 @@ def test_help_and_tables_are_printed_with_the_signs_that_there_are(environment: 
     help_text, table = run("train", "--help", environment=environment), run("experiments", environment=environment)
     assert (help_text.returncode, help_text.stderr) == (table.returncode, table.stderr) == (0, b"")
     assert b"gamma of the focal loss" in help_text.stdout
-    assert b"lambda, the share of the earth mover's distance" in help_text.stdout
+    assert b"lambda, weight of the earth mover's distance" in help_text.stdout
     assert b"| --gamma" in help_text.stdout
     assert b"lambda" in table.stdout
     assert b"sigma_b" in table.stdout

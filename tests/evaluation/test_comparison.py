@@ -171,7 +171,7 @@ def test_a_cross_validation_is_compared_by_its_out_of_fold_predictions(tmp_path:
         folders.append(tmp_path / str(seed))
         save_predictions(predictions(seed=seed).assign(fold=seed), folders[-1] / "out-of-fold-severity.csv")
     found = compare_runs(folders[0], folders[1], "severity")
-    assert "A: of each fold the epoch that was selected on it" in str(comparison_table(found, "").caption)
+    assert "A: for each fold, the epoch that was selected on it" in str(comparison_table(found, "").caption)
     assert found.rows == compare(predictions(seed=1), predictions(seed=2), CATEGORIES, "severity").rows
 
 
