@@ -200,7 +200,7 @@ def _choose(
             raise Cov3dError("--fold and --all-folds go with --name: of runs, give those of the folds that are meant")
         return _Chosen(gather(predictions, task, fitted_temperature=fitted), task)
     if folds and all_folds:
-        raise Cov3dError("--fold and --all-folds contradict each other: give one of them")
+        raise Cov3dError("--fold and --all-folds cannot be combined: give one of them")
     wanted = find_ensemble(name)
     if task not in (Task.BOTH, wanted.task):
         raise Cov3dError(f"{wanted.name} is an ensemble for {wanted.task}, not {task}: leave --task out")
@@ -209,7 +209,8 @@ def _choose(
     members = [member for member in found if isinstance(member, MemberTable)]
     if missing := [one for one in found if isinstance(one, Missing)]:
         raise MissingRunsError(
-            f"{wanted.name} needs {len(missing)} run{'s' * (len(missing) > 1)} more: make them as said above", missing
+            f"{wanted.name} needs {len(missing)} run{'s' * (len(missing) > 1)} more: make them with the commands above",
+            missing,
         )
     return _Chosen(members, Task(wanted.task), numbers, wanted)
 

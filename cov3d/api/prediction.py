@@ -88,7 +88,7 @@ def predict(
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         jobs: processes that preprocess scans; by default one for each processor.
         batch_size: scans to a forward pass.
-        skip_errors: go on past scans that can't be read; they are in `failed` then.
+        skip_errors: skip scans that can't be read; they are in `failed` then.
         output_dir: folder of the results (`predictions.csv`, `manifest.csv`, perhaps `left-out.csv`); by default
             nothing is written.
         overwrite: replace an earlier result in `output_dir`.
@@ -189,7 +189,7 @@ def _predict(
         listener.say(f"{found.kept} of {len(scans)} scans were predicted before the command was interrupted")
     listener.warn_of_all([f"{scan}: {reason}" for scan, reason in found.doubtful.items()])
     for call, count in found.table["presence"].value_counts().sort_index().items():
-        listener.say(f"{count} scans called {call}")
+        listener.say(f"{count} scans predicted {call}")
     return found
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cov3d.preprocessing.store import Store
     from cov3d.reports.crops import CropReport
 
-_THEN = "what was done is kept, and the same command goes on from here"
+_THEN = "what was done is kept, and the same command continues from here"
 _WHEN_ALL_ARE_DONE = (
     "when every share is done, show the crops of all: the same command with --only-report, without --shard"
 )
@@ -101,7 +101,7 @@ def preprocess(
 
     size, data, store, table = as_size(size), Path(data), path_or_none(store), path_or_none(table)
     if dask is not None and jobs is not None:
-        raise Cov3dError("--dask and --jobs contradict each other: give one of them")
+        raise Cov3dError("--dask and --jobs cannot be combined: give one of them")
     number, of = (1, 1) if shard is None else parse_shard(shard)
     known = scan_table(data, table, listener, strict=strict)
     boxes = _boxes(data, path_or_none(overrides), set(known["scan"]), listener)

@@ -143,7 +143,7 @@ def _checkpoints(sets: Sequence[SubmissionSet], runs: Runs) -> dict[SubmissionSe
     missing = [*dict.fromkeys(str(run) for _, absent in found.values() for run in absent)]
     if missing:
         number = f"{len(missing)} run{'s' * (len(missing) > 1)}"
-        sentence = f"{number} missing for {len(sets)} sets of submissions: make them as said above"
+        sentence = f"{number} missing for {len(sets)} sets of submissions: make them with the commands above"
         raise MissingRunsError(sentence, missing)
     return {one: files for one, (files, _) in found.items()}
 
@@ -176,7 +176,7 @@ def _predict(
     by = f"{len(networks)} network{'s' * (len(networks) > 1)}"
     listener.say(f"{task}: {len(scans)} scans by {by}, on {how.device}")
     with (
-        listener.stoppable(f"what was predicted is kept in {kept}, and the same command goes on"),
+        listener.stoppable(f"what was predicted is kept in {kept}, and the same command continues"),
         listener.progress(f"predicting {task}", len(scans)) as advance,
     ):
         found = predict_networks(

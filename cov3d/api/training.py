@@ -86,7 +86,7 @@ def train(
         TypeError: there is no such hyper-parameter.
     """
     if resume and overwrite:
-        raise Cov3dError("--resume and --overwrite contradict each other: give one of them")
+        raise Cov3dError("--resume and --overwrite cannot be combined: give one of them")
     chosen = training_options(options, hyper_parameters, fold)
     check_start(chosen.experiment, from_checkpoint)
     begins = {"weights": weights, "weights_dir": weights_dir, "from_checkpoint": from_checkpoint}
@@ -126,7 +126,7 @@ def _train(
     resume: bool,
 ) -> Run:
     with (
-        given.listener.stoppable(f"{folder} holds every epoch that was finished, and --resume goes on"),
+        given.listener.stoppable(f"{folder} holds every epoch that was finished, and --resume continues"),
         joined(how.world, how.device),
     ):
         with first_before_others(how.world):

@@ -92,7 +92,7 @@ def tune(
     begins = {"weights": weights, "weights_dir": weights_dir, "from_checkpoint": from_checkpoint}
     given = run_inputs(data, listener, table=table, store=store, strict=strict, **begins)
     folder = Path(output_dir or given.data / "tuning" / f"{sought}_{run_name(chosen, from_checkpoint)}")
-    with listener.stoppable(f"{folder} holds every trial that has ended, and the same command goes on"):
+    with listener.stoppable(f"{folder} holds every trial that has ended, and the same command continues"):
         trainer = _trainer(chosen, space, sought, given, how)
         base = chosen.for_categories(trainer.categories)
         wanted = searching.Tuning(base, space, sought, prune=prune, data=trainer.fingerprint())
@@ -113,7 +113,7 @@ def _space(search: Sequence[str], chosen: TrainingOptions, named: set[str]) -> d
     space = search_space.parse(search or [name for name in search_space.BY_DEFAULT if name not in given])
     for name in (name for name in space if name in given):
         word = search_space.option(name)
-        raise Cov3dError(f"--{word} and --search {word} contradict each other: give one of them")
+        raise Cov3dError(f"--{word} and --search {word} cannot be combined: give one of them")
     if "architecture" not in space and not chosen.architecture.has_dropout and "dropout" in space:
         if search:
             raise Cov3dError(f"--search dropout: {chosen.architecture} has none; leave it out, or take another network")

@@ -42,7 +42,7 @@ def fetch_weights(
     from cov3d.models import weights as kinetics
 
     if every and architecture is not None:
-        raise Cov3dError("--all and --architecture contradict each other: give one of them")
+        raise Cov3dError("--all and --architecture cannot be combined: give one of them")
     folder = kinetics.folders(None if weights_dir is None else Path(weights_dir))[0]
     wanted = kinetics.published() if every else [_architecture(architecture or Architecture.RESNET)]
     return [_fetch_one(one, folder, listener) for one in wanted]
@@ -99,7 +99,7 @@ def starting_point(
     given = {"--from-checkpoint": from_checkpoint, "--weights": weights, "--no-pretrained": not options.pretrained}
     contradicting = [option for option, value in given.items() if value]
     if len(contradicting) > 1:
-        raise Cov3dError(f"{' and '.join(contradicting)} contradict each other: give one of them")
+        raise Cov3dError(f"{' and '.join(contradicting)} cannot be combined: give one of them")
     if from_checkpoint is not None:
         found = start.from_checkpoint(Path(from_checkpoint))
         _say_of_checkpoint(found, options, listener)
@@ -132,7 +132,7 @@ def _say_of_checkpoint(found: "Start", options: TrainingOptions, listener: Liste
         f"starting from {found.file}: {info.architecture} of {len(info.categories)} categories, epoch {info.epoch}"
     )
     if info.size != options.size:
-        listener.say(f"it was trained at size {info.size} and goes on at {options.size}")
+        listener.say(f"it was trained at size {info.size} and continues at {options.size}")
     if differs_in_preprocessing(info):
         made_by = info.versions.get("cov3d", "unknown")
         listener.warn(f"{found.file} was trained on scans preprocessed otherwise, by version {made_by} of cov3d")

@@ -153,7 +153,7 @@ def preprocess(
 def _refuse_contradictions(given: dict[str, bool]) -> None:
     for pair, both in given.items():
         if both:
-            raise Cov3dError(f"{pair} contradict each other: give one of them")
+            raise Cov3dError(f"{pair} cannot be combined: give one of them")
 
 
 def say_failed(failed: Mapping[str, str]) -> None:

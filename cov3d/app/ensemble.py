@@ -62,7 +62,7 @@ def ensemble(
         False, help="Choose among the members, greedily, by the macro F1 of the task.", rich_help_panel=SELECTION
     ),
     select_threshold: bool = Param(
-        False, help="Choose the threshold that a scan is called positive by.", rich_help_panel=SELECTION
+        False, help="Choose the threshold that a scan is predicted positive by.", rich_help_panel=SELECTION
     ),
     out_of_fold: bool = Param(
         False,
@@ -171,11 +171,14 @@ def _show_selection(made: "EnsembleResult", selected: "EnsembleSelection") -> No
 
     for member, score in zip(selected.members, selected.scores, strict=False):
         say(f"  macro F1 {score:.3f} with {member}")
-    say(f"chosen: {', '.join(selected.members)}; called positive where p_non_covid is below {selected.threshold:.4g}")
+    say(
+        f"chosen: {', '.join(selected.members)}; a scan is predicted positive if p_non_covid is below "
+        f"{selected.threshold:.4g}"
+    )
     words = {
         "as_chosen": "on the scans that it was chosen on: this gain is itself selected, and flatters",
         "cross_fitted": "chosen on four fifths of the scans and tried on the last, five times: the gain to believe",
     }
     for name, gain in made.gains.items():
-        calls = f"their calls differ on {gain.differing} of {len(selected.plain)} scans"
+        calls = f"their predictions differ on {gain.differing} of {len(selected.plain)} scans"
         out().print(comparison_table(gain, f"{made.task}: A, {words[name]}; B, the mean of all; {calls}"))

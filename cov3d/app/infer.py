@@ -37,7 +37,7 @@ def infer(
     ),
     task: Task = Param(
         Task.BOTH,
-        help="Which submission files to write. With both, the severity files hold the scans called positive; "
+        help="Which submission files to write. With both, the severity files hold the scans predicted positive; "
         "with severity, every scan.",
         rich_help_panel=options.OUTPUT,
     ),

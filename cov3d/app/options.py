@@ -85,7 +85,7 @@ def dask() -> Param:
 def skip_errors() -> Param:
     return Param(
         False,
-        help="Go on past scans that can't be read, list them at the end and exit with 3.",
+        help="Skip scans that can't be read, list them at the end and exit with 3.",
         rich_help_panel=OUTPUT,
     )
 

@@ -107,7 +107,7 @@ def compare(
     found = evaluation.compare(run_a, run_b, task=task, seed=seed, output_dir=output_dir, overwrite=overwrite)
     for name, result in found.items():
         a, b = result.files
-        title = f"{name}: A = {a}, B = {b}; their calls differ on {result.differing} of {len(result.calls)} scans"
+        title = f"{name}: A = {a}, B = {b}; their predictions differ on {result.differing} of {len(result.calls)} scans"
         out().print(comparison_table(result, title))
     evaluation.warn_of_small_classes({name: result.calls.small for name, result in found.items()}, Printer())
     say("p: paired permutation test, two-sided, of macro F1")

@@ -26,21 +26,21 @@ from typing import Any, NoReturn
 EXIT_CODE = 130
 _SIGNALS = {
     signal.SIGINT: "interrupted",
-    signal.SIGTERM: "told to stop (SIGTERM)",
-    signal.SIGHUP: "told to stop (SIGHUP)",
+    signal.SIGTERM: "stopped by SIGTERM",
+    signal.SIGHUP: "stopped by SIGHUP",
 }
 _RERUN = "its results are incomplete: run the command again, with --overwrite if results are there already"
 _UNTOUCHED = "nothing was changed"
-_GOES_ON = "what was done is kept, and the same command goes on"
+_GOES_ON = "what was done is kept, and the same command continues"
 WHAT_THEN = {
     "phantom": "the dataset is incomplete: delete its folder before you run the command again",
     "folds": "a scan table is never half written: run the command again",
     "preprocess": f"{_GOES_ON} from here",
     "weights": "a file of weights is never half written: run the command again",
     "experiments": _UNTOUCHED,
-    "train": "every epoch that was finished is kept, and --resume goes on",
-    "tune": "every trial that has ended is kept, and the same command goes on",
-    "crossval": "every epoch that was finished is kept, and the same command goes on",
+    "train": "every epoch that was finished is kept, and --resume continues",
+    "tune": "every trial that has ended is kept, and the same command continues",
+    "crossval": "every epoch that was finished is kept, and the same command continues",
     "validate": _RERUN,
     "compare": _RERUN,
     "ensemble": _RERUN,

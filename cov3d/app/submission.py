@@ -94,7 +94,7 @@ def _say_written(written: "list[Written]", folder: Path) -> None:
     out().print(submission_table(written))
     for made in written:
         if empty := [name for name, count in made.counts.items() if not count]:
-            say_warning(f"{folder / made.of.place}: {', '.join(empty)} without a name: no scan is called so")
+            say_warning(f"{folder / made.of.place}: {', '.join(empty)} is empty: no scan is predicted so")
     say(f"results in {folder}; check a folder with cov3d check-submission")
 
 
@@ -113,7 +113,7 @@ def check_submission(
     ),
     line_format: LineFormat = options.line_format(),
     allow_empty: bool = Param(
-        False, help="Let a file be empty, as when no scan is called critical.", rich_help_panel=options.INPUT
+        False, help="Let a file be empty, as when no scan is predicted critical.", rich_help_panel=options.INPUT
     ),
 ) -> "Mapping[Path, Checked]":
     """Check that each test scan stands in exactly one submission file, and nothing else does; print the counts."""

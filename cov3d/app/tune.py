@@ -42,16 +42,16 @@ def tune(
     store: Path = options.store(),
     output_dir: Path = Param(
         None,
-        help="The search's folder; a search that was begun in it goes on.",
+        help="The search's folder; a search that was begun in it is continued.",
         show_default="DATA/tuning/<objective, experiment or options, fold, seed>",
         rich_help_panel=options.OUTPUT,
     ),
     overwrite: bool = options.overwrite(),
     **kwargs: Any,
 ) -> "TuningResult":
-    """Search for hyper-parameters with Optuna: every trial is a run on the fold, and the best is told at the end.
+    """Search for hyper-parameters with Optuna: every trial is a run on the fold, and the best is printed at the end.
 
-    Run it again to go on, after an interruption or with more --trials.
+    Run it again to continue, after an interruption or with more --trials.
     """
     from cov3d.api import tuning
     from cov3d.reports.tuning import trial_table

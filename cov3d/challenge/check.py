@@ -62,14 +62,14 @@ def check_submission(
 ) -> Checked:
     """Check that each test scan stands in exactly one file of its task, and nothing else does.
 
-    Of `both` tasks, the severity files must hold the scans called positive, those of `covid.csv`, each once.
+    Of `both` tasks, the severity files must hold the scans predicted positive, those of `covid.csv`, each once.
 
     Args:
         folder: what holds the files; predictions and manifest may lie beside them.
         scans: names of the test scans; paths are called by their last part.
         task: whose files there should be; None for those of which there are any.
         line_format: how names should stand in them.
-        allow_empty: take a file without names for what was meant: no scan was called so.
+        allow_empty: take a file without names for what was meant: no scan was predicted so.
 
     Raises:
         SubmissionError: the folder is missing, or holds no submission file.
@@ -92,7 +92,7 @@ def check_submission(
         checked.counts[name] = len(found)
         checked.problems += problems
         if not found and not allow_empty:
-            checked.problems.append(f"{name} is empty: if no scan is called {Path(name).stem}, give --allow-empty")
+            checked.problems.append(f"{name} is empty: if no scan is predicted {Path(name).stem}, give --allow-empty")
     if checked.task != Task.SEVERITY:
         checked.problems += _compare([entry for name in PRESENCE_FILES for entry in entries[name]], known, "")
     if checked.task == Task.SEVERITY:

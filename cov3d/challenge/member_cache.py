@@ -79,7 +79,7 @@ def predict_networks(
         checkpoints: of the networks.
         folder: keeps the tables; of these scans only.
         device, jobs, threads, batch_size: as of `predict_each`.
-        skip_errors: go on past scans that can't be read.
+        skip_errors: skip scans that can't be read.
         on_scan: called with how many scans are done.
 
     Raises:

@@ -33,7 +33,7 @@ class SubmissionSet:
         number: of its folder, from 1.
         members: each an experiment's number, an ensemble's name, a run folder or a checkpoint.
         folds: whose networks are averaged, of experiments and ensembles.
-        threshold: probability of non-COVID below which a scan is called positive.
+        threshold: probability of non-COVID below which a scan is predicted positive.
         fitted_temperature: whether each network's probabilities are scaled by the temperature in its checkpoint.
     """
 

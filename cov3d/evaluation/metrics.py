@@ -54,11 +54,11 @@ def conditional_severity(probabilities: NDArray[Any]) -> NDArray[Any]:
 
 
 THRESHOLD = 0.5
-"""A scan is called positive where its probability of non-COVID is below this."""
+"""A scan is predicted positive where its probability of non-COVID is below this."""
 
 
 def call_presence(probabilities: NDArray[Any], threshold: float = THRESHOLD) -> NDArray[np.int64]:
-    """1 where a scan is called positive, p_0 < `threshold`, else 0."""
+    """1 where a scan is predicted positive, p_0 < `threshold`, else 0."""
     return (probabilities[..., 0] < threshold).astype(np.int64)
 
 

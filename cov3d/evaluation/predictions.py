@@ -55,7 +55,7 @@ def prediction_table(
         conditional: severity given positive, shape (scans, categories − 1), where it is not that of
             `probabilities` (an ensemble averages the two apart); it stands in the table then.
         labels: what is known of the scans; empty strings where nothing is.
-        threshold: probability of non-COVID below which a scan is called positive.
+        threshold: probability of non-COVID below which a scan is predicted positive.
 
     `severity` is filled in for every scan: the likeliest grade if the scan is positive, whatever `presence` says.
     """

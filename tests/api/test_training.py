@@ -114,7 +114,7 @@ def test_a_finished_run_comes_back_as_it_was(data: Path) -> None:
 def test_a_listener_hears_what_the_command_prints(cov3d: Command, data: Path) -> None:
     heard = Heard()
     run = package.train(data, listener=heard, **QUICK)
-    assert heard.stopped == [f"{run.folder} holds every epoch that was finished, and --resume goes on"]
+    assert heard.stopped == [f"{run.folder} holds every epoch that was finished, and --resume continues"]
     printed = cov3d("train", "--data", data, *WORDS, "--overwrite")
     assert heard.said
     assert [sentence for sentence in heard.said if sentence not in printed.out] == []

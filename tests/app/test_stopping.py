@@ -22,7 +22,7 @@ def test_every_command_says_what_becomes_of_its_work() -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "word"), [(INT, "interrupted"), (TERM, "told to stop (SIGTERM)"), (HUP, "told to stop (SIGHUP)")]
+    ("number", "word"), [(INT, "interrupted"), (TERM, "stopped by SIGTERM"), (HUP, "stopped by SIGHUP")]
 )
 def test_a_command_that_is_still_importing_says_so(number: signal.Signals, word: str, tmp_path: Path) -> None:
     running = started("report", "--data", tmp_path)
@@ -68,7 +68,7 @@ print(watch.sentence())
 def test_a_library_that_swallows_the_exception_gets_another() -> None:
     ended = subprocess.run([sys.executable, "-c", SWALLOWING], capture_output=True, text=True, timeout=20, check=True)
     assert ended.stdout.splitlines()[:2] == ["swallowed", "swallowed"]
-    assert "told to stop (SIGTERM): a scan table is never half written" in ended.stdout
+    assert "stopped by SIGTERM: a scan table is never half written" in ended.stdout
 
 
 TIDYING = """

@@ -205,7 +205,7 @@ def test_ctrl_c_ends_a_search_cleanly_and_says_how_to_go_on(
     monkeypatch.setattr(learner, "train", interrupt)
     ended = cov3d(*base)
     assert ended.code == 130
-    assert "the same command goes on" in flat(ended.err)
+    assert "the same command continues" in flat(ended.err)
 
 
 def test_the_ranges_stand_in_the_help(cov3d: Command, monkeypatch: pytest.MonkeyPatch) -> None:

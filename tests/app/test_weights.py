@@ -151,7 +151,7 @@ def test_train_starts_from_a_checkpoint_and_says_how_it_differs(
     text = "\n".join(said)
     for part in (
         "say starting from stoic.safetensors: resnet of 3 categories",
-        "say it was trained at size small and goes on at tiny",
+        "say it was trained at size small and continues at tiny",
         "say_warning stoic.safetensors was trained on scans preprocessed otherwise",
         "say_warning stoic.safetensors was trained on 1 of the 1 scans of fold 0",
     ):

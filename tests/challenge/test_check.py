@@ -171,7 +171,7 @@ def test_an_empty_file_is_a_problem_unless_it_is_meant(content: str, severity: P
     (severity / "critical.csv").write_text(content)
     (severity / "mild.csv").write_text(text(["ct_1", "ct_5", "ct_4"]))
     found = problems(severity)
-    assert "critical.csv is empty: if no scan is called critical, give --allow-empty" in found
+    assert "critical.csv is empty: if no scan is predicted critical, give --allow-empty" in found
     assert [problem for problem in problems(severity, allow_empty=True) if "empty" in problem] == []
 
 
@@ -201,7 +201,7 @@ def test_all_problems_are_told_at_once(severity: Path) -> None:
     (severity / "severe.csv").write_bytes(b"ct_3\r\nct_3\r\n")
     assert problems(severity) == [
         "severe.csv: lines end in CR LF, as on Windows, not in LF",
-        "critical.csv is empty: if no scan is called critical, give --allow-empty",
+        "critical.csv is empty: if no scan is predicted critical, give --allow-empty",
         "mild.csv line 2: 'ct_9' is no test scan",
         "ct_3 stands in 2 places: severe.csv line 1, severe.csv line 2",
         *(f"ct_{number} stands in none of the files (subset1/ct_{number})" for number in (4, 5, 6)),

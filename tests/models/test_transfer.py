@@ -57,5 +57,5 @@ def test_a_head_of_the_same_categories_stays(categories: tuple[str, ...]) -> Non
     ],
 )
 def test_categories_that_are_not_known_to_go_over_are_refused(theirs: tuple[str, ...], ours: tuple[str, ...]) -> None:
-    with pytest.raises(CheckpointError, match=f"{', '.join(theirs)} can't go on with {', '.join(ours)}: only"):
+    with pytest.raises(CheckpointError, match=f"{', '.join(theirs)} can't be mapped to {', '.join(ours)}: only"):
         counterparts(theirs, ours)

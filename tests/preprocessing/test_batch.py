@@ -80,8 +80,8 @@ def records(store: Path) -> int:
     ("number", "jobs", "code", "sentence"),
     [
         (signal.SIGKILL, 2, -signal.SIGKILL, ""),
-        (signal.SIGINT, 2, 130, "interrupted: what was done is kept, and the same command goes on from here"),
-        (signal.SIGTERM, 1, 130, "told to stop (SIGTERM): what was done is kept"),
+        (signal.SIGINT, 2, 130, "interrupted: what was done is kept, and the same command continues from here"),
+        (signal.SIGTERM, 1, 130, "stopped by SIGTERM: what was done is kept"),
     ],
 )
 def test_killed_and_resumed_gives_the_same_store(

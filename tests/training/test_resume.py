@@ -320,7 +320,7 @@ def test_told_to_stop_it_says_how_to_go_on(data: Path, finished: Path, tmp_path:
     if running.returncode == 0:
         pytest.skip("the run was done before the signal came")
     assert running.returncode == 130
-    assert "--resume goes on" in said
+    assert "--resume continues" in said
     assert "Traceback" not in said
     assert len(said.strip().splitlines()) == 1
     assert resume.load(folder) is not None

@@ -154,7 +154,7 @@ def test_what_does_not_fit_is_refused_before_the_folder_is_claimed(
     begin = start.from_checkpoint(tmp_path / "swin.safetensors")
     assert begin.info is not None
     other = replace(begin, info=replace(begin.info, architecture=Architecture.RESNET, categories=("a", "b", "c")))
-    with pytest.raises(CheckpointError, match="a, b, c can't go on with non-covid, mild"):
+    with pytest.raises(CheckpointError, match="a, b, c can't be mapped to non-covid, mild"):
         run(labelled, tmp_path / "run", other)
     assert not (tmp_path / "run").exists()
 
