@@ -32,8 +32,8 @@ def counterparts(theirs: Sequence[str], ours: Sequence[str]) -> list[int]:
     if (tuple(theirs), tuple(ours)) == (STOIC_CATEGORIES, CATEGORIES):
         return [_OF_STOIC[category] for category in ours]
     raise CheckpointError(
-        f"a network of the categories {', '.join(theirs)} can't be mapped to {', '.join(ours)}: only from STOIC's to the "
-        "five of COV19-CT-DB is it known which becomes which"
+        f"a network of the categories {', '.join(theirs)} can't be mapped to {', '.join(ours)}: only from STOIC's to "
+        "the five of COV19-CT-DB is it known which becomes which"
     )
 
 
