@@ -37,11 +37,15 @@ if TYPE_CHECKING:
     import pandas as pd  # only the manifest needs it: without it, a worker needs a third less memory
 
 MANIFEST = "manifest.csv"
-_RECORD = dict.fromkeys(RECORD_COLUMNS, Field(plain)) | {
-    "scan": Field(string),
-    "crop": Field(string),
-    "lung_share": Field(number(0, 1)),
-}
+_RECORD = (
+    dict.fromkeys(RECORD_COLUMNS, Field(plain))
+    | dict.fromkeys(INTAKE_COLUMNS, Field(plain, required=False))
+    | {
+        "scan": Field(string),
+        "crop": Field(string),
+        "lung_share": Field(number(0, 1)),
+    }
+)
 _DAY = 24 * 60 * 60
 _TRIES = 5
 

@@ -193,12 +193,12 @@ def _search(
     for name in inside.subfolders:
         if name.lower() in _NOT_SCANS:
             continue
+        if folder / name in known:
+            found.scans.append(Found(folder / name))
+            continue
         if name.lower() in _THUMBNAILS:
             reason = "is a folder of previews: give it by itself if it is a scan"
             found.left_out.append(LeftOut(folder / name, reason, is_scan=False))
-            continue
-        if folder / name in known:
-            found.scans.append(Found(folder / name))
             continue
         below = list_folder(folder / name)
         if not below.ours:

@@ -121,7 +121,8 @@ def unknown(file: Path, kind: str) -> ScanError:
 
 def _something_else(file: Path) -> ScanError | None:
     kind = kind_of_file(file)
-    if kind is None or kind in (GZIP, ZEROS) or by_kind(kind) is not None:
+    format = by_kind(kind)
+    if kind is None or kind in (GZIP, ZEROS) or (format is not None and format.is_single):
         return None
     return ScanError(f"{file} is {kind.one}: {kind.advice}")
 

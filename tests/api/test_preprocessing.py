@@ -128,7 +128,7 @@ def test_boxes_may_stand_in_another_file(data: Path, tmp_path: Path) -> None:
         ({"size": "huge"}, Cov3dError, "size is one of tiny, small, medium, large, not 'huge'"),
         ({"shard": "4/3"}, Cov3dError, "shares are numbered from 1 to 3"),
         ({"shard": "a"}, Cov3dError, "such as 3/64, not 'a'"),
-        ({"dask": "tcp://here:1", "jobs": 2}, Cov3dError, "contradict each other"),
+        ({"dask": "tcp://here:1", "jobs": 2}, Cov3dError, "cannot be combined"),
         ({"overrides": "none.csv"}, DatasetError, "none.csv"),
     ],
 )

@@ -143,7 +143,7 @@ def test_keywords_are_the_fields_of_the_options() -> None:
         ({"fold": 7}, "--fold must be from 0 to 4, not 7"),
         ({"experiment": 23}, "the paper's experiments are 1 to 22"),
         ({"trackers": ["mlflow"]}, "trackers are tensorboard, wandb, wandb-offline, not 'mlflow'"),
-        ({"resume": True, "overwrite": True}, "contradict each other"),
+        ({"resume": True, "overwrite": True}, "cannot be combined"),
     ],
 )
 def test_a_wrong_value_is_one_sentence(given: dict[str, object], sentence: str, tmp_path: Path) -> None:

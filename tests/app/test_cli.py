@@ -394,7 +394,7 @@ def refusals(data: Path, trained: Path, tmp: Path) -> dict[str, tuple[list[objec
         "overrides missing": (["preprocess", *on, "--overrides", tmp / "no.csv"], "no overrides file"),
         "overrides that are none": (["preprocess", *on, "--overrides", tmp / "file"], "line 1: the columns .* missing"),
         "overrides in a folder": (["preprocess", *on, "--overrides", tmp / "empty"], "can't be read"),
-        "report and none": (["preprocess", *on, "--only-report", "--no-report"], "contradict"),
+        "report and none": (["preprocess", *on, "--only-report", "--no-report"], "cannot be combined"),
         "report without a store": (["preprocess", *on, "--only-report", "--size", "small"], "no preprocessed scans"),
         "train without a store": (
             ["train", *on, "--size", "small", "--no-pretrained"],
@@ -412,10 +412,10 @@ def refusals(data: Path, trained: Path, tmp: Path) -> dict[str, tuple[list[objec
         "run in a file": (["train", *on, *tiny, "--output-dir", tmp / "file" / "r"], "can't be written"),
         "weights missing": (["train", *on, "--size", "tiny", "--weights", tmp / "w"], "no weights file"),
         "weights that are none": (["train", *on, "--size", "tiny", "--weights", tmp / "file"], "can't be read"),
-        "weights and none": (["train", *on, *tiny, "--weights", tmp / "file"], "contradict"),
+        "weights and none": (["train", *on, *tiny, "--weights", tmp / "file"], "cannot be combined"),
         "start from a missing checkpoint": (["train", *on, "--from-checkpoint", tmp / "no"], "no checkpoint"),
         "start from no checkpoint": (["train", *on, "--from-checkpoint", tmp / "file"], "not a checkpoint"),
-        "all weights and some": (["weights", "--all", "--architecture", "mc3"], "contradict each other"),
+        "all weights and some": (["weights", "--all", "--architecture", "mc3"], "cannot be combined"),
         "dropout of swin": (
             ["train", *on, *tiny, "--architecture", "swin", "--dropout", 0.2],
             "--dropout: swin has no dropout",

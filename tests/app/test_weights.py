@@ -161,8 +161,8 @@ def test_train_starts_from_a_checkpoint_and_says_how_it_differs(
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--no-pretrained"], "--from-checkpoint and --no-pretrained contradict each other"),
-        (["--weights", "w.pth"], "--from-checkpoint and --weights contradict each other"),
+        (["--no-pretrained"], "--from-checkpoint and --no-pretrained cannot be combined"),
+        (["--weights", "w.pth"], "--from-checkpoint and --weights cannot be combined"),
         (["--architecture", "swin"], "stoic.safetensors has the network resnet, but the run trains swin"),
     ],
 )

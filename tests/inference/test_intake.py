@@ -10,6 +10,7 @@ import torch
 from pydicom.dataset import Dataset
 
 from cov3d.inference import predict
+from cov3d.training import checkpoint
 from tests.conftest import Ended, sphere_chest, write_slices
 from tests.inference.test_inference import member
 from tests.readers import dicom_files
@@ -45,6 +46,7 @@ def secret(study: int) -> dicom_files.Change:
 def infer(cov3d: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     """Predict a folder by a network that needs no checkpoint."""
     monkeypatch.setattr(predict, "load_members", lambda files, device: [member(1)])
+    monkeypatch.setattr(checkpoint, "read_info", lambda file: member(1).info)
 
     def run(scans: Path, *words: object) -> Ended:
         to = ["--output-dir", tmp_path / "out", "--overwrite", "--jobs", 1]
