@@ -238,7 +238,7 @@ def test_sets_of_ones_own_take_runs_thresholds_and_formats(cov3d: Command, data:
     )
     assert ended.code == 0, ended.err
     assert (tmp_path / "out" / "presence" / "7" / "non-covid.csv").read_text() == "ct_1,ct_2,ct_10\n"
-    assert f"{tmp_path / 'out' / 'presence' / '7'}: covid.csv without a name" in ended.err
+    assert f"{tmp_path / 'out' / 'presence' / '7'}: covid.csv is empty" in ended.err
     graded = [name for file in (tmp_path / "out" / "severity" / "1").iterdir() for name in file.read_text().split(",")]
     assert sorted(name.strip() for name in graded if name) == ["ct_1", "ct_10", "ct_2"]
     table = pd.read_csv(tmp_path / "out" / "predictions" / "presence-7.csv")
