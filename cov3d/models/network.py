@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from torch import nn
 from torchvision.models import WeightsEnum
 
+from cov3d.models.class_map import MapSource
+
 
 @dataclass(frozen=True)
 class Network:
@@ -19,9 +21,12 @@ class Network:
         blocks: the classes of the modules whose activations gradient checkpointing computes twice instead of keeping
             them. Each takes one tensor. Without any, `--gradient-checkpointing` is refused.
         head: the name of its last layer, a `Linear` with a bias: transfer from other categories changes that layer.
+        map_source: how its class map is computed; None where there is no closed form. Without it, `--explain` gives
+            the zones only.
     """
 
     build: Callable[..., nn.Module]
     weights: WeightsEnum | None = None
     blocks: tuple[type[nn.Module], ...] = ()
     head: str = "head"
+    map_source: MapSource | None = None

@@ -1,6 +1,7 @@
 """The 3-D ResNet-18 of Table 4, on torchvision's `r3d_18`, and its two kin that factor their convolutions."""
 
 from collections.abc import Callable, Mapping
+from typing import cast
 
 from torch import Tensor, nn
 from torchvision.models.video import (
@@ -15,6 +16,7 @@ from torchvision.models.video import (
 from torchvision.models.video.resnet import BasicBlock, BasicStem, R2Plus1dStem
 
 from cov3d.models.adapt import single_channel
+from cov3d.models.class_map import ClassMap, MapSource, relu_map
 from cov3d.models.network import Network
 
 
@@ -76,7 +78,14 @@ def mc3(outputs: int = 5, dropout: float = 0.2, kinetics: Mapping[str, Tensor] |
     return ResNet3d(outputs, dropout, kinetics, mc3_18)
 
 
+def _class_map(model: nn.Module, features: Tensor) -> ClassMap:
+    network = cast(ResNet3d, model)
+    return relu_map(features, cast(nn.Linear, network.penultimate[0]), network.head)
+
+
 _BLOCKS = (BasicStem, R2Plus1dStem, BasicBlock)
-RESNET = Network(resnet, R3D_18_Weights.KINETICS400_V1, _BLOCKS)
-R2PLUS1D = Network(r2plus1d, R2Plus1D_18_Weights.KINETICS400_V1, _BLOCKS)
-MC3 = Network(mc3, MC3_18_Weights.KINETICS400_V1, _BLOCKS)
+_MAP = MapSource("layer4", _class_map, stride=(8, 16, 16))
+_MAP_MC3 = MapSource("layer4", _class_map, stride=(1, 16, 16))
+RESNET = Network(resnet, R3D_18_Weights.KINETICS400_V1, _BLOCKS, map_source=_MAP)
+R2PLUS1D = Network(r2plus1d, R2Plus1D_18_Weights.KINETICS400_V1, _BLOCKS, map_source=_MAP)
+MC3 = Network(mc3, MC3_18_Weights.KINETICS400_V1, _BLOCKS, map_source=_MAP_MC3)

@@ -1,6 +1,7 @@
 """The Video Swin Transformer, tiny (section 3.3), on torchvision's `swin3d_t`."""
 
 from collections.abc import Mapping
+from typing import cast
 
 from torch import Tensor, nn
 from torchvision.models.swin_transformer import PatchMerging, SwinTransformerBlock
@@ -8,6 +9,7 @@ from torchvision.models.video import Swin3D_T_Weights, swin3d_t
 from torchvision.models.video.swin_transformer import SwinTransformer3d
 
 from cov3d.models.adapt import single_channel
+from cov3d.models.class_map import ClassMap, MapSource, linear_map
 from cov3d.models.network import Network
 
 
@@ -31,4 +33,10 @@ def swin(outputs: int = 5, kinetics: Mapping[str, Tensor] | None = None) -> Swin
     return network
 
 
-SWIN = Network(swin, Swin3D_T_Weights.KINETICS400_V1, (SwinTransformerBlock, PatchMerging))
+def _class_map(model: nn.Module, features: Tensor) -> ClassMap:
+    return linear_map(features.permute(0, 4, 1, 2, 3), cast(SwinTransformer3d, model).head)  # channels come last there
+
+
+# Patches of 2×4×4 voxels, merged in the plane three times.
+_MAP = MapSource("norm", _class_map, stride=(2, 32, 32), first=(0.5, 15.5, 15.5))
+SWIN = Network(swin, Swin3D_T_Weights.KINETICS400_V1, (SwinTransformerBlock, PatchMerging), map_source=_MAP)

@@ -73,7 +73,9 @@ def locate(volume: Volume) -> Located:
     """Find the lungs of a volume and its crop box."""
     segmentation = lungs.segment(volume.voxels)
     if is_feet_first(segmentation):
-        volume = replace(volume, voxels=volume.voxels[::-1], notes=(*volume.notes, FEET_FIRST))
+        geometry = volume.geometry and volume.geometry.turned()
+        notes = (*volume.notes, FEET_FIRST)
+        volume = replace(volume, voxels=volume.voxels[::-1], notes=notes, geometry=geometry)
         segmentation = segmentation.turned()
     depth, height, width = volume.voxels.shape
     return Located(volume, segmentation, cropping.find_crop(segmentation, (depth, height, width)))

@@ -15,7 +15,7 @@ from cov3d.readers.dicom_series import SAME_PLACE, Stack
 from cov3d.readers.dicom_stack import is_sheared, out_of_line, resampled, sheared_back, spacing_of
 from cov3d.readers.image import orientation, plausible_spacing
 from cov3d.readers.threads import each
-from cov3d.volume import WINDOW_HU, Volume
+from cov3d.volume import WINDOW_HU, Geometry, Volume
 
 _NOTED_DEGREES = 3.0
 _PADDING_IS_AIR = -900.0
@@ -94,7 +94,34 @@ def volume_of(path: Path, stack: Stack, series: str, threads: int) -> Volume:
         doubled=ordered.doubled,
         corrupt=corrupt,
         series=series,
+        geometry=_geometry(used, ordered.places, steps, axes, flips),
     )
+
+
+def _geometry(
+    used: Sequence[Slice],
+    places: NDArray[np.float64],
+    steps: NDArray[np.float64],
+    axes: tuple[int, ...],
+    flips: tuple[slice, ...],
+) -> Geometry | None:
+    """Where the voxels are in the patient; None where the slices have no positions or pixels no size.
+
+    Slices that were moved into line lie on a larger plane, in which the middle one shows where that plane is.
+    """
+    if not (len(places) > 1 and all(one.position and one.spacing and one.directions for one in used)):
+        return None
+    middle = used[len(used) // 2]
+    normal = steps[0] / np.linalg.norm(steps[0])
+    first, place = np.array(used[0].position), np.array(middle.position)
+    origin = place - normal * ((place - first) @ normal)
+    directions = np.array(middle.directions)
+    millimetres = out_of_line(np.array([one.position for one in used]), directions[:3], directions[3:])
+    pixels = millimetres / np.array(middle.spacing)
+    if is_sheared(pixels):
+        down, right = np.ceil(np.maximum(-pixels.min(axis=0), 0))
+        origin = origin - down * steps[1] - right * steps[2]
+    return Geometry(origin, steps, axes, tuple(flip.step < 0 for flip in flips))
 
 
 def _check_syntax(path: Path, stack: Stack) -> None:

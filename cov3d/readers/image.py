@@ -15,7 +15,7 @@ from cov3d.errors import ScanError
 from cov3d.readers import units
 from cov3d.readers.registry import container_of
 from cov3d.readers.stored import Stored
-from cov3d.volume import Volume
+from cov3d.volume import Geometry, Volume
 
 _CANONICAL = np.array([[0.0, 0.0, -1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
 """Where depth, height and width of a Volume go, as (left, posterior, superior) of the patient."""
@@ -65,6 +65,7 @@ def read_image(file: Path, name: str, read_header: Callable[[Path, str], Stored]
         notes=(*notes, *doubt),
         format=name,
         orientation_known=stored.orientation_known,
+        geometry=Geometry(stored.origin, stored.steps, order, tuple(flip.step < 0 for flip in flips)),
     )
 
 

@@ -48,6 +48,7 @@ def read_header(file: Path, compression: str) -> Stored:
         channels = int(fields.get("ElementNumberOfChannels", 1))
         header_size = int(fields.get("HeaderSize", 0))
         steps, spacing_known, orientation_known = _steps(fields, len(axes))
+        origin = _numbers(fields, ("Offset", "Position", "Origin"), len(axes))
     except (KeyError, ValueError) as error:
         raise damaged(file, "the number, distance or direction of its voxels can't be read") from error
     shape = volume_shape(file, axes)
@@ -72,6 +73,7 @@ def read_header(file: Path, compression: str) -> Stored:
         shape=shape,
         dtype=dtype,
         steps=steps,
+        origin=np.zeros(3) if origin is None else origin[:3],
         spacing_known=spacing_known,
         orientation_known=orientation_known,
         notes=(*[_NO_SPACING] * (not spacing_known), *[_NO_ORIENTATION] * (not orientation_known)),

@@ -46,6 +46,7 @@ def read_header(file: Path, compression: str) -> Stored:
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
         raise ScanError(f"the voxels of {file} are colours or vectors: a scan is one volume of plain numbers")
     affine, known = _affine(file, header)
+    in_patient = _RAS_TO_LPS @ affine[:3] * _unit(header)
     return Stored(
         file=file,
         data=file,
@@ -53,7 +54,8 @@ def read_header(file: Path, compression: str) -> Stored:
         compression=compression,
         shape=shape,
         dtype=dtype,
-        steps=(_RAS_TO_LPS @ affine * _unit(header)).T[::-1],
+        steps=in_patient[:, :3].T[::-1],
+        origin=in_patient[:, 3],
         slope=1.0 if slope is None else float(slope),
         intercept=0.0 if intercept is None else float(intercept),
         orientation_known=known,
@@ -97,10 +99,10 @@ def _affine(file: Path, header: Any) -> tuple[NDArray[np.float64], bool]:
             except (HeaderDataError, ValueError):  # quaternions that are none
                 continue
             if code and np.isfinite(affine).all() and np.linalg.det(affine[:3, :3]) != 0:
-                return affine[:3, :3], True
+                return affine, True
         if not known:
             raise damaged(file, "the distance between its voxels is zero or not a number")
-        return header.get_base_affine()[:3, :3], False
+        return header.get_base_affine(), False
 
 
 def _unit(header: Any) -> float:

@@ -60,6 +60,7 @@ def read_header(file: Path, compression: str) -> Stored:
         kind, encoding = str(header["type"]).lower(), str(header["encoding"]).lower()
         skip, lines = int(header.get("byte skip", 0)), int(header.get("line skip", 0))
         steps, known = _steps(header, len(axes))
+        origin = _origin(header)
     except (KeyError, ValueError, TypeError, IndexError) as error:
         raise damaged(file, "the number, distance or direction of its voxels can't be read") from error
     if _has_vectors(header):
@@ -87,6 +88,7 @@ def read_header(file: Path, compression: str) -> Stored:
         shape=shape,
         dtype=dtype,
         steps=steps,
+        origin=origin,
         spacing_known=spacing_known,
         orientation_known=orientation_known,
         notes=(*[_NO_SPACING] * (not spacing_known), *[_NO_ORIENTATION] * (not orientation_known)),
@@ -122,6 +124,14 @@ def _steps(header: Mapping[str, Any], axes: int) -> tuple[NDArray[np.float64], t
     if spacings is None or not np.isfinite(np.asarray(spacings[:3], dtype=np.float64)).all():
         return np.eye(3)[::-1], (False, False)
     return np.diag(np.abs(np.asarray(spacings[:3], dtype=np.float64)))[::-1], (True, False)
+
+
+def _origin(header: Mapping[str, Any]) -> NDArray[np.float64]:
+    """`Stored.origin`; zeros where the header holds none."""
+    origin = np.asarray(header.get("space origin", ()), dtype=np.float64)[:3]
+    if origin.shape != (3,) or not np.isfinite(origin).all():
+        return np.zeros(3)
+    return origin * (_SPACES.get(str(header.get("space", "")).lower()) or (1.0, 1.0, 1.0))
 
 
 def _has_vectors(header: Mapping[str, Any]) -> bool:

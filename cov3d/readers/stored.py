@@ -37,6 +37,7 @@ class Stored:
         dtype: of a voxel, with its byte order.
         steps: millimetres from a voxel to the next along each axis of `shape`, a row an axis, as
             (left, posterior, superior) of the patient.
+        origin: centre of the first voxel, mm, in the same directions.
         slope: Hounsfield units = slope x stored value + intercept.
         intercept: see `slope`.
         spacing_known: whether the header holds the distances between voxels.
@@ -51,6 +52,7 @@ class Stored:
     shape: tuple[int, int, int]
     dtype: np.dtype
     steps: NDArray[np.float64]
+    origin: NDArray[np.float64]
     slope: float = 1.0
     intercept: float = 0.0
     spacing_known: bool = True
