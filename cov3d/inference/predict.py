@@ -1,6 +1,7 @@
 """Predict scans, or volumes of a store: averages over reflection, and over an ensemble of checkpoints."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -9,21 +10,24 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.nn.modules.dropout import _DropoutNd
 
-from cov3d.children import end_with_parent
 from cov3d.errors import CheckpointError, ScanError
 from cov3d.inference.ensemble import average
+from cov3d.inference.explanation import Explanation, ScanViews, explain, watching
 from cov3d.inference.kept import KeptPredictions, file_state, left_to_predict
-from cov3d.preprocessing.pipeline import RECORD_COLUMNS, preprocess_scan, settings
+from cov3d.inference.raw_scans import Preparation, RawScan, raw_scan_batches
+from cov3d.preprocessing.pipeline import RECORD_COLUMNS, settings
 from cov3d.preprocessing.sizes import Size
 from cov3d.preprocessing.store import Store
 from cov3d.training import checkpoint
 from cov3d.training.augment import reflected_probabilities, to_network_input
 from cov3d.training.checkpoint import CheckpointInfo
 from cov3d.training.loaders import ScanDataset, scan_loader
+from cov3d.volume import Geometry, Volume
+
+_DROPOUT = (_DropoutNd, nn.AlphaDropout)
 
 
 @dataclass(frozen=True)
@@ -129,6 +133,21 @@ def predict_store(
 
 
 @dataclass(frozen=True)
+class Extras:
+    """What to compute beside the probabilities.
+
+    Attributes:
+        draw: previews of the scans and their crops.
+        explain: what spoke for each prediction.
+        dropout_passes: number of predictions with dropout on, from which a spread is computed; 0 for none.
+    """
+
+    draw: bool = False
+    explain: bool = False
+    dropout_passes: int = 0
+
+
+@dataclass(frozen=True)
 class ScanPrediction:
     """The prediction of a raw scan, or the error.
 
@@ -137,48 +156,113 @@ class ScanPrediction:
         probabilities: of each member, shape (members, categories); None if the scan can't be read.
         record: how the scan was preprocessed, with the columns of a store's manifest.
         error: why the scan can't be read; None if it can.
+        preview: a picture of the scan and its crop (WebP), if requested.
+        geometry: where its voxels are in its file and in the patient; None if unknown.
+        explanation: what spoke for the prediction, if requested.
+        dropout_presence: probability of COVID-19 of each pass with dropout on, shape (passes,), if requested.
     """
 
     scan: str
     probabilities: NDArray[np.float32] | None = None
     record: dict[str, Any] = field(default_factory=dict)
     error: str | None = None
+    preview: bytes | None = None
+    geometry: Geometry | None = None
+    explanation: Explanation | None = None
+    dropout_presence: NDArray[np.float32] | None = None
 
 
 def predict_each(
-    scan_paths: Mapping[str, Path],
+    scan_paths: Mapping[str, Path | Volume],
     members: Sequence[Member],
     *,
     device: torch.device,
     jobs: int = 0,
     threads: int = 1,
     batch_size: int = 2,
+    amp: str | None = None,
+    extras: Extras = Extras(),
 ) -> Iterator[ScanPrediction]:
     """Preprocess raw scans once for all sizes, and predict them with each member.
 
     Args:
-        scan_paths: path of each scan, by name.
+        scan_paths: path of each scan, or its volume, by name.
         members: networks; their input sizes may differ.
         device: where the networks are.
         jobs: number of processes that preprocess while the network predicts; 0 for this process.
         threads: number of threads that decode slices in each process; it does not change the result.
         batch_size: scans per forward pass.
+        amp: `bf16` or `fp16` for mixed precision, None for float32.
+        extras: what to compute beside the probabilities.
 
     Raises:
         ScanError: a process that preprocesses was killed.
     """
+    ensemble = _Ensemble(members, device, amp)
     sizes = sorted({member.info.size for member in members})
-    for batch in _batches(_RawScans(scan_paths, sizes, threads), jobs=jobs, batch_size=batch_size):
-        readable = [item for item in batch if item.error is None]
-        found: dict[str, NDArray[np.float32]] = {}
-        if readable:
-            stacked = {size: torch.stack([item.voxels[size] for item in readable]) for size in sizes}
-            with torch.inference_mode():
-                each = np.stack([_probabilities(member, stacked[member.info.size], device) for member in members])
-            found = {item.scan: each[:, place] for place, item in enumerate(readable)}
+    how = Preparation(sizes, threads, draw=extras.draw, find_zones=extras.explain)
+    for batch in raw_scan_batches(scan_paths, how, jobs=jobs, batch_size=batch_size):
+        found = ensemble.predict([item for item in batch if item.error is None], extras)
         for item in batch:
-            record = {"scan": item.scan, **item.record} if item.record else {}
-            yield ScanPrediction(item.scan, found.get(item.scan), record, item.error)
+            if item.error is None:
+                yield next(found)
+            else:
+                yield ScanPrediction(item.scan, error=item.error)
+
+
+@dataclass(frozen=True)
+class _Ensemble:
+    """Networks on a device."""
+
+    members: Sequence[Member]
+    device: torch.device
+    amp: str | None
+
+    def predict(self, batch: Sequence[RawScan], extras: Extras) -> Iterator[ScanPrediction]:
+        """The predictions of a batch, in order."""
+        if not batch:
+            return
+        with watching(self.members) if extras.explain else nullcontext() as views:
+            each = self.probabilities({size: torch.stack([item.voxels[size] for item in batch]) for size in self.sizes})
+            seen = views(len(batch)) if views is not None else []
+        for number, item in enumerate(batch):
+            alone = {size: item.voxels[size][None] for size in self.sizes}
+            yield ScanPrediction(
+                item.scan,
+                each[:, number],
+                {"scan": item.scan, **item.record},
+                preview=item.preview,
+                geometry=item.geometry,
+                explanation=self._explained(item, each[:, number], seen[number]) if seen else None,
+                dropout_presence=self._with_dropout(alone, extras.dropout_passes) if extras.dropout_passes else None,
+            )
+
+    @property
+    def sizes(self) -> list[Size]:
+        """The sizes of the networks' inputs."""
+        return sorted({member.info.size for member in self.members})
+
+    def probabilities(self, voxels: Mapping[Size, Tensor]) -> NDArray[np.float32]:
+        """Of a batch, by size: shape (members, scans, categories)."""
+        with torch.inference_mode():
+            return np.stack(
+                [_probabilities(member, voxels[member.info.size], self.device, self.amp) for member in self.members]
+            )
+
+    def _explained(self, item: RawScan, probabilities: NDArray[np.float32], seen: ScanViews) -> Explanation:
+        def predict(voxels: Mapping[Size, Tensor]) -> NDArray[np.float32]:
+            return self.probabilities({size: one[None] for size, one in voxels.items()})[:, 0]
+
+        return explain(seen, self.members, item.voxels, item.zones, probabilities, predict)
+
+    def _with_dropout(self, voxels: Mapping[Size, Tensor], passes: int) -> NDArray[np.float32]:
+        """Probability of COVID-19 in each pass. The same scan gives the same passes, whatever is predicted beside it."""
+        with (
+            torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []),
+            dropout_on(self.members),
+        ):
+            torch.manual_seed(0)
+            return np.stack([1.0 - self.probabilities(voxels)[:, 0, 0].mean() for _ in range(passes)])
 
 
 def predict_scans(
@@ -274,58 +358,22 @@ def doubtful(records: Sequence[Mapping[str, Any]], infos: Sequence[CheckpointInf
     return reasons
 
 
-def _probabilities(member: Member, voxels: Tensor, device: torch.device) -> NDArray[np.float32]:
+def _probabilities(member: Member, voxels: Tensor, device: torch.device, amp: str | None = None) -> NDArray[np.float32]:
     volumes = to_network_input(voxels.to(device, non_blocking=True))
     temperature = member.info.temperature or 1.0
-    return reflected_probabilities(member.model, volumes, temperature=temperature).cpu().numpy()
+    dtype = {None: None, "bf16": torch.bfloat16, "fp16": torch.float16}[amp]
+    with torch.autocast(device.type, dtype, enabled=dtype is not None):
+        return reflected_probabilities(member.model, volumes, temperature=temperature).cpu().numpy()
 
 
-@dataclass
-class _Item:
-    """A preprocessed scan: its voxels by size, each (1, depth, height, width), or the error."""
-
-    scan: str
-    voxels: dict[Size, Tensor] = field(default_factory=dict)
-    record: dict[str, Any] = field(default_factory=dict)
-    error: str | None = None
-
-
-class _RawScans(Dataset[_Item]):
-    def __init__(self, scan_paths: Mapping[str, Path], sizes: Sequence[Size], threads: int) -> None:
-        self.scans, self.sizes, self.threads = list(scan_paths.items()), list(sizes), threads
-
-    def __len__(self) -> int:
-        return len(self.scans)
-
-    def __getitem__(self, index: int) -> _Item:
-        scan, path = self.scans[index]
-        try:
-            preprocessed = preprocess_scan(path, self.sizes, threads=self.threads)
-        except ScanError as error:
-            return _Item(scan, error=str(error))
-        voxels = {size: torch.from_numpy(array)[None] for size, array in preprocessed.voxels.items()}
-        return _Item(scan, voxels, preprocessed.record)
-
-
-def _batches(scans: _RawScans, *, jobs: int, batch_size: int) -> Iterator[list[_Item]]:
-    batches = DataLoader(
-        scans,
-        batch_size=batch_size,
-        num_workers=jobs,
-        collate_fn=list,
-        worker_init_fn=_start_worker,
-    )
+@contextmanager
+def dropout_on(members: Sequence[Member]) -> Iterator[None]:
+    """Switch the dropout of networks on in the block; everything else stays in evaluation mode."""
+    layers = [module for member in members for module in member.model.modules() if isinstance(module, _DROPOUT)]
+    for layer in layers:
+        layer.train()
     try:
-        yield from batches
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
-            raise
-        raise ScanError(
-            "a process that preprocesses scans was killed, most often because memory or shared memory ran out: "
-            "run again with fewer --jobs"
-        ) from error
-
-
-def _start_worker(worker: int) -> None:
-    end_with_parent()
-    threadpool_limits(1)
+        yield
+    finally:
+        for layer in layers:
+            layer.eval()

@@ -175,11 +175,15 @@ def _patient(tissue: Mask, lungs: Mask, pieces: Air) -> Mask:
     return body | closed(body, _PATIENT) & ~dilated(pieces.outside, _CORE)
 
 
+def middle_column(lungs: Mask, body: Mask) -> int:
+    """The first column of the grid on the patient's left: the middle of the body in the slices with lung."""
+    across = np.flatnonzero(body[lungs.any(axis=(1, 2))].any(axis=(0, 1)))
+    return (int(across[0]) + int(across[-1]) + 1) // 2
+
+
 def _left_share(lungs: Mask, body: Mask) -> float:
     """The left lung's share. Column 0 is the patient's right; the sides meet at the body's middle."""
     columns = lungs.sum(axis=(0, 1), dtype=np.int32)
     if not columns.any():
         return 0.5
-    across = np.flatnonzero(body[lungs.any(axis=(1, 2))].any(axis=(0, 1)))
-    middle = (int(across[0]) + int(across[-1]) + 1) // 2
-    return float(columns[middle:].sum() / columns.sum())
+    return float(columns[middle_column(lungs, body) :].sum() / columns.sum())

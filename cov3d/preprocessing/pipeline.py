@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,9 @@ from cov3d.preprocessing.preview import preview
 from cov3d.preprocessing.resize import resize
 from cov3d.preprocessing.signs import Signs, find_signs
 from cov3d.preprocessing.sizes import Size
+from cov3d.preprocessing.zones import lung_zones
 from cov3d.readers import read_volume
-from cov3d.volume import WINDOW_HU, Volume
+from cov3d.volume import WINDOW_HU, Geometry, Volume
 
 ALGORITHM = 3
 """Increased whenever the code changes the voxels of the result."""
@@ -53,11 +54,15 @@ class Preprocessed:
         voxels: `uint8` arrays of (depth, height, width), by size.
         record: the scan's row of the manifest, by column, without its name.
         preview: a small picture of the scan and its crop (WebP), if requested.
+        zones: the lung zone of each voxel (see `zones.lung_zones`), by size, if requested.
+        geometry: where the scan's voxels are in its file and in the patient; None if unknown.
     """
 
     voxels: dict[Size, NDArray[np.uint8]]
     record: dict[str, Any]
     preview: bytes | None = None
+    zones: dict[Size, NDArray[np.uint8]] = field(default_factory=dict)
+    geometry: Geometry | None = None
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,12 @@ def locate(volume: Volume) -> Located:
 
 
 def preprocess(
-    volume: Volume, sizes: Iterable[Size], *, override: Box | None = None, draw: bool = False
+    volume: Volume,
+    sizes: Iterable[Size],
+    *,
+    override: Box | None = None,
+    draw: bool = False,
+    find_zones: bool = False,
 ) -> Preprocessed:
     """Crop a volume to its lungs and resize it to each of `sizes`.
 
@@ -91,21 +101,31 @@ def preprocess(
         sizes: sizes to resize to.
         override: a person's box within the volume. It replaces the automatic box.
         draw: also draw the preview.
+        find_zones: also find the lung zones.
     """
     located = locate(volume)
     if override is not None:
         located = _overridden(located, override)
     voxels, box = located.volume.voxels, located.crop.box
     inside = voxels[box.slices]
+    sizes = list(sizes)
     return Preprocessed(
         voxels={size: resize(inside, size.shape) for size in sizes},
         record=make_record(located),
         preview=preview(voxels, located.segmentation, box, volume.spacing) if draw else None,
+        zones={size: lung_zones(located.segmentation, box, size.shape) for size in sizes} if find_zones else {},
+        geometry=located.volume.geometry,
     )
 
 
 def preprocess_scan(
-    path: Path, sizes: Iterable[Size], *, threads: int = 1, override: Override | None = None, draw: bool = False
+    path: Path,
+    sizes: Iterable[Size],
+    *,
+    threads: int = 1,
+    override: Override | None = None,
+    draw: bool = False,
+    find_zones: bool = False,
 ) -> Preprocessed:
     """Read a scan and preprocess it.
 
@@ -115,15 +135,16 @@ def preprocess_scan(
         threads: number of threads that decode slices; it does not change the result.
         override: a person's box for this scan.
         draw: also draw the preview.
+        find_zones: also find the lung zones.
 
     Raises:
         ScanError: the scan can't be read, or the person's box does not fit it.
     """
     volume = read_volume(path, threads)
     if override is None:
-        return preprocess(volume, sizes, draw=draw)
+        return preprocess(volume, sizes, draw=draw, find_zones=find_zones)
     override.check_fits(volume)
-    return preprocess(volume, sizes, override=override.box, draw=draw)
+    return preprocess(volume, sizes, override=override.box, draw=draw, find_zones=find_zones)
 
 
 def _overridden(located: Located, box: Box) -> Located:
