@@ -24,3 +24,9 @@ def default_workers(workers: int | None, device_type: str, processes: int = 1) -
     if workers is not None:
         return workers
     return min(8, max(1, cpus() // processes)) if device_type == "cuda" else 0
+
+
+def spread_over(processors: int, n_scans: int) -> dict[str, int]:
+    """How to preprocess scans on several processors: `jobs` beside this process (0 for none), `threads` in each."""
+    processes = max(1, min(processors, n_scans))
+    return {"jobs": 0 if processes == 1 else processes, "threads": processors // processes}

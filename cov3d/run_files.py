@@ -11,6 +11,8 @@ CONFIG, SUMMARY, SCANS = "config.json", "summary.json", "fold.csv"
 HISTORY, CURVES = "history.csv", "curves.png"
 PREDICTIONS = "predictions.csv"
 """A prediction table in a folder of results."""
+REVIEW, FACTS, PREDICTION_PAGE, MAPS = "review.csv", "prediction.json", "infer.html", "maps"
+"""Beside it: predictions to review, what they depend on, the page, and the folder of evidence maps."""
 SCORES, SCORE_TABLE, CENTRES = "scores.json", "scores.csv", "centres.csv"
 CONFUSION_PICTURE, CURVE_PICTURE, RELIABILITY_PICTURE = "confusion.png", "curves.png", "reliability.png"
 SCORE_PICTURES = (CONFUSION_PICTURE, CURVE_PICTURE, RELIABILITY_PICTURE)

@@ -1,6 +1,6 @@
 """Arguments of the API's functions as callers write them: a path or several, as text too; a choice by its word."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
@@ -40,9 +40,3 @@ def choice(kind: type[Choice], given: str, name: str) -> Choice:
     if given not in list(kind):
         raise Cov3dError(f"{name} is one of {', '.join(kind)}, not {given!r}")
     return kind(given)
-
-
-def spread(processors: int, scans: Sequence[object] | dict[str, Path]) -> dict[str, int]:
-    """How processors are spread over scans: processes beside this one (0 for none), and threads in each."""
-    processes = min(processors, len(scans))
-    return {"jobs": 0 if processes == 1 else processes, "threads": processors // processes}

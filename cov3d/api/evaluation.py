@@ -25,7 +25,7 @@ from cov3d.processors import default_workers
 from cov3d.results import claimed, staged
 
 if TYPE_CHECKING:
-    from cov3d.inference.predict import Member
+    from cov3d.inference.networks import Member
     from cov3d.inference.validate import Validated
 
 Centres = dict[str, dict[str, TaskEvaluation]]
@@ -136,7 +136,7 @@ def validate(
             not preprocessed. DatasetError, PredictionsError: the scan table or the sources are not as they should be.
             OutputError: the folder holds scores already or can't be written.
     """
-    from cov3d.inference import predict as networks
+    from cov3d.inference import networks
     from cov3d.inference.kept import KeptPredictions
     from cov3d.preprocessing.store import Store
     from cov3d.training.classes import validation_notes

@@ -1,76 +1,49 @@
-"""`cov3d.predict`: raw scans and checkpoints in, predictions out; files where a folder is given."""
+"""`cov3d.predict`: scans and checkpoints in, predictions out; files where a folder is given."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from cov3d.api.arguments import choice, paths_of, spread
+from cov3d.api import prediction_files as files
+from cov3d.api.arguments import choice, paths_of
+from cov3d.api.prediction_files import PredictionResult, Submission
+from cov3d.api.preprocessing import parse_shard
 from cov3d.challenge import submission as submissions
 from cov3d.challenge.line_format import LineFormat
 from cov3d.errors import Cov3dError
-from cov3d.evaluation.predictions import save_predictions
-from cov3d.files import write_text
-from cov3d.inference import predict as networks
-from cov3d.inference.intake import FILE_NAME as INTAKE
-from cov3d.inference.intake import intake_table, save_intake
-from cov3d.inference.kept import KeptPredictions
+from cov3d.inference.about import about, task_note
+from cov3d.inference.intake import intake_table
+from cov3d.inference.job import Job
 from cov3d.inference.names import name_scans
 from cov3d.inference.naming import NameBy
+from cov3d.inference.networks import Extras, ScanPrediction, arithmetic
+from cov3d.inference.predict import Predictions, Source
+from cov3d.inference.shares import Share
+from cov3d.inference.stored_scans import check_size, open_store
 from cov3d.inference.task import Task
 from cov3d.listener import SILENT, Listener
-from cov3d.preprocessing.store import MANIFEST
+from cov3d.preprocessing.store import Store
 from cov3d.processors import default_jobs
 from cov3d.readers import LeftOut, discover
-from cov3d.readers.left_out import FILE_NAME as LEFT_OUT
-from cov3d.readers.left_out import save_left_out
-from cov3d.results import claimed, staged
-from cov3d.run_files import PREDICTIONS
 from cov3d.training import checkpoint
+from cov3d.training.checkpoint import CheckpointInfo
 from cov3d.training.device import choose_device
+from cov3d.training.options import Precision
 
-if TYPE_CHECKING:
-    import pandas as pd
-    import torch
-
-    from cov3d.inference.predict import Member, Predictions
-
-RESULT_FILES = (PREDICTIONS, MANIFEST, INTAKE, LEFT_OUT, *submissions.FILES)
-
-
-@dataclass(frozen=True)
-class Predicted:
-    """What was predicted of raw scans.
-
-    Attributes:
-        table: the prediction table, sorted by scan: `scan`, a probability of each category (`p_non_covid`, …),
-            `presence`, `severity`.
-        manifest: how each scan was cropped, and why its prediction may be doubtful.
-        intake: how each scan was read, and every file or folder that was given and is not predicted.
-        doubtful: why a prediction may not be worth much, by scan.
-        failed: what is wrong with the scans that could not be read, by scan; empty without `skip_errors`.
-        left_out: files and folders that look like scans and were not taken.
-        names_written: the number of names in each submission file that was written.
-    """
-
-    table: "pd.DataFrame"
-    manifest: "pd.DataFrame"
-    intake: "pd.DataFrame"
-    doubtful: dict[str, str]
-    failed: dict[str, str]
-    left_out: tuple[LeftOut, ...]
-    names_written: dict[str, int] = field(default_factory=dict)
+__all__ = ["PredictionResult", "predict"]
 
 
 def predict(
-    scans: str | Path | Iterable[str | Path],
+    scans: str | Path | Iterable[str | Path] | None,
     checkpoints: str | Path | Iterable[str | Path],
     *,
     device: str = "auto",
+    precision: str = Precision.AUTO,
     jobs: int | None = None,
     batch_size: int = 2,
     skip_errors: bool = False,
+    explain: bool = False,
+    mc_dropout: int = 0,
     output_dir: str | Path | None = None,
     overwrite: bool = False,
     task: str = Task.BOTH,
@@ -78,135 +51,215 @@ def predict(
     line_format: str = LineFormat.PLAIN,
     series: str = "",
     name_by: str = NameBy.PATH,
+    from_store: str | Path | None = None,
+    shard: str | None = None,
+    dask: str | None = None,
     listener: Listener = SILENT,
-) -> Predicted:
-    """Predict presence and severity of raw scans by the mean of networks.
+) -> PredictionResult | None:
+    """Predict presence and severity of scans by the mean of networks. For research only.
 
     Args:
-        scans: a scan, or a folder of scans at any depth; or several.
+        scans: a scan, or a folder of scans at any depth; or several. None with `from_store`.
         checkpoints: a checkpoint, or several to average.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        precision: `auto` (half precision on a GPU, float32 on a CPU), `fp32`, `bf16` or `fp16`. With `explain`, `auto`
+            is float32.
         jobs: processes that preprocess scans; by default one for each processor.
-        batch_size: scans to a forward pass.
+        batch_size: scans per forward pass.
         skip_errors: skip scans that can't be read; they are in `failed` then.
-        output_dir: folder of the results (`predictions.csv`, `manifest.csv`, perhaps `left-out.csv`); by default
-            nothing is written.
+        explain: find what spoke for each prediction: lung zones, and maps in `output_dir`.
+        mc_dropout: predictions of each scan with dropout on, for its `spread`; 0 for none.
+        output_dir: folder of the results; by default nothing is written.
         overwrite: replace an earlier result in `output_dir`.
         task: `presence`, `severity` or `both`: which submission files to write.
         submission: write the challenge's submission files to `output_dir` too.
         line_format: how names stand in them: `plain`, `header` or `row`.
         series: take this DICOM series for its exam: its UID, or its short name; by default one is chosen by rule.
         name_by: `path`, or `series` for short names that hold no path.
+        from_store: predict the volumes of this store, in place of raw scans.
+        shard: `3/64` for the third of 64 shares of the scans. The last share to finish writes the results of all.
+        dask: address of the scheduler of a Dask cluster that does the work instead.
         listener: hears what is done, and what a user should know.
+
+    Returns:
+        The predictions; None if other shares are not finished.
 
     Raises:
         Cov3dError: bad input. ScanError: a scan can't be read, and `skip_errors` is not set, or none can be read.
             CheckpointError: a file is no checkpoint, or the checkpoints don't go together. DatasetError: scans of one
-            name for submission files. OutputError: the folder holds results already or can't be written.
+            name for submission files. StoreError: the store can't be used. ClusterError: the cluster can't be used.
+            OutputError: the folder holds results already or can't be written.
     """
-    chosen = choice(Task, task, "task"), choice(LineFormat, line_format, "line_format")
+    wanted = Submission(choice(Task, task, "task"), submission, choice(LineFormat, line_format, "line_format"))
     folder = None if output_dir is None else Path(output_dir)
-    if batch_size < 1 or (jobs is not None and jobs < 1):
-        raise Cov3dError("batch_size and jobs are at least 1")
-    if submission and folder is None:
-        raise Cov3dError("submission files are written to output_dir: give it, or leave submission out")
+    share = Share() if shard is None else Share(*parse_shard(shard))
+    _check_numbers(batch_size, jobs, mc_dropout)
+    _check_together(folder, share, wanted, explain=explain, store=from_store, scans=scans, dask=dask)
     target = choose_device(device)
-    discovered = discover(paths_of(scans, "scan"), series)
-    named = name_scans(discovered.scans, choice(NameBy, name_by, "name_by"))
-    files = paths_of(checkpoints, "checkpoint")
-    _check(named, files, chosen[0], submission=submission)
+    store = None if from_store is None else open_store(Path(from_store))
+    named, left_out = _scans(scans, store, series, choice(NameBy, name_by, "name_by"))
+    paths = paths_of(checkpoints, "checkpoint")
+    job = Job(
+        named,
+        paths,
+        _check(named, paths, wanted, store),
+        target,
+        store,
+        Extras(draw=folder is not None, explain=explain, dropout_passes=mc_dropout),
+        arithmetic(precision, target, explain=explain),
+        batch_size,
+        default_jobs(jobs),
+        skip_errors,
+        share,
+        dask,
+    )
+    return _run(job, wanted, folder, left_out, listener, overwrite=overwrite)
+
+
+def _run(
+    job: Job,
+    wanted: Submission,
+    folder: Path | None,
+    left_out: Sequence[LeftOut],
+    listener: Listener,
+    *,
+    overwrite: bool,
+) -> PredictionResult | None:
+    """Predict, and write the results."""
     with ExitStack() as stack:
         if folder is not None:
-            claim = claimed(folder, RESULT_FILES, overwrite=overwrite, what="predictions", command="cov3d infer")
-            stack.enter_context(claim)
-        members = networks.load_members(files, target)  # last: it takes longest
-        listener.warn_of_all([f"left out: {left}" for left in discovered.left_out])
-        kept = (
-            None if folder is None else KeptPredictions(folder, [one.file for one in members if one.file is not None])
-        )
-        how = _How(target, batch_size, skip_errors, default_jobs(jobs))
-        found = _predict(named, members, how, folder, kept, listener)
-        intake = intake_table(found.manifest, found.failed, discovered.left_out)
-        made = Predicted(found.table, found.manifest, intake, found.doubtful, found.failed, tuple(discovered.left_out))
-        if folder is not None:
-            written = _write(made, members[0].info.categories, folder, submission, *chosen)
-            made = replace(made, names_written=written)
-        if kept is not None:
-            kept.remove()
-    if submission:
+            stack.enter_context(files.claim(folder, job.share, overwrite=overwrite))
+        source = stack.enter_context(job.source())  # last: loading networks takes longest
+        listener.warn_of_all([f"left out: {left}" for left in left_out])
+        _say_what_begins(job, wanted.task, listener)
+        kept = None if folder is None else job.kept_in(folder)
+        found = _predict(job, source, folder, listener)
+        if folder is not None and kept is not None and not job.share.is_all:
+            stack.enter_context(files.claim_results(folder, overwrite=overwrite))
+            merged = job.merged(kept)
+            if merged is None:
+                listener.say(f"share {job.share} is done: the results are written when all shares are done")
+                return None
+            found = merged
+        _say_result(found, job, listener)
+        made = _result(found, job, left_out)
+        if folder is None or kept is None:
+            return made
+        made = files.write(made, job, wanted, folder, kept)
+        kept.remove()
+    if wanted.is_wanted:
         listener.say("names written: " + ", ".join(f"{name} {count}" for name, count in made.names_written.items()))
     return made
 
 
-def _check(named: dict[str, Path], files: Sequence[Path], task: Task, *, submission: bool) -> None:
-    """Refuse, before networks are loaded, what could not be predicted or written."""
-    if submission:
-        submissions.check_names(named)
-    infos = [checkpoint.read_info(file) for file in files]
-    if submission:
-        submissions.check_categories(infos[0].categories, task)
+def _check_numbers(batch_size: int, jobs: int | None, mc_dropout: int) -> None:
+    if batch_size < 1 or (jobs is not None and jobs < 1):
+        raise Cov3dError("batch_size and jobs are at least 1")
+    if mc_dropout < 0 or mc_dropout == 1:
+        raise Cov3dError("mc_dropout is 0, or at least 2: one pass has no spread")
 
 
-@dataclass(frozen=True)
-class _How:
-    device: "torch.device"
-    batch_size: int
-    skip_errors: bool
-    processors: int
-
-
-def _predict(
-    scans: dict[str, Path],
-    members: Sequence["Member"],
-    how: _How,
+def _check_together(
     folder: Path | None,
-    kept: KeptPredictions | None,
-    listener: Listener,
-) -> "Predictions":
-    """What the networks predict."""
+    share: Share,
+    wanted: Submission,
+    *,
+    explain: bool,
+    store: str | Path | None,
+    scans: str | Path | Iterable[str | Path] | None,
+    dask: str | None,
+) -> None:
+    """Refuse arguments that cannot be combined, or of which one is missing."""
+    if wanted.is_wanted and folder is None:
+        raise Cov3dError("submission files are written to output_dir: give it, or leave submission out")
+    if not share.is_all and folder is None:
+        raise Cov3dError("shares meet in output_dir: give it, or leave shard out")
+    if (scans is None) == (store is None):
+        raise Cov3dError("give either scans or from_store (--scans or --from-store)")
+    if store is not None and (explain or dask is not None):
+        other = "--explain" if explain else "--dask"
+        raise Cov3dError(f"--from-store and {other} cannot be combined: give --scans")
+    if dask is not None and not share.is_all:
+        raise Cov3dError("--dask and --shard cannot be combined: give one of them")
+
+
+def _scans(
+    scans: str | Path | Iterable[str | Path] | None, store: Store | None, series: str, name_by: NameBy
+) -> tuple[dict[str, Path], tuple[LeftOut, ...]]:
+    """The path of each scan by name, and what was left out."""
+    if store is not None:
+        names = list(store.manifest()["scan"])
+        if not names:
+            raise Cov3dError(f"{store.folder} holds no volumes: run cov3d preprocess first")
+        return {scan: store.volume_file(scan) for scan in sorted(names)}, ()
+    discovered = discover(paths_of([] if scans is None else scans, "scan"), series)
+    return name_scans(discovered.scans, name_by), tuple(discovered.left_out)
+
+
+def _check(
+    named: Mapping[str, Path], paths: Sequence[Path], wanted: Submission, store: Store | None
+) -> list[CheckpointInfo]:
+    """Refuse, before networks are loaded, what could not be predicted or written; return the checkpoints' metadata."""
+    if wanted.is_wanted:
+        submissions.check_names(named)
+    infos = [checkpoint.read_info(file) for file in paths]
+    if wanted.is_wanted:
+        submissions.check_categories(infos[0].categories, wanted.task)
+    if store is not None:
+        check_size(store, infos)
+    return infos
+
+
+def _say_what_begins(job: Job, task: Task, listener: Listener) -> None:
+    precision = "" if job.device.type == "cpu" and job.amp is None else f", in {job.amp or 'fp32'}"
+    where = f"by the Dask cluster at {job.dask}" if job.dask else f"on {job.device}"
+    share = "" if job.share.is_all else f"share {job.share}: "
+    count = len(job.checkpoints)
     listener.say(
-        f"predicting {len(scans)} scans with {len(members)} checkpoint{'s' * (len(members) > 1)}, on {how.device}"
+        f"{share}predicting {len(job.own_scans)} scans with {count} checkpoint{'s' * (count > 1)}, {where}{precision}"
     )
+    for sentence in about(job.infos):
+        listener.say(sentence)
+    if note := task_note(job.infos, task):
+        listener.warn(note)
+
+
+def _predict(job: Job, source: Source, folder: Path | None, listener: Listener) -> Predictions:
+    """The predictions of the job's scans, with their pictures and maps kept in `folder`."""
     becomes = f"what was predicted is kept in {folder}, and the same command continues" if folder else "nothing is kept"
-    with listener.stoppable(becomes), listener.progress("predicting", len(scans)) as advance:
-        done: list[str] = []
+    kept = None if folder is None else job.kept_in(folder)
+    n_scans = len(job.own_scans)
+    with listener.stoppable(becomes), listener.progress("predicting", n_scans) as advance:
+        done = 0
 
-        def on_scan(scan: str) -> None:
-            done.append(scan)
-            advance(len(done))
+        def on_scan(prediction: ScanPrediction | None) -> None:
+            nonlocal done
+            done += 1
+            if kept is not None and prediction is not None and prediction.error is None:
+                files.keep_pictures(prediction, kept)
+            advance(done)
 
-        found = networks.predict_scans(
-            scans,
-            members,
-            device=how.device,
-            batch_size=how.batch_size,
-            skip_errors=how.skip_errors,
-            on_scan=on_scan,
-            kept=kept,
-            **spread(how.processors, scans),
-        )
+        found = job.run(source, kept, on_scan)
     if found.kept:
-        listener.say(f"{found.kept} of {len(scans)} scans were predicted before the command was interrupted")
-    listener.warn_of_all([f"{scan}: {reason}" for scan, reason in found.doubtful.items()])
-    for call, count in found.table["presence"].value_counts().sort_index().items():
-        listener.say(f"{count} scans predicted {call}")
+        listener.say(f"{found.kept} of {n_scans} scans were predicted before the command was interrupted")
     return found
 
 
-def _write(
-    made: Predicted,
-    categories: tuple[str, ...],
-    folder: Path,
-    submission: bool,
-    task: Task,
-    line_format: LineFormat,
-) -> dict[str, int]:
-    """Write the results; an earlier one stays until they are complete."""
-    with staged(folder, RESULT_FILES) as to:
-        save_predictions(made.table, to / PREDICTIONS)
-        write_text(to / MANIFEST, made.manifest.to_csv(index=False, lineterminator="\n"))
-        save_left_out(made.left_out, to / LEFT_OUT)
-        save_intake(made.intake, to)
-        if submission:
-            return submissions.write_submission(made.table, categories, to, task, line_format)
-    return {}
+def _say_result(found: Predictions, job: Job, listener: Listener) -> None:
+    listener.warn_of_all([f"{scan}: {'; '.join(why)}" for scan, why in found.review.items()])
+    for call, count in found.table["presence"].value_counts().sort_index().items():
+        listener.say(f"{count} scans predicted {call}")
+
+
+def _result(found: Predictions, job: Job, left_out: Sequence[LeftOut]) -> PredictionResult:
+    return PredictionResult(
+        table=found.table,
+        manifest=found.manifest,
+        intake=intake_table(found.manifest, found.failed, left_out),
+        review=found.review,
+        spread=found.spread,
+        zones=found.zones,
+        failed=found.failed,
+        left_out=tuple(left_out),
+        about=tuple(about(job.infos)),
+    )

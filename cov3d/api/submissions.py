@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cov3d.api.arguments import choice, paths_of, spread
+from cov3d.api.arguments import choice, paths_of
 from cov3d.challenge import check
 from cov3d.challenge import sets as submission_sets
 from cov3d.challenge.check import Checked
@@ -17,7 +17,7 @@ from cov3d.errors import SubmissionError
 from cov3d.inference.names import name_scans
 from cov3d.inference.task import Task
 from cov3d.listener import SILENT, Listener
-from cov3d.processors import default_jobs
+from cov3d.processors import default_jobs, spread_over
 from cov3d.readers import LeftOut, discover
 from cov3d.readers.left_out import FILE_NAME as LEFT_OUT
 from cov3d.readers.left_out import save_left_out
@@ -187,7 +187,7 @@ def _predict(
             batch_size=how.batch_size,
             skip_errors=how.skip_errors,
             on_scan=advance,
-            **spread(how.processors, scans),
+            **spread_over(how.processors, len(scans)),
         )
     if found.kept:
         listener.say(f"{found.kept} of {len(scans) * len(networks)} predictions were there already, in {kept}")

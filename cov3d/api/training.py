@@ -1,6 +1,7 @@
 """`cov3d.train`."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from cov3d.api.run_inputs import RunInputs, run_inputs
 from cov3d.api.tracking import Tracking
 from cov3d.challenge.experiments import check_start, find
 from cov3d.challenge.run_names import run_name
+from cov3d.datasets.synthetic import is_synthetic
 from cov3d.errors import Cov3dError, OutputError
 from cov3d.labels import STOIC_CATEGORIES, TASKS, categories_of
 from cov3d.listener import SILENT, Listener
@@ -136,7 +138,7 @@ def _train(
             scans = given.scan_table()
             categories = categories_of(scans["label"])
             chosen = chosen.for_categories(categories)
-            fold = choose_fold(scans, chosen.fold)
+            fold = replace(choose_fold(scans, chosen.fold), is_synthetic=is_synthetic(given.data))
         _say_what_begins(chosen, fold, start, how, given.listener)
         return learner.train(
             chosen,

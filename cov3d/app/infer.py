@@ -1,4 +1,4 @@
-"""The command `infer`: raw scans and checkpoints in, predictions and submission files out."""
+"""The command `infer`: scans and checkpoints in, predictions and submission files out."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING
 from torchapp import Param
 
 from cov3d.app import options
-from cov3d.app.console import RESEARCH_ONLY, Printer, say
+from cov3d.app.console import RESEARCH_ONLY, Printer, out, say
 from cov3d.app.left_out import end_with
 from cov3d.challenge.line_format import LineFormat
 from cov3d.inference.naming import NameBy
 from cov3d.inference.task import Task
+from cov3d.training.options import Precision
 
 if TYPE_CHECKING:
-    from cov3d.api.prediction import Predicted
+    from cov3d.api.prediction import PredictionResult
 
 
 def infer(
@@ -22,7 +23,12 @@ def infer(
         ..., help="A checkpoint; give several to average them.", rich_help_panel=options.INPUT
     ),
     scans: list[Path] = Param(
-        ..., help="A scan, or a folder of scans at any depth; any number.", rich_help_panel=options.INPUT
+        None, help="A scan, or a folder of scans at any depth; any number.", rich_help_panel=options.INPUT
+    ),
+    from_store: Path = Param(
+        None,
+        help="Predict the volumes of this store of cov3d preprocess, in place of raw scans.",
+        rich_help_panel=options.INPUT,
     ),
     series: str = Param(
         "",
@@ -34,6 +40,15 @@ def infer(
         NameBy.PATH,
         help="What scans are named by in the results; with series, short names that hold no path.",
         rich_help_panel=options.OUTPUT,
+    ),
+    explain: bool = Param(
+        False,
+        help="Find what spoke for each prediction: maps (NIfTI) over the scans, and the effect of each lung zone. "
+        "Takes about nine times as long.",
+        rich_help_panel=options.OUTPUT,
+    ),
+    review_only: bool = Param(
+        False, help="List only the scans to review in the table at the end.", rich_help_panel=options.OUTPUT
     ),
     task: Task = Param(
         Task.BOTH,
@@ -47,20 +62,40 @@ def infer(
     overwrite: bool = options.overwrite(),
     skip_errors: bool = options.skip_errors(),
     device: str = options.device(),
+    precision: Precision = Param(
+        Precision.AUTO,
+        help="Arithmetic of the networks. auto: half precision on a GPU, fp32 on a CPU and with --explain.",
+        rich_help_panel=options.COMPUTE,
+    ),
+    mc_dropout: int = Param(
+        0,
+        min=0,
+        help="Predict each scan so many times more with dropout on, and give the spread of its probability; 0: not.",
+        rich_help_panel=options.COMPUTE,
+    ),
     jobs: int = options.jobs(),
     batch_size: int = options.batch_size(),
-) -> "Predicted":
-    """Predict presence and severity for raw scans, and write the challenge's submission files."""
+    shard: str = options.shard(),
+    dask: str = options.dask(),
+) -> "PredictionResult | None":
+    """Predict presence and severity for scans, and write the challenge's submission files.
+
+    The results are tables, a page to look at (infer.html) and, with --explain, maps. For research only.
+    """
     from cov3d.api import prediction
     from cov3d.readers.left_out import FILE_NAME as LEFT_OUT
+    from cov3d.reports.tables import answer_table
 
     found = prediction.predict(
-        scans,
+        scans or None,
         checkpoint,
         device=device,
+        precision=precision,
         jobs=jobs,
         batch_size=batch_size,
         skip_errors=skip_errors,
+        explain=explain,
+        mc_dropout=mc_dropout,
         output_dir=output_dir,
         overwrite=overwrite,
         task=task,
@@ -68,9 +103,15 @@ def infer(
         line_format=line_format,
         series=series,
         name_by=name_by,
+        from_store=from_store,
+        shard=shard,
+        dask=dask,
         listener=Printer(),
     )
-    say(f"results in {output_dir}")
-    say(RESEARCH_ONLY)
-    end_with(found.failed, found.left_out, output_dir / LEFT_OUT)
+    if found is not None:
+        out().print(answer_table(found.review_table, review_only=review_only))
+        say(f"page of all predictions: {found.page}")
+        say(f"results in {output_dir}")
+        say(RESEARCH_ONLY)
+        end_with(found.failed, found.left_out, output_dir / LEFT_OUT)
     return found

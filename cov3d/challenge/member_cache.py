@@ -28,7 +28,9 @@ from cov3d.evaluation.predictions import load_predictions, prediction_table, pro
 from cov3d.files import remove_aside, write_text
 from cov3d.inference.kept import file_state
 from cov3d.inference.member_tables import MemberTable
-from cov3d.inference.predict import ScanPrediction, doubtful, load_members, manifest, none_readable, predict_each
+from cov3d.inference.networks import Networks, ScanPrediction, load_members
+from cov3d.inference.predict import manifest, none_readable, predict_each
+from cov3d.inference.review import reviewed
 from cov3d.preprocessing.pipeline import RECORD_COLUMNS
 from cov3d.preprocessing.store import MANIFEST
 from cov3d.training.checkpoint import CheckpointInfo, read_info
@@ -96,11 +98,11 @@ def predict_networks(
     groups: dict[tuple[Path, ...], list[str]] = defaultdict(list)
     for scan, by in lacking.items():
         groups[tuple(by)].append(scan)
-    how: dict[str, Any] = {"device": device, "jobs": jobs, "threads": threads, "batch_size": batch_size}
+    how: dict[str, Any] = {"jobs": jobs, "threads": threads, "batch_size": batch_size}
     try:
         for networks, names in groups.items():
             members = load_members(networks, device, fitted_temperature=False)
-            for outcome in predict_each({name: scans[name] for name in names}, members, **how):
+            for outcome in predict_each({name: scans[name] for name in names}, Networks(members, device), **how):
                 done += 1
                 if outcome.error is None:
                     cache.add(outcome, networks)
@@ -115,11 +117,12 @@ def predict_networks(
     if not wanted:
         raise none_readable(failed)
     records = cache.records(wanted)
+    review = reviewed(records, list(cache.infos.values()))
     return Predicted(
         tables={checkpoint: cache.table(checkpoint, wanted) for checkpoint in checkpoints},
-        manifest=manifest(records, list(cache.infos.values())),
+        manifest=manifest(records, review),
         failed=dict(sorted(failed.items())),
-        doubtful=doubtful(records, list(cache.infos.values())),
+        doubtful=review,
         kept=kept,
     )
 

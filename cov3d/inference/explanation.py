@@ -42,6 +42,12 @@ class Explanation:
     severity_map: NDArray[np.float32] | None = None
     inside_lungs: float | None = None
 
+    @property
+    def maps(self) -> dict[str, NDArray[np.float32]]:
+        """The maps that there are, by task."""
+        both = {"presence": self.presence_map, "severity": self.severity_map}
+        return {task: density for task, density in both.items() if density is not None}
+
 
 @dataclass
 class ScanViews:

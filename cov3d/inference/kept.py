@@ -9,8 +9,8 @@ lines are ignored.
 import hashlib
 import json
 import os
-from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,26 +31,33 @@ class KeptScan:
     Attributes:
         probabilities: of each network, shape (networks, categories).
         record: how the scan was preprocessed, if the command did so.
+        extras: plain values that were computed beside the probabilities, by name.
     """
 
     probabilities: NDArray[np.float32]
     record: dict[str, Any]
+    extras: dict[str, Any] = field(default_factory=dict)
 
 
 class KeptPredictions:
     """The predictions kept in a folder of results."""
 
-    def __init__(self, folder: Path, checkpoints: Iterable[Path]) -> None:
+    def __init__(self, folder: Path, checkpoints: Iterable[Path], how: str = "", share: str = "") -> None:
         """Keep predictions in `folder`, which the command has locked.
 
         Args:
             folder: of the results.
             checkpoints: of the networks, in order.
+            how: other settings that change what is predicted.
+            share: the share of the scans that this command predicts; commands with other shares may run at once.
         """
-        identity = [cov3d.__version__, *map(sha256, checkpoints)]
+        identity = [cov3d.__version__, *map(sha256, checkpoints), *[how] * bool(how)]
         digest = hashlib.sha256("\n".join(identity).encode()).hexdigest()
         self._folder = folder / _FOLDER
-        self._file = self._folder / f"{digest[:16]}.jsonl"
+        self._pattern = f"{digest[:16]}*.jsonl"
+        self._file = self._folder / f"{digest[:16]}{share}.jsonl"
+        self.pictures = self._folder / digest[:16]
+        """Folder for the pictures and maps of the scans, see `picture`."""
         self._states: Mapping[str, str] = {}
 
     def load(self, states: Mapping[str, str], categories: int) -> dict[str, KeptScan]:
@@ -65,7 +72,8 @@ class KeptPredictions:
         for line in self._lines():
             try:
                 values = json.loads(line)
-                kept = KeptScan(np.array(values["probabilities"], np.float32), dict(values["record"]))
+                probabilities = np.array(values["probabilities"], np.float32)
+                kept = KeptScan(probabilities, dict(values["record"]), dict(values["extras"]))
                 scan = values["scan"]
                 is_valid = kept.probabilities.ndim == 2 and kept.probabilities.shape[1] == categories
                 if states.get(scan) == values["state"] and is_valid:
@@ -74,34 +82,63 @@ class KeptPredictions:
                 continue
         return found
 
-    def _lines(self) -> list[bytes]:
-        try:
-            content = self._file.read_bytes()
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise OutputError(f"{self._file} can't be read: {error.strerror or error}; remove it") from error
-        return content.splitlines()
+    def _lines(self) -> Iterator[bytes]:
+        """The lines of all shares."""
+        for file in sorted(self._folder.glob(self._pattern)):
+            try:
+                content = file.read_bytes()
+            except OSError as error:
+                raise OutputError(f"{file} can't be read: {error.strerror or error}; remove it") from error
+            yield from content.splitlines()
 
-    def add(self, scan: str, probabilities: NDArray[np.float32], record: Mapping[str, Any]) -> None:
+    def add(self, scan: str, kept: KeptScan) -> None:
         """Keep the prediction of a scan.
 
         Raises:
             OutputError: the file can't be written.
         """
-        line = {
-            "scan": scan,
-            "state": self._states.get(scan),
-            "probabilities": probabilities.astype(np.float64).tolist(),
-            "record": dict(record),
-        }
+        self._append(
+            {
+                "scan": scan,
+                "state": self._states.get(scan),
+                "probabilities": kept.probabilities.astype(np.float64).tolist(),
+                "record": dict(kept.record),
+                "extras": kept.extras,
+            }
+        )
+
+    def _append(self, values: Mapping[str, Any]) -> None:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             with self._file.open("ab") as stream:
                 # The line before may be incomplete.
-                stream.write(b"\n" + json.dumps(line).encode() + b"\n")
+                stream.write(b"\n" + json.dumps(values).encode() + b"\n")
         except OSError as error:
             raise OutputError(f"{self._file} can't be written: {error.strerror or error}") from error
+
+    def add_failure(self, scan: str, error: str) -> None:
+        """Keep the error of a scan, for the other shares; the same command tries the scan again.
+
+        Raises:
+            OutputError: the file can't be written.
+        """
+        self._append({"scan": scan, "state": self._states.get(scan), "error": error})
+
+    def failures(self) -> dict[str, str]:
+        """The kept errors of scans whose files have not changed since, by scan; `load` comes first."""
+        found = {}
+        for line in self._lines():
+            try:
+                values = json.loads(line)
+                if self._states.get(values["scan"]) == values["state"]:
+                    found[values["scan"]] = str(values["error"])
+            except (ValueError, LookupError, TypeError, RecursionError):
+                continue
+        return found
+
+    def picture(self, scan: str, name: str) -> Path:
+        """Where a picture or map of a scan is kept until the results are in place."""
+        return self.pictures / f"{hashlib.sha256(scan.encode()).hexdigest()[:16]}-{name}"
 
     def remove(self) -> None:
         """Remove all kept predictions, also of other networks, when the results are in place."""

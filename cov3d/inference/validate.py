@@ -21,7 +21,7 @@ from cov3d.training.checkpoint import CheckpointInfo
 if TYPE_CHECKING:  # they load torch, which is not needed to score an existing table
     import torch
 
-    from cov3d.inference.predict import Member
+    from cov3d.inference.networks import Member
 
 RESULT_FILES = (
     *(PREDICTIONS, SCORES, SCORE_TABLE, CENTRES, ORIGIN),

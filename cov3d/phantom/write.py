@@ -19,6 +19,7 @@ from PIL import Image
 from cov3d.datasets.cov19ctdb import SEVERITY_FILES
 from cov3d.datasets.found import TEST, TRAIN, stem
 from cov3d.datasets.names import PhantomLayout
+from cov3d.datasets.synthetic import FACTS
 from cov3d.errors import DatasetError, OutputError
 from cov3d.files import remove, replacing, write_text
 from cov3d.labels import NON_COVID, SEVERITIES
@@ -47,7 +48,7 @@ NOTICE = (
 QUALITY = 90
 _COMMENT = "synthetic: made by cov3d phantom, not CT of any person"
 ASIDE = ".writing"
-_FACTS, _TRUTH = "phantom.json", "phantom_truth.csv"
+_FACTS, _TRUTH = FACTS, "phantom_truth.csv"
 """The files that are written first and last: the dataset's settings, and the ground truth of each scan."""
 
 

@@ -69,7 +69,7 @@ def find_doubts(manifest: pd.DataFrame) -> dict[str, list[Doubt]]:
     open_cases = manifest[manifest["crop"] != "override"]
     doubts: dict[str, list[Doubt]] = {scan: [] for scan in manifest["scan"]}
     for row in open_cases.to_dict("records"):
-        doubts[row["scan"]] += [*_scan_doubts(row), *_note_doubts(row["notes"])]
+        doubts[row["scan"]] += [*scan_doubts(row), *_note_doubts(row["notes"])]
     for scan, doubt in _out_of_range(open_cases[open_cases["crop"] == "lungs"]):
         doubts[scan].append(doubt)
     return {scan: sorted(found, key=lambda doubt: -doubt.weight) for scan, found in doubts.items()}
@@ -80,7 +80,7 @@ def score(doubts: Iterable[Doubt]) -> int:
     return sum(doubt.weight for doubt in doubts)
 
 
-def _scan_doubts(row: Mapping[Any, Any]) -> Iterator[Doubt]:
+def scan_doubts(row: Mapping[Any, Any]) -> Iterator[Doubt]:
     """Doubts that do not depend on other scans."""
     if row["crop"] == "fallback":
         yield Doubt("no lungs found", 10)

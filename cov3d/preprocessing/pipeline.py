@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -177,6 +177,22 @@ def make_record(located: Located) -> dict[str, Any]:
         **{name: round(float(value), 4) for name, value in asdict(find_signs(segmentation, crop.box)).items()},
         **_intake_of(volume),
         "notes": "; ".join(notes),
+    }
+
+
+_WORDS = ("scan", "crop", "format", "orientation", "window", "series", "notes")
+
+
+def record_with_numbers(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record whose numbers may be text, as read from a table: as numbers, None where unknown."""
+
+    def number(value: Any) -> float | int | None:
+        if value is None or value == "" or value != value:
+            return None
+        return float(value) if not isinstance(value, int | float) else value
+
+    return {
+        name: value if name in _WORDS else number(value) for name, value in record.items() if name in RECORD_COLUMNS
     }
 
 

@@ -108,7 +108,7 @@ def _row(case: Case, columns: list[str], *, pictured: bool) -> _Row:
     laid = panels(shape, None if pd.isna(spacing[0]) else spacing)
     return _Row(
         case=case,
-        name=_name(case.scan),
+        name=breakable(case.scan),
         pictured=pictured,
         numbers=_json([_text(record[column]) for column in columns]),
         note=record["notes"] if case.settled else "",
@@ -118,7 +118,7 @@ def _row(case: Case, columns: list[str], *, pictured: bool) -> _Row:
     )
 
 
-def _name(scan: str) -> Markup:
+def breakable(scan: str) -> Markup:
     """A name, escaped for HTML, that may be wrapped after slashes and underscores."""
     return Markup(re.sub("([/_])", r"\1<wbr>", str(escape(scan))))
 

@@ -183,3 +183,34 @@ def _mean_in_words(found: "CrossValidation", task: str, score: str) -> str:
     if pd.isna(mean):
         return "–"
     return f"{mean:.3f}" if pd.isna(deviation) else f"{mean:.3f} ± {deviation:.3f}"
+
+
+_MOST_ANSWERS = 50
+"""Rows of the table of predictions in the terminal; all are in the files."""
+
+
+def answer_table(table: pd.DataFrame, *, review_only: bool = False) -> Table:
+    """A row a scan: prediction, probability of COVID-19, reasons to review.
+
+    Args:
+        table: with the columns of `review.csv`.
+        review_only: show only the scans to review.
+    """
+    rows = table[table["review"] != ""] if review_only else table
+    has_spread = bool(table["spread"].notna().any())
+    left = len(rows) - _MOST_ANSWERS
+    caption = f"… and {left} more: review.csv holds all" if left > 0 else None
+    title = "Scans to review" if review_only else "Predictions"
+    made = Table(title=title, caption=caption, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD)
+    made.add_column("scan", overflow="fold")
+    made.add_column("prediction")
+    made.add_column("P(COVID-19)", justify="right")
+    if has_spread:
+        made.add_column("spread", justify="right")
+    made.add_column("severity if positive")
+    made.add_column("review", overflow="fold")
+    for row in rows.head(_MOST_ANSWERS).to_dict("records"):
+        spread = [f"{row['spread']:.2f}" if pd.notna(row["spread"]) else "–"] if has_spread else []
+        why = escape(row["review"])
+        made.add_row(escape(row["scan"]), row["presence"], f"{row['p_covid']:.2f}", *spread, row["severity"], why)
+    return made

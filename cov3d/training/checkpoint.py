@@ -41,6 +41,11 @@ class CheckpointInfo:
         seed: of the run.
         trained_on: fingerprints of the training scans, see `fingerprint`.
         lung_share: smallest and largest share of lung in the body in the training scans; None if unknown.
+        lung_ml: the same of the lung volume, in ml.
+        assumed: what had to be assumed about at least one training scan (`orientation`, `window`); None if unknown.
+        is_synthetic: whether the training scans were phantoms; None if unknown.
+        score_interval: 95 % interval of `score`; None if unknown.
+        scored_scans: number of scans that `score` was computed on; None if unknown.
         experiment: number of the paper's experiment, if it is one.
         temperature: for the probabilities, if one was fitted; see `fit_temperature`.
         started_from: `kind` of the initial weights (random, kinetics or checkpoint) and, for weights from a file, its
@@ -61,6 +66,11 @@ class CheckpointInfo:
     seed: int
     trained_on: tuple[str, ...] = ()
     lung_share: tuple[float, float] | None = None
+    lung_ml: tuple[float, float] | None = None
+    assumed: tuple[str, ...] | None = None
+    is_synthetic: bool | None = None
+    score_interval: tuple[float, float] | None = None
+    scored_scans: int | None = None
     experiment: int | None = None
     temperature: float | None = None
     started_from: dict[str, str] = field(default_factory=dict)

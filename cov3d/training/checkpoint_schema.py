@@ -1,5 +1,6 @@
 """Types, ranges and allowed values of the fields of a checkpoint's metadata."""
 
+from collections.abc import Callable
 from typing import Any
 
 from cov3d.datasets.folds import FOLDS
@@ -25,11 +26,14 @@ LEAST_TEMPERATURE, GREATEST_TEMPERATURE = 0.01, 100.0
 """Fitted temperatures are far inside this range. Outside, probabilities are no longer finite."""
 
 
-def _share_range(value: Any) -> tuple[float, float]:
-    low, high = listed(number(0, 1), length=2)(value)
-    if low > high:
-        raise WrongValueError(f"is {brief(value)}, but must be the smallest share, then the largest")
-    return low, high
+def _range(check: Callable[[Any], float]) -> Callable[[Any], tuple[float, float]]:
+    def check_range(value: Any) -> tuple[float, float]:
+        low, high = listed(check, length=2)(value)
+        if low > high:
+            raise WrongValueError(f"is {brief(value)}, but must be the smallest value, then the largest")
+        return low, high
+
+    return check_range
 
 
 def _settings(value: Any) -> dict[str, Any]:
@@ -37,6 +41,8 @@ def _settings(value: Any) -> dict[str, Any]:
 
 
 temperature = number(LEAST_TEMPERATURE, GREATEST_TEMPERATURE)
+ASSUMED = ("orientation", "window")
+"""What readers may have to assume about a scan; columns of a store's manifest."""
 _ARGUMENTS = {"dropout": Field(number(0, 1), required=False)}
 _FIELDS = {
     "architecture": Field(one_of(list(Architecture))),
@@ -50,7 +56,12 @@ _FIELDS = {
     "score": Field(number(0, 1, nan=True)),
     "seed": Field(integer(0)),
     "trained_on": Field(listed(text(64)), required=False),
-    "lung_share": Field(optional(_share_range), required=False),
+    "lung_share": Field(optional(_range(number(0, 1))), required=False),
+    "lung_ml": Field(optional(_range(number(0, 1e6))), required=False),
+    "assumed": Field(optional(listed(one_of(ASSUMED))), required=False),
+    "is_synthetic": Field(optional(one_of((True, False))), required=False),
+    "score_interval": Field(optional(_range(number(0, 1))), required=False),
+    "scored_scans": Field(optional(integer(0)), required=False),
     "experiment": Field(optional(integer(1)), required=False),
     "temperature": Field(optional(temperature), required=False),
     "started_from": Field(mapping(string), required=False),

@@ -26,10 +26,17 @@ _READY = 2 * 1024**3
 
 @dataclass(frozen=True)
 class Fold:
-    """The labelled scans for training and for validation, each a table with the columns `scan` and `label`."""
+    """The labelled scans for training and for validation, each a table with the columns `scan` and `label`.
+
+    Attributes:
+        train: scans to train on.
+        validation: scans to validate on.
+        is_synthetic: whether they are phantoms; None if unknown.
+    """
 
     train: pd.DataFrame
     validation: pd.DataFrame
+    is_synthetic: bool | None = None
 
 
 class ScanDataset(Dataset[tuple[Tensor, Tensor]]):

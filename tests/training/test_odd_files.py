@@ -105,7 +105,7 @@ def test_every_odd_value_in_a_checkpoints_metadata_is_refused_or_predicts(tmp_pa
     ("changed", "sentence"),
     [
         ({"lung_share": ["0.1", "0.2"]}, "lung_share holds an item that is '0.1', but must be a number from 0 to 1"),
-        ({"lung_share": [0.3, 0.1]}, "lung_share is [0.3, 0.1], but must be the smallest share, then the largest"),
+        ({"lung_share": [0.3, 0.1]}, "lung_share is [0.3, 0.1], but must be the smallest value, then the largest"),
         ({"model": {"dropout": 5}}, "model dropout is 5, but must be a number from 0 to 1"),
         ({"model": {"window": 7}}, "model has the argument 'window', which resnet does not take"),
         ({"architecture": "swin", "model": {"dropout": 0.2}}, "the argument 'dropout', which swin does not take"),
