@@ -43,12 +43,12 @@ next(iter(scan_loader(Slow(), batch_size=1, workers=1, device=torch.device("cpu"
 _PREDICTS = """
 import os, sys, time
 from pathlib import Path
-from cov3d.inference import predict
-def slow(path, sizes, threads):
+from cov3d.inference import raw_scans
+def slow(path, sizes, **options):
     print(os.getpid(), flush=True)
     time.sleep(60)
-predict.preprocess_scan = slow
-next(predict._batches(predict._RawScans({"a": Path("a")}, [], 1), jobs=1, batch_size=1))
+raw_scans.preprocess_scan = slow
+next(raw_scans.raw_scan_batches({"a": Path("a")}, raw_scans.Preparation([]), jobs=1, batch_size=1))
 """
 
 

@@ -246,7 +246,8 @@ def _predict(job: Job, source: Source, folder: Path | None, listener: Listener) 
 
 
 def _say_result(found: Predictions, job: Job, listener: Listener) -> None:
-    listener.warn_of_all([f"{scan}: {'; '.join(why)}" for scan, why in found.review.items()])
+    if found.review:
+        listener.warn(f"{len(found.review)} of {len(found.table)} predictions should be reviewed by a person")
     for call, count in found.table["presence"].value_counts().sort_index().items():
         listener.say(f"{count} scans predicted {call}")
 

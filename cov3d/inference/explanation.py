@@ -74,6 +74,7 @@ def watching(members: Sequence["Member"]) -> Iterator[Callable[[int], list[ScanV
             for member, source in zip(members, sources, strict=True)
         ]
 
+        @torch.inference_mode()
         def collect(n_scans: int) -> list[ScanViews]:
             found = [ScanViews() for _ in range(n_scans)]
             for member, source, done in zip(members, sources, passes, strict=True):
@@ -93,6 +94,7 @@ def watching(members: Sequence["Member"]) -> Iterator[Callable[[int], list[ScanV
         yield collect
 
 
+@torch.inference_mode()
 def explain(
     seen: ScanViews,
     members: Sequence["Member"],

@@ -84,7 +84,7 @@ class Job:
         """The predictions that an earlier call of this job kept in a folder of results."""
         how = f"{self.amp} {asdict(self.extras)} {self.batch_size}"
         share = "" if self.share.is_all else f"-{self.share.number}-of-{self.share.n_shares}"
-        return KeptPredictions(folder, self.checkpoints, how, share)
+        return KeptPredictions(folder, [file for file in self.checkpoints if file.is_file()], how, share)
 
     @contextmanager
     def source(self) -> Iterator[Source]:

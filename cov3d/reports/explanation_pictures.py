@@ -65,9 +65,15 @@ def crop_picture(explanation: Explanation, millimetres: tuple[float, float, floa
 def map_picture(
     explanation: Explanation, density: NDArray[np.float32], millimetres: tuple[float, float, float]
 ) -> bytes:
-    """The map in the planes of `crop_picture`, transparent where there is little evidence, as WebP."""
+    """The map in the planes of `crop_picture`, transparent where there is little evidence, as WebP.
+
+    The mean of the map is subtracted: what is the same everywhere says nothing about a place. A map that varies little
+    compared with its mean stays almost transparent.
+    """
     place = place_of(explanation)
-    strongest = float(np.abs(density).max()) or 1.0
+    mean = float(density.mean())
+    density = density - np.float32(mean)
+    strongest = max(float(np.abs(density).max()), abs(mean)) or 1.0
     picture = Image.new("RGBA", SIZE)
     for axis in range(3):
         share = np.take(density, place[axis], axis) / strongest

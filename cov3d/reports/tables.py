@@ -199,16 +199,17 @@ def answer_table(table: pd.DataFrame, *, review_only: bool = False) -> Table:
     rows = table[table["review"] != ""] if review_only else table
     has_spread = bool(table["spread"].notna().any())
     left = len(rows) - _MOST_ANSWERS
-    caption = f"… and {left} more: review.csv holds all" if left > 0 else None
+    more = f"… and {left} more: review.csv holds all. " if left > 0 else ""
+    caption = f"{more}P: probability of COVID-19; severity: the likeliest one if the scan is positive"
     title = "Scans to review" if review_only else "Predictions"
     made = Table(title=title, caption=caption, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD)
-    made.add_column("scan", overflow="fold")
-    made.add_column("prediction")
-    made.add_column("P(COVID-19)", justify="right")
+    made.add_column("scan", overflow="fold", ratio=2)
+    made.add_column("prediction", no_wrap=True)
+    made.add_column("P", justify="right", no_wrap=True)
     if has_spread:
         made.add_column("spread", justify="right")
-    made.add_column("severity if positive")
-    made.add_column("review", overflow="fold")
+    made.add_column("severity", no_wrap=True)
+    made.add_column("review, because", overflow="fold", ratio=3)
     for row in rows.head(_MOST_ANSWERS).to_dict("records"):
         spread = [f"{row['spread']:.2f}" if pd.notna(row["spread"]) else "–"] if has_spread else []
         why = escape(row["review"])

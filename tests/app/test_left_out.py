@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from cov3d.inference import predict
+from cov3d.inference import networks
 from cov3d.readers import find_scans, read_volume
 from cov3d.training import checkpoint
 from tests.conftest import Ended, sphere_chest, write_slices
@@ -228,7 +228,7 @@ def test_preprocess_names_what_is_left_out_each_time(cov3d: Command, tmp_path: P
 @pytest.fixture
 def infer(cov3d: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ended]:
     """Predict a folder by a network that needs no checkpoint."""
-    monkeypatch.setattr(predict, "load_members", lambda files, device: [member(1)])
+    monkeypatch.setattr(networks, "load_members", lambda files, device: [member(1)])
     monkeypatch.setattr(checkpoint, "read_info", lambda file: member(1).info)
 
     def run(scans: Path, *words: object) -> Ended:

@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
+import numpy as np
 import pytest
 import torch
 
@@ -17,12 +17,14 @@ from cov3d.challenge.experiments import options_of
 from cov3d.challenge.run_names import run_name
 from cov3d.errors import Cov3dError
 from cov3d.files import in_place
-from cov3d.inference import predict
+from cov3d.inference import job, networks, predict
 from cov3d.inference import validate as validation
-from cov3d.inference.predict import Member
+from cov3d.inference.kept import KeptScan
+from cov3d.inference.networks import Extras, Member
 from cov3d.models.names import Architecture
 from cov3d.preprocessing import batch
 from cov3d.preprocessing.crop import Box
+from cov3d.preprocessing.pipeline import RECORD_COLUMNS
 from cov3d.preprocessing.sizes import Size
 from cov3d.preprocessing.store import Store
 from cov3d.training import learner
@@ -292,7 +294,7 @@ def test_what_validate_declares_reaches_the_scoring(
     reached: Callable[..., ReachedError], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cov3d: Command
 ) -> None:
     info = INFO.__class__(**{**vars(INFO), "fold": 1})
-    monkeypatch.setattr(predict, "load_members", lambda files, device: [Member(torch.nn.Identity(), info)])
+    monkeypatch.setattr(networks, "load_members", lambda files, device: [Member(torch.nn.Identity(), info)])
     base = ["validate", "--checkpoint", tmp_path / "best.safetensors", "--data", data]
     plain = reached(validation, "validate", *base)
     assert plain.arguments[1]["scan"].tolist() == ["train/x/scan_2", "train/x/scan_3"]
@@ -323,25 +325,26 @@ def test_what_infer_declares_reaches_the_prediction(
         loaded[:] = files
         return [Member(torch.nn.Identity(), INFO) for _ in files]
 
-    monkeypatch.setattr(predict, "load_members", load_members)
+    monkeypatch.setattr(networks, "load_members", load_members)
     monkeypatch.setattr("cov3d.training.checkpoint.read_info", lambda file: INFO)
     base = ["infer", "--checkpoint", tmp_path / "one", "--scans", tmp_path / "scans", "--output-dir", tmp_path / "out"]
-    call = reached(
-        *(predict, "predict_scans", *base, "--checkpoint", tmp_path / "two", "--jobs", 2, "--batch-size", 5),
-        *("--skip-errors", "--device", "cpu"),
-    )
+    more = (*base, "--checkpoint", tmp_path / "two", "--jobs", 2, "--batch-size", 5, "--skip-errors", "--device", "cpu")
+    call = reached(job, "predict_each", *more, "--mc-dropout", 0, "--explain")
     assert loaded == [tmp_path / "one", tmp_path / "two"]
     assert list(call.arguments[0]) == ["a", "b", "c"]
-    assert (call.options["jobs"], call.options["batch_size"], call.options["skip_errors"]) == (2, 5, True)
-    assert call.options["device"] == torch.device("cpu")
-    assert reached(predict, "predict_scans", *base, "--jobs", 1).options["skip_errors"] is False
+    assert call.arguments[1].device == torch.device("cpu")
+    assert (call.options["jobs"], call.options["batch_size"]) == (2, 5)
+    assert call.options["extras"] == Extras(draw=True, explain=True)
+    assert reached(job, "predict_scans", *more).options["skip_errors"] is True
+    assert reached(job, "predict_scans", *base, "--jobs", 1).options["skip_errors"] is False
     reached(submission, "check_names", *base)
     checked = reached(submission, "check_categories", *base, "--task", "severity")
     assert checked.arguments == (INFO.categories, "severity")
-    reached(predict, "predict_scans", *base, "--no-submission")
+    reached(job, "predict_scans", *base, "--no-submission")
     with monkeypatch.context() as patch:
-        table = pd.DataFrame({"scan": ["a"], "presence": ["covid"], "severity": ["mild"]})
-        patch.setattr(predict, "predict_scans", lambda *_, **__: predict.Predictions(table, pd.DataFrame()))
+        each = np.full((1, 5), 0.2, np.float32)
+        one = {"a": KeptScan(each, dict.fromkeys(RECORD_COLUMNS, 1) | {"scan": "a", "crop": "override", "notes": ""})}
+        patch.setattr(job, "predict_scans", lambda *_, **__: predict.collected(one, [INFO], {}))
         written = reached(submission, "write_submission", *base, "--line-format", "row", "--overwrite")
         assert (written.arguments[1], *written.arguments[3:]) == (INFO.categories, "both", "row")
         assert in_place(written.arguments[2]) == tmp_path / "out"
@@ -350,7 +353,7 @@ def test_what_infer_declares_reaches_the_prediction(
     (tmp_path / "out" / "predictions.csv").write_text("x")
     (tmp_path / "out" / "mild.csv").write_text("of an earlier run")
     assert cov3d(*base).code == 2
-    reached(predict, "predict_scans", *base, "--overwrite")
+    reached(job, "predict_scans", *base, "--overwrite")
     assert (tmp_path / "out" / "mild.csv").exists()  # until the new results are complete
 
 

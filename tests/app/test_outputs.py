@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cov3d.files import folder_lock
-from cov3d.inference import predict
+from cov3d.inference import networks, predict, raw_scans
 from tests.conftest import Ended, sphere_chest, write_slices
 from tests.inference.conftest import make_run, no_pictures  # noqa: F401  a fixture
 from tests.training.conftest import fill, quick_network  # noqa: F401  a fixture
@@ -100,13 +100,14 @@ def full_disk(name: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def predicted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many scans were predicted at a time."""
     found: list[int] = []
-    probabilities = predict._probabilities
+    probabilities = networks.probabilities_of
 
-    def counting(member: object, voxels: object, device: object) -> object:
+    def counting(member: object, voxels: object, device: object, amp: object = None) -> object:
         found.append(len(voxels))  # type: ignore[arg-type]
         return probabilities(member, voxels, device)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(predict, "_probabilities", counting)
+    monkeypatch.setattr(networks, "probabilities_of", counting)
+    monkeypatch.setattr(predict, "probabilities_of", counting)
     return found
 
 
@@ -172,7 +173,7 @@ def test_a_damaged_scan_and_a_stop_leave_the_earlier_predictions_and_keep_the_ne
     for file, content in whole.items():
         file.write_bytes(content)
     with monkeypatch.context() as patch:
-        patch.setattr(predict, "preprocess_scan", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(raw_scans, "preprocess_scan", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         stopped = cov3d(*words)
     assert stopped.code == 130
     assert f"kept in {case.folder}, and the same command continues" in stopped.err

@@ -14,7 +14,7 @@ from cov3d.challenge.runs import Runs
 from cov3d.challenge.sets import SubmissionSet, checkpoints_of, load_sets, paper_sets
 from cov3d.errors import SubmissionError
 from cov3d.files import folder_lock
-from cov3d.inference import predict
+from cov3d.inference import networks, raw_scans
 from cov3d.inference.task import Task
 from cov3d.labels import CATEGORIES
 from cov3d.training.checkpoint import write_temperature
@@ -53,18 +53,18 @@ def data(scans: Path, tmp_path: Path, quick_network: None) -> Path:
 def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     """How many scans were preprocessed and how many predictions were made."""
     counts = {"preprocessed": 0, "predicted": 0}
-    preprocess, probabilities = predict.preprocess_scan, predict._probabilities
+    preprocess, probabilities = raw_scans.preprocess_scan, networks.probabilities_of
 
     def count_scan(*arguments: object, **options: object) -> object:
         counts["preprocessed"] += 1
         return preprocess(*arguments, **options)  # type: ignore[arg-type]
 
-    def count_prediction(member: object, voxels: object, device: object) -> object:
+    def count_prediction(member: object, voxels: object, device: object, amp: object = None) -> object:
         counts["predicted"] += len(voxels)  # type: ignore[arg-type]
         return probabilities(member, voxels, device)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(predict, "preprocess_scan", count_scan)
-    monkeypatch.setattr(predict, "_probabilities", count_prediction)
+    monkeypatch.setattr(raw_scans, "preprocess_scan", count_scan)
+    monkeypatch.setattr(networks, "probabilities_of", count_prediction)
     return counts
 
 

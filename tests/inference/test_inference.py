@@ -1,8 +1,9 @@
 """Prediction of raw scans, ensembles, names and submission files."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,9 +14,10 @@ from torch import Tensor, nn
 from cov3d.challenge.submission import write_submission
 from cov3d.errors import CheckpointError, DatasetError, ScanError
 from cov3d.evaluation.temperature import scale
-from cov3d.inference import predict
+from cov3d.inference import networks
 from cov3d.inference.names import name_scans
-from cov3d.inference.predict import Member, load_members, predict_scans
+from cov3d.inference.networks import Member, Networks, ScanPrediction, load_members
+from cov3d.inference.predict import Predictions, predict_each, predict_scans
 from cov3d.inference.task import Task
 from cov3d.labels import CATEGORIES
 from cov3d.preprocessing.pipeline import preprocess_scan, settings
@@ -57,6 +59,19 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return name_scans(sorted(root.iterdir()))
 
 
+def predicted(
+    scans: Mapping[str, Path], members: Sequence[Member], *, jobs: int = 0, batch_size: int = 2, **how: Any
+) -> Predictions:
+    """The predictions of raw scans by the mean of networks."""
+    loaded = Networks(members, CPU)
+    infos = [one.info for one in members]
+
+    def source(left: Mapping[str, Path]) -> Iterator[ScanPrediction]:
+        return predict_each(left, loaded, jobs=jobs, batch_size=batch_size)
+
+    return predict_scans(scans, infos, source, batch_size=batch_size, **how)
+
+
 def by_hand(model: nn.Module, path: Path, size: Size) -> np.ndarray:
     """Probabilities of a scan worked out with NumPy from the model's weights."""
     voxels = preprocess_scan(path, [size]).voxels[size].astype(np.float64) / 255
@@ -76,7 +91,7 @@ def probabilities(table: pd.DataFrame) -> np.ndarray:
 
 def test_a_scan_and_its_reflection_are_averaged(scans: dict[str, Path]) -> None:
     one = member(1)
-    found = predict_scans(scans, [one], device=CPU)
+    found = predicted(scans, [one])
     assert found.table["scan"].tolist() == sorted(scans)
     wanted = [by_hand(one.model, scans[scan], Size.TINY) for scan in sorted(scans)]
     assert probabilities(found.table) == pytest.approx(np.array(wanted), abs=1e-5)
@@ -84,7 +99,7 @@ def test_a_scan_and_its_reflection_are_averaged(scans: dict[str, Path]) -> None:
 
 def test_an_ensemble_averages_probabilities_and_conditional_severities(scans: dict[str, Path]) -> None:
     members = [member(1), member(2, Size.SMALL), member(3)]
-    found = predict_scans(scans, members, device=CPU)
+    found = predicted(scans, members)
     each = np.array([[by_hand(m.model, scans[scan], m.info.size) for scan in sorted(scans)] for m in members])
     assert probabilities(found.table) == pytest.approx(each.mean(axis=0), abs=1e-5)
     conditional = (each[..., 1:] / (1 - each[..., :1])).mean(axis=0)
@@ -93,8 +108,8 @@ def test_an_ensemble_averages_probabilities_and_conditional_severities(scans: di
 
 
 def test_the_order_of_scans_the_batch_and_the_processes_change_nothing(scans: dict[str, Path]) -> None:
-    plain = predict_scans(scans, [member(1)], device=CPU)
-    other = predict_scans(dict(reversed(scans.items())), [member(1)], device=CPU, jobs=2, batch_size=3)
+    plain = predicted(scans, [member(1)])
+    other = predicted(dict(reversed(scans.items())), [member(1)], jobs=2, batch_size=3)
     assert plain.table["scan"].tolist() == other.table["scan"].tolist()
     assert probabilities(plain.table) == pytest.approx(probabilities(other.table), abs=1e-6)
     pd.testing.assert_frame_equal(plain.manifest, other.manifest)
@@ -105,27 +120,31 @@ def test_a_bad_scan_stops_or_is_listed(scans: dict[str, Path], tmp_path: Path) -
     (tmp_path / "bad" / "1.jpg").write_bytes(b"x")
     more = {"bad": tmp_path / "bad", **scans}
     with pytest.raises(ScanError, match="none of the 1 slices"):
-        predict_scans(more, [member(1)], device=CPU)
-    found = predict_scans(more, [member(1)], device=CPU, skip_errors=True)
+        predicted(more, [member(1)])
+    found = predicted(more, [member(1)], skip_errors=True)
     assert list(found.failed) == ["bad"]
     assert found.table["scan"].tolist() == sorted(scans)
     with pytest.raises(ScanError, match="none of the 1 scans can be read"):
-        predict_scans({"bad": tmp_path / "bad"}, [member(1)], device=CPU, skip_errors=True)
+        predicted({"bad": tmp_path / "bad"}, [member(1)], skip_errors=True)
 
 
 def test_scans_unlike_those_trained_on_are_doubtful(scans: dict[str, Path], tmp_path: Path) -> None:
     write_slices(tmp_path / "blank", np.full((8, 32, 32), 200, np.uint8))
-    found = predict_scans({"blank": tmp_path / "blank", **scans}, [member(1, lung_share=(0.9, 1.0))], device=CPU)
-    assert found.doubtful.keys() == {"blank", *scans}
-    assert found.doubtful["blank"] == "no lungs found: the whole body is kept"
-    assert "outside the training range 0.900 to 1.000" in found.doubtful[sorted(scans)[0]]
-    assert found.manifest["doubtful"].tolist() == [found.doubtful[scan] for scan in found.manifest["scan"]]
-    assert not predict_scans(scans, [member(1, lung_share=(0.0, 1.0))], device=CPU).doubtful
+    found = predicted({"blank": tmp_path / "blank", **scans}, [member(1, lung_share=(0.9, 1.0))])
+    plain = predicted(scans, [member(1, lung_share=(0.0, 1.0))])
+    assert found.review.keys() == {"blank", *scans}
+    assert found.review["blank"][0].startswith("no lungs were found, so the networks saw the whole image")
+    why = next(reason for reason in found.review[sorted(scans)[0]] if "lung in the picture" in reason)
+    assert why.startswith("less lung in the picture than in any scan trained on (")
+    assert why.endswith("trained on 90.0 to 100.0)")
+    said = ["; ".join(found.review[scan]) for scan in found.manifest["scan"]]
+    assert found.manifest["doubtful"].tolist() == said
+    assert not any("trained on" in why for reasons in plain.review.values() for why in reasons)
 
 
 def test_a_fitted_temperature_scales_what_the_network_says(scans: dict[str, Path]) -> None:
-    plain = predict_scans(scans, [Member(Linear(1), replace(INFO, lung_share=None))], device=CPU)
-    fitted = predict_scans(scans, [Member(Linear(1), replace(INFO, lung_share=None, temperature=2.5))], device=CPU)
+    plain = predicted(scans, [Member(Linear(1), replace(INFO, lung_share=None))])
+    fitted = predicted(scans, [Member(Linear(1), replace(INFO, lung_share=None, temperature=2.5))])
     assert probabilities(fitted.table) == pytest.approx(scale(probabilities(plain.table), 2.5), abs=1e-6)
 
 
@@ -139,7 +158,7 @@ def test_members_that_can_not_be_averaged_are_refused(tmp_path: Path, monkeypatc
     def load(file: Path) -> tuple[nn.Module, CheckpointInfo]:
         return Linear(0), infos[file.name]
 
-    monkeypatch.setattr(predict.checkpoint, "load", load)
+    monkeypatch.setattr(networks.checkpoint, "load", load)
     assert len(load_members([Path("a"), Path("a")], CPU)) == 2
     with pytest.raises(CheckpointError, match="b has the categories x, y, z"):
         load_members([Path("a"), Path("b")], CPU)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from pydicom.dataset import Dataset
 
-from cov3d.inference import predict
+from cov3d.inference import networks
 from cov3d.training import checkpoint
 from tests.conftest import Ended, sphere_chest, write_slices
 from tests.inference.test_inference import member
@@ -45,7 +45,7 @@ def secret(study: int) -> dicom_files.Change:
 @pytest.fixture
 def infer(cov3d: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     """Predict a folder by a network that needs no checkpoint."""
-    monkeypatch.setattr(predict, "load_members", lambda files, device: [member(1)])
+    monkeypatch.setattr(networks, "load_members", lambda files, device: [member(1)])
     monkeypatch.setattr(checkpoint, "read_info", lambda file: member(1).info)
 
     def run(scans: Path, *words: object) -> Ended:

@@ -13,7 +13,7 @@ from cov3d.challenge.submission import write_submission
 from cov3d.errors import CheckpointError, Cov3dError
 from cov3d.evaluation.metrics import score_severity
 from cov3d.evaluation.scores import evaluate, save_scores
-from cov3d.inference.predict import load_members
+from cov3d.inference.networks import load_members
 from cov3d.inference.task import Task
 from cov3d.inference.validate import check_labels, save_validated, validate
 from cov3d.labels import CATEGORIES, STOIC_CATEGORIES

@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
-from cov3d.inference.predict import load_members, predict_store
+from cov3d.inference.networks import load_members
+from cov3d.inference.predict import predict_store
 from cov3d.preprocessing.sizes import Size
 from cov3d.preprocessing.store import Store
 from cov3d.training.callbacks import EpochSeeds

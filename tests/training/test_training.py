@@ -13,7 +13,8 @@ from torch import Tensor
 
 from cov3d.errors import Cov3dError, OutputError, StoreError, TrainingDivergedError
 from cov3d.evaluation.summary import Selection, selection_of
-from cov3d.inference.predict import load_members, predict_store
+from cov3d.inference.networks import load_members
+from cov3d.inference.predict import predict_store
 from cov3d.models.names import Architecture
 from cov3d.preprocessing.sizes import Size
 from cov3d.preprocessing.store import Store
