@@ -22,6 +22,7 @@ from PIL import Image
 
 from cov3d.readers import dicom_header, read_volume
 from cov3d.readers.dicom_pixels import _decoded, _element, _frame
+from cov3d.readers.dicom_slice import Pixels
 from cov3d.volume import Volume
 
 
@@ -59,7 +60,7 @@ def cost(work: Callable[[], object], repeats: int, before: Callable[[], object] 
     return min(found)
 
 
-_frames: dict[Path, tuple[bytes, dicom_header.Pixels]] = {}
+_frames: dict[Path, tuple[bytes, Pixels]] = {}
 
 
 def frames_in_memory(files: list[Path]) -> None:

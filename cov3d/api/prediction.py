@@ -124,7 +124,7 @@ def predict(
         kept = (
             None if folder is None else KeptPredictions(folder, [one.file for one in members if one.file is not None])
         )
-        how = _How(target, batch_size, skip_errors, default_jobs(jobs))
+        how = _PredictOptions(target, batch_size, skip_errors, default_jobs(jobs))
         found = _predict(named, members, how, folder, kept, listener)
         intake = intake_table(found.manifest, found.failed, discovered.left_out)
         made = Predicted(found.table, found.manifest, intake, found.doubtful, found.failed, tuple(discovered.left_out))
@@ -148,7 +148,7 @@ def _check(named: dict[str, Path], files: Sequence[Path], task: Task, *, submiss
 
 
 @dataclass(frozen=True)
-class _How:
+class _PredictOptions:
     device: "torch.device"
     batch_size: int
     skip_errors: bool
@@ -158,7 +158,7 @@ class _How:
 def _predict(
     scans: dict[str, Path],
     members: Sequence["Member"],
-    how: _How,
+    how: _PredictOptions,
     folder: Path | None,
     kept: KeptPredictions | None,
     listener: Listener,

@@ -42,7 +42,7 @@ _LONGEST = 160  # file systems allow names of 255
 
 
 @dataclass
-class Predicted:
+class NetworkPredictions:
     """What networks said of raw scans.
 
     Attributes:
@@ -71,7 +71,7 @@ def predict_networks(
     batch_size: int = 2,
     skip_errors: bool = False,
     on_scan: Callable[[int], None] = lambda done: None,
-) -> Predicted:
+) -> NetworkPredictions:
     """Predict raw scans by each of several networks, but for what is in `folder` already.
 
     Args:
@@ -115,7 +115,7 @@ def predict_networks(
     if not wanted:
         raise none_readable(failed)
     records = cache.records(wanted)
-    return Predicted(
+    return NetworkPredictions(
         tables={checkpoint: cache.table(checkpoint, wanted) for checkpoint in checkpoints},
         manifest=manifest(records, list(cache.infos.values())),
         failed=dict(sorted(failed.items())),

@@ -8,7 +8,7 @@ import pandas as pd
 
 from cov3d.challenge.check import check_submission
 from cov3d.challenge.line_format import LineFormat
-from cov3d.challenge.member_cache import Predicted
+from cov3d.challenge.member_cache import NetworkPredictions
 from cov3d.challenge.sets import SubmissionSet
 from cov3d.challenge.submission import check_categories, write_submission
 from cov3d.errors import CheckpointError, SubmissionError
@@ -61,7 +61,7 @@ def check_networks(checkpoints: Sequence[Path], task: Task) -> None:
 def write_all(
     sets: Sequence[SubmissionSet],
     checkpoints: Mapping[SubmissionSet, Sequence[Path]],
-    predicted: Mapping[Task, Predicted],
+    predicted: Mapping[Task, NetworkPredictions],
     manifests: Mapping[Task, str],
     folder: Path,
     line_format: LineFormat,

@@ -10,7 +10,7 @@ from cov3d.readers.left_out import LeftOut
 from cov3d.readers.registry import Format, register
 from cov3d.readers.search import (
     Discovery,
-    Found,
+    FoundScan,
     a_scan,
     check_format,
     discover,
@@ -27,7 +27,7 @@ __all__ = [
     "A_SCAN",
     "Discovery",
     "Format",
-    "Found",
+    "FoundScan",
     "LeftOut",
     "discover",
     "find_scans",

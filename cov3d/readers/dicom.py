@@ -10,8 +10,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from cov3d.errors import ScanError
-from cov3d.readers.dicom_header import Slice, read_slices
+from cov3d.readers.dicom_header import read_slices
 from cov3d.readers.dicom_series import Stack, best, name_of, natural, stacks_of
+from cov3d.readers.dicom_slice import Slice
 from cov3d.readers.dicom_volume import volume_of
 from cov3d.readers.kinds import DICOM, kind_of_file
 from cov3d.readers.left_out import LeftOut

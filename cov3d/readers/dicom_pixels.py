@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cov3d.readers.dicom_header import Pixels, Slice
+from cov3d.readers.dicom_slice import Pixels, Slice
 
 _PIXEL_DATA = 0x7FE00010
 _ITEM = 0xFFFEE000

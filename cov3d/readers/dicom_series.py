@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cov3d.readers.dicom_header import Slice
+from cov3d.readers.dicom_slice import Slice
 from cov3d.readers.kernels import SHARP, sharpness
 
 SAME_PLACE = 0.1

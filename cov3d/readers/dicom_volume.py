@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from cov3d.errors import ScanError
 from cov3d.readers import units
-from cov3d.readers.dicom_header import Slice
 from cov3d.readers.dicom_pixels import frames_of, is_read, stored_values
 from cov3d.readers.dicom_series import SAME_PLACE, Stack
+from cov3d.readers.dicom_slice import Slice
 from cov3d.readers.dicom_stack import is_sheared, out_of_line, resampled, sheared_back, spacing_of
 from cov3d.readers.image import orientation, plausible_spacing
 from cov3d.readers.threads import each
+from cov3d.readers.words import counted
 from cov3d.volume import WINDOW_HU, Volume
 
 _NOTED_DEGREES = 3.0
@@ -64,10 +65,10 @@ def volume_of(path: Path, stack: Stack, series: str, threads: int) -> Volume:
     voxels, readable, corrected = _decoded(path, ordered.slices, frames, threads)
     notes = [*ordered.notes, *corrected]
     if ordered.doubled:
-        notes.append(f"{_count(ordered.doubled, 'copied slice')} dropped")
+        notes.append(f"{counted(ordered.doubled, 'copied slice')} dropped")
     corrupt = len(ordered.slices) - len(readable)
     if corrupt:
-        notes.append(f"{_count(corrupt, 'unreadable slice')} left out")
+        notes.append(f"{counted(corrupt, 'unreadable slice')} left out")
     step, missing = stack.slices[0].between or stack.slices[0].thickness, 0
     used = [ordered.slices[index] for index in readable]
     directions = np.array(used[0].directions or _AXIAL)
@@ -234,7 +235,7 @@ def _evenly_spaced(
         )
     if spaced.missing:
         where = ", ".join(f"between {before:g} and {after:g} mm" for before, after in spaced.where)
-        notes.append(f"{_count(spaced.missing, 'slice')} missing ({where})")
+        notes.append(f"{counted(spaced.missing, 'slice')} missing ({where})")
     if spaced.targets:
         apart = np.diff(places)
         notes.append(
@@ -242,7 +243,3 @@ def _evenly_spaced(
         )
         voxels = resampled(voxels, places[list(readable)].tolist(), spaced.targets)
     return voxels, spaced.step, spaced.missing
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")

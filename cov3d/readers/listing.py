@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cov3d.errors import ScanError
-from cov3d.readers.jpeg import is_slice_file, number_of
 from cov3d.readers.registry import Format, formats, is_scan_file, part_of
+from cov3d.readers.slice_names import number_of
+from cov3d.readers.slices import is_slice_file
 from cov3d.readers.unread import has_dicom_name, is_picture
 from cov3d.run_files import CONFIG, HISTORY, PREDICTIONS
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from cov3d.errors import ScanError
-from cov3d.readers.jpeg import Slices, numbered_slices, read_slices
 from cov3d.readers.kinds import PNG, head_of
 from cov3d.readers.registry import Format
+from cov3d.readers.slices import SliceFormat, numbered_slices, read_slices
 from cov3d.readers.units import Levels, is_hounsfield, to_grey
 from cov3d.volume import Volume
 
-_SLICES = Slices(PNG, (".png",))
+_SLICES = SliceFormat(PNG, (".png",))
 _ZEROS = (32768, 1024, 1000)
 """Values that stand for 0 HU in the files that are seen: 32768 in DeepLesion's."""
 _LOOKED_AT = 12
@@ -28,11 +28,10 @@ def read(folder: Path, threads: int) -> Volume:
     Raises:
         ScanError: as of `read_slices`, or 16-bit grey levels whose meaning is not known.
     """
-    numbered, *_ = numbered_slices(folder, _SLICES)
-    files = list(numbered.values())
+    files = list(numbered_slices(folder, _SLICES).files.values())
     deep = [file for file in files if head_of(file)[24:25] == b"\x10"]
     zero = None if len(deep) < len(files) else _zero_of(folder, deep[:: max(1, len(deep) // _LOOKED_AT)])
-    return read_slices(folder, threads, Slices(PNG, _SLICES.suffixes, zero))
+    return read_slices(folder, threads, SliceFormat(PNG, _SLICES.suffixes, zero))
 
 
 def _zero_of(folder: Path, files: list[str]) -> int | None:

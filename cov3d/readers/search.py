@@ -31,7 +31,7 @@ def a_scan() -> str:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundScan:
     """A folder or file that is a scan, or a folder that was one.
 
     Attributes:
@@ -52,7 +52,7 @@ class Found:
 class Search:
     """What a search found, in no particular order: scans, what was left out, and files yet to be sorted into scans."""
 
-    scans: list[Found] = field(default_factory=list)
+    scans: list[FoundScan] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
     parts: list[tuple[Format, Path]] = field(default_factory=list)
     has_series: bool = False
@@ -95,13 +95,13 @@ def _sorted_out(found: Search, series: str) -> Search:
         if format.group is None:
             continue
         grouped = format.group([path for other, path in found.parts if other is format], series)
-        found.scans += [Found(path, slices=count) for path, count in grouped.scans.items()]
+        found.scans += [FoundScan(path, slices=count) for path, count in grouped.scans.items()]
         found.left_out += grouped.left_out
         found.has_series |= grouped.has_series
     return found
 
 
-def walk_scans(root: Path, known: Collection[Path] = ()) -> list[Found]:
+def walk_scans(root: Path, known: Collection[Path] = ()) -> list[FoundScan]:
     """The scans of `search_scans`."""
     return search_scans(root, known).scans
 
@@ -189,39 +189,8 @@ def _search(
     found = Search(parts=[(format, folder / name) for name, format in inside.parts.items()])
     for name in inside.images:
         _add_file(found, folder, name, inside)
-    searched: list[tuple[Path, Listing, Search]] = []
-    for name in inside.subfolders:
-        if name.lower() in _NOT_SCANS:
-            continue
-        if folder / name in known:
-            found.scans.append(Found(folder / name))
-            continue
-        if name.lower() in _THUMBNAILS:
-            reason = "is a folder of previews: give it by itself if it is a scan"
-            found.left_out.append(LeftOut(folder / name, reason, is_scan=False))
-            continue
-        below = list_folder(folder / name)
-        if not below.ours:
-            searched.append((folder / name, below, _search(folder / name, below, (*above, real), known)))
-    among_slices = any(folder / name in known for name in inside.subfolders) or any(
-        scan.path == subfolder for subfolder, _, search in searched for scan in search.scans
-    )
-    # A folder a patient.
-    among_files = any(len(below.images) == 1 for _, below, _ in searched) or any(
-        search.parts for *_, search in searched
-    )
-    for subfolder, below, search in searched:
-        if below.has_figures_only and among_slices:
-            reason = f"holds {len(below.others)} pictures without a number: they are no slices"
-            found.left_out.append(LeftOut(subfolder, reason, is_scan=False))
-            continue
-        if below.is_leaf and not below.slices and (among_slices or (among_files and below.empty)):
-            found.scans.append(Found(subfolder, lost=True, instead=tuple(search.left_out)))
-            continue
-        found.scans += search.scans
-        found.parts += search.parts
-        is_patient = below.is_leaf and below.slices and among_slices
-        found.left_out += [replace(left, is_scan=True) if is_patient else left for left in search.left_out]
+    searched = _search_subfolders(found, folder, inside, (*above, real), known)
+    _add_subfolders(found, searched, has_known=any(folder / name in known for name in inside.subfolders))
     _add_own_slices(found, folder, inside, named=named)
     beside = bool(found.parts) or any(not scan.lost for scan in found.scans)
     if found.parts:
@@ -231,15 +200,62 @@ def _search(
     return found
 
 
+_Subfolder = tuple[Path, Listing, Search]
+
+
+def _search_subfolders(
+    found: Search, folder: Path, inside: Listing, above: tuple[str, ...], known: Collection[Path]
+) -> list[_Subfolder]:
+    """Search the subfolders that may hold scans; known scans and folders of previews are added to `found`."""
+    searched = []
+    for name in inside.subfolders:
+        if name.lower() in _NOT_SCANS:
+            continue
+        if folder / name in known:
+            found.scans.append(FoundScan(folder / name))
+            continue
+        if name.lower() in _THUMBNAILS:
+            reason = "is a folder of previews: give it by itself if it is a scan"
+            found.left_out.append(LeftOut(folder / name, reason, is_scan=False))
+            continue
+        below = list_folder(folder / name)
+        if not below.ours:
+            searched.append((folder / name, below, _search(folder / name, below, above, known)))
+    return searched
+
+
+def _add_subfolders(found: Search, searched: list[_Subfolder], *, has_known: bool) -> None:
+    """Add what was found in subfolders; a subfolder without a scan among scans is a lost scan or holds figures."""
+    among_slices = has_known or any(
+        scan.path == subfolder for subfolder, _, search in searched for scan in search.scans
+    )
+    # One folder for each patient.
+    among_files = any(len(below.images) == 1 for _, below, _ in searched) or any(
+        search.parts for *_, search in searched
+    )
+    for subfolder, below, search in searched:
+        if below.has_figures_only and among_slices:
+            reason = f"holds {len(below.others)} pictures without a number: they are no slices"
+            found.left_out.append(LeftOut(subfolder, reason, is_scan=False))
+            continue
+        if below.is_leaf and not below.slices and (among_slices or (among_files and below.empty)):
+            found.scans.append(FoundScan(subfolder, lost=True, instead=tuple(search.left_out)))
+            continue
+        found.scans += search.scans
+        found.parts += search.parts
+        is_patient = below.is_leaf and below.slices and among_slices
+        found.left_out += [replace(left, is_scan=True) if is_patient else left for left in search.left_out]
+
+
 def _add_own_slices(found: Search, folder: Path, inside: Listing, *, named: bool) -> None:
     """Take the JPEG pictures of a folder for a scan or leave them out, by what else was found in and below it."""
     slices = inside.numbered
     beside = [scan for scan in found.scans if not scan.lost]
-    beside += [Found(path) for _, path in found.parts[:1]]
+    beside += [FoundScan(path) for _, path in found.parts[:1]]
     if not slices:
         return
     if _are_scan(len(slices), beside, named=named):
-        found.scans.append(Found(folder, slices=len(slices)))
+        found.scans.append(FoundScan(folder, slices=len(slices)))
     elif not beside:
         reason = f"holds 1 slice ({slices[0]}): a scan has more than one"
         found.left_out.append(LeftOut(folder, reason, is_scan=False))
@@ -250,7 +266,7 @@ def _add_own_slices(found: Search, folder: Path, inside: Listing, *, named: bool
         found.left_out.append(LeftOut(folder, reason, is_scan=len(slices) > MOST_BESIDE))
 
 
-def _are_scan(slices: int, beside: list[Found], *, named: bool) -> bool:
+def _are_scan(slices: int, beside: list[FoundScan], *, named: bool) -> bool:
     """Whether so many pictures in a folder are a scan, where these scans are in or below it."""
     if not beside:
         return slices > 1 or named
@@ -267,4 +283,4 @@ def _add_file(found: Search, folder: Path, name: str, inside: Listing) -> None:
         if (folder / name).exists() and (why := format.why_no_scan(folder / name)):
             found.left_out.append(LeftOut(folder / name, why, is_scan="without a scan" not in why))
             return
-    found.scans.append(Found(folder / name))
+    found.scans.append(FoundScan(folder / name))
