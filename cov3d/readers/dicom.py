@@ -11,8 +11,9 @@ from pathlib import Path
 
 from cov3d.errors import ScanError
 from cov3d.readers.dicom_header import read_slices
-from cov3d.readers.dicom_series import Stack, best, name_of, natural, stacks_of
+from cov3d.readers.dicom_series import best, name_of, stacks_of
 from cov3d.readers.dicom_slice import Slice
+from cov3d.readers.dicom_stack import Stack, natural
 from cov3d.readers.dicom_volume import volume_of
 from cov3d.readers.kinds import DICOM, kind_of_file
 from cov3d.readers.left_out import LeftOut
@@ -53,22 +54,47 @@ def group(files: Sequence[Path], series: str) -> Grouped:
     """
     slices = [one for file in files for one in read_slices(file)]
     found = Grouped(left_out=list(_left_out(slices)))
-    exams = _exams(slices)
-    for stacks in exams.values():
+    tree = _Tree(slices)
+    single: list[Slice] = []
+    for stacks in _exams(slices).values():
         wanted = [stack for stack in stacks if series and series in _names(stack)]
         found.has_series |= bool(wanted)
         chosen = best(wanted or stacks)
         if len(chosen.slices) < 2:
-            place = _place(chosen, slices)
-            found.left_out.append(LeftOut(place, "holds 1 CT slice: a scan has more than one", is_scan=True))
+            single += [one for stack in stacks for one in stack.slices]
             continue
-        path = _path_of(chosen, stacks, slices)
-        found.scans[path] = len(chosen.slices)
-        for other in stacks:
-            if other is not chosen:
-                reason = f"is another series of the exam ({other.in_words()}): not the one taken ({chosen.in_words()})"
-                found.left_out.append(LeftOut(_place(other, slices), reason, is_scan=False))
+        found.scans[tree.path_of(chosen, stacks)] = len(chosen.slices)
+        found.left_out += [
+            LeftOut(tree.place_of(other), _why_not_taken(other, chosen), is_scan=False)
+            for other in stacks
+            if other is not chosen
+        ]
+    found.left_out += _single_slices(single)
     return found
+
+
+def _why_not_taken(other: Stack, chosen: Stack) -> str:
+    if len(other.slices) == 1 and other.slices[0].series == chosen.slices[0].series:
+        return "is a slice that does not fit its series in size, spacing, orientation, kernel, position or time"
+    return f"is another series of the exam ({other.in_words()}): not the one taken ({chosen.in_words()})"
+
+
+def _single_slices(slices: Sequence[Slice]) -> Iterable[LeftOut]:
+    """Slices of exams without a series of more than one slice, one entry for each folder."""
+    folders: dict[Path, list[Path]] = defaultdict(list)
+    for one in slices:
+        folders[one.file.parent].append(one.file)
+    for folder, files in folders.items():
+        if len(files) == 1:
+            yield LeftOut(files[0], "holds 1 CT slice: a scan has more than one", is_scan=True)
+            continue
+        names = sorted(files, key=natural)
+        yield LeftOut(
+            folder,
+            f"holds {len(files)} CT slices ({names[0].name} to {names[-1].name}), each of a series of its own by its "
+            "UIDs: export the exam again",
+            is_scan=True,
+        )
 
 
 def identity(file: Path) -> str:
@@ -133,21 +159,36 @@ def _names(stack: Stack) -> tuple[str, str]:
     return uid, name_of(uid)
 
 
-def _path_of(chosen: Stack, stacks: Sequence[Stack], slices: Sequence[Slice]) -> Path:
-    """What to call a scan: its only file, the folder that `read` chooses it from, or its first file."""
-    if len(chosen.files) == 1:
-        return chosen.files[0]
-    folder = _folder(chosen)
-    below = [stack for stack in stacks if any(file.is_relative_to(folder) for file in stack.files)]
-    exams = {one.study or one.series for one in slices if not one.why_not and one.file.is_relative_to(folder)}
-    return folder if len(exams) == 1 and best(below) is chosen else chosen.files[0]
+class _Tree:
+    """The folders of DICOM files, with everything below them."""
 
+    def __init__(self, slices: Sequence[Slice]) -> None:
+        files: dict[Path, set[Path]] = defaultdict(set)
+        exams: dict[Path, set[str]] = defaultdict(set)
+        for one in slices:
+            files[one.file.parent].add(one.file)
+            if not one.why_not:
+                exams[one.file.parent].add(one.study or one.series)
+        self._file_counts: Counter[Path] = Counter()
+        self._exams: dict[Path, set[str]] = defaultdict(set)
+        for folder, own in files.items():
+            for at in (folder, *folder.parents):
+                self._file_counts[at] += len(own)
+                self._exams[at] |= exams[folder]
 
-def _place(stack: Stack, slices: Sequence[Slice]) -> Path:
-    """Where a stack is: its folder if there is nothing else in it, else its first file."""
-    folder, own = _folder(stack), set(stack.files)
-    alone = len(own) > 1 and all(one.file in own or not one.file.is_relative_to(folder) for one in slices)
-    return folder if alone else stack.files[0]
+    def path_of(self, chosen: Stack, stacks: Sequence[Stack]) -> Path:
+        """The path of a scan: its only file, the folder that `read` chooses it from, or its first file."""
+        if len(chosen.files) == 1:
+            return chosen.files[0]
+        folder = _folder(chosen)
+        below = [stack for stack in stacks if any(file.is_relative_to(folder) for file in stack.files)]
+        return folder if len(self._exams[folder]) == 1 and best(below) is chosen else chosen.files[0]
+
+    def place_of(self, stack: Stack) -> Path:
+        """The place of a stack: its folder if that holds nothing else, else its first file."""
+        folder = _folder(stack)
+        alone = len(stack.files) > 1 and self._file_counts[folder] == len(stack.files)
+        return folder if alone else stack.files[0]
 
 
 def _folder(stack: Stack) -> Path:
@@ -162,8 +203,8 @@ def _left_out(slices: Sequence[Slice]) -> Iterable[LeftOut]:
             kinds[one.file.parent, one.why_not].append(one.file)
     for (folder, why), files in kinds.items():
         names = sorted(set(files), key=natural)
-        advice = f": {_ADVICE}" if why in ("unreadable", "gone") else ""
-        is_scan = why in ("unreadable", "gone", "multi-frame without positions")
+        advice = f": {_ADVICE}" if why in ("unreadable", "gone", "header without pixels") else ""
+        is_scan = why in ("unreadable", "gone", "multi-frame without positions", "header without pixels")
         if len(names) == 1:
             yield LeftOut(names[0], f"is {_words(why, 1)}{advice}", is_scan)
         else:
@@ -184,6 +225,8 @@ def _words(why: str, count: int) -> str:
         "index": ("a DICOM index", "DICOM indices"),
         "no image": ("a DICOM object without an image", "DICOM objects without an image"),
         "localizer": ("a localizer", "localizers"),
+        "header without pixels": ("a DICOM header without pixels", "DICOM headers without pixels"),
+        "map in other units": ("a DICOM map in other units than HU", "DICOM maps in other units than HU"),
     }.get(why, (f"a DICOM {why}", f"DICOM {why}s"))
     return one if count == 1 else f"{count} {many}"
 

@@ -39,6 +39,8 @@ _TAGS = (
     *("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence"),
 )
 _MODALITIES = ("MR", "PT", "NM", "US", "CR", "DX", "MG", "XA", "RF", "SC", "SEG", "OT", "RTSTRUCT", "RTDOSE", "RTPLAN")
+_OTHER_UNITS = ("OD", "Z_EFF", "ED", "EDW", "MGML", "PCT")
+"""Rescale types of spectral and density maps. Other words, and none, are taken as Hounsfield units."""
 _MOST_KEPT = 200_000
 
 _kept: OrderedDict[tuple[str, int, int], tuple[Slice, ...]] = OrderedDict()
@@ -88,10 +90,15 @@ def _slices(file: Path, header: Any, stream: io.BufferedReader) -> Iterator[Slic
     if why_not := _why_not(header):
         yield replace(empty, why_not=why_not)
         return
+    follows = stream.read(1)
+    stream.seek(-len(follows), io.SEEK_CUR)
     try:
         pixels = _pixels(header, stream)
     except (TypeError, ValueError, AttributeError):
         yield replace(empty, why_not="unreadable")
+        return
+    if not (follows or pixels.deflated_from):
+        yield replace(empty, why_not="header without pixels")
         return
     plain = _from_groups(replace(empty, pixels=pixels, number=whole(header, "InstanceNumber")), [header])
     per_frame = header.get(_PER_FRAME)
@@ -134,6 +141,11 @@ def _from_groups(plain: Slice, groups: list[Any]) -> Slice:
         return None
 
     kinds = strings(first("FrameType", "ImageType"))
+    why_not = plain.why_not
+    if any("LOCALIZER" in kind.upper() for kind in kinds):
+        why_not = "localizer"
+    elif str(first("RescaleType") or "").strip().upper() in _OTHER_UNITS:
+        why_not = "map in other units"
     slope = number(first("RescaleSlope"), 1.0)
     padding = [number(first(name), np.nan) for name in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
     known = [value for value in padding if np.isfinite(value)] if np.isfinite(padding[0]) else []
@@ -142,7 +154,7 @@ def _from_groups(plain: Slice, groups: list[Any]) -> Slice:
         plain,
         kernel=" ".join(strings(first("ConvolutionKernel"))).strip(),
         image_type=tuple(kind.upper() for kind in kinds),
-        why_not="localizer" if any("LOCALIZER" in kind.upper() for kind in kinds) else plain.why_not,
+        why_not=why_not,
         position=vector(first("ImagePositionPatient"), 3),
         directions=directions(vector(first("ImageOrientationPatient"), 6)),
         spacing=positive(vector(first("PixelSpacing"), 2)),

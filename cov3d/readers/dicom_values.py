@@ -8,7 +8,7 @@ Vector = tuple[float, ...]
 
 
 def value_of(elements: Any, name: str | int) -> Any:
-    """The value of an element; None where it is missing or can't be parsed, such as a number with a decimal comma."""
+    """The value of an element; None where it is missing or can't be parsed."""
     try:
         return elements.get(name)
     except Exception:  # noqa: BLE001 (pydicom raises anything at all on damage)
@@ -37,18 +37,22 @@ def strings(value: Any) -> tuple[str, ...]:
 
 
 def number(value: Any, default: float) -> float:
-    """A value as a finite number, or the default."""
+    """A value as a finite number, or the default. A decimal comma is read as a point."""
     try:
-        found = float(value)
+        found = _float(value)
     except (TypeError, ValueError, OverflowError):
         return default
     return found if np.isfinite(found) else default
 
 
+def _float(value: Any) -> float:
+    return float(value.replace(",", ".") if isinstance(value, str) else value)
+
+
 def vector(value: Any, count: int) -> Vector:
     """A value as `count` finite numbers; empty where it is something else."""
     try:
-        numbers = tuple(float(part) for part in value)
+        numbers = tuple(_float(part) for part in value)
     except (TypeError, ValueError, OverflowError):
         return ()
     return numbers if len(numbers) == count and np.isfinite(numbers).all() else ()

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from cov3d.errors import ScanError
 from cov3d.readers import units
+from cov3d.readers.dicom_grid import is_sheared, out_of_line, resampled, sheared_back, spacing_of
 from cov3d.readers.dicom_pixels import frames_of, is_read, stored_values
-from cov3d.readers.dicom_series import SAME_PLACE, Stack
+from cov3d.readers.dicom_signs import padding_of, with_true_signs
 from cov3d.readers.dicom_slice import Slice
-from cov3d.readers.dicom_stack import is_sheared, out_of_line, resampled, sheared_back, spacing_of
+from cov3d.readers.dicom_stack import SAME_PLACE, Stack
 from cov3d.readers.image import orientation, plausible_spacing
 from cov3d.readers.threads import each
 from cov3d.readers.words import counted
@@ -62,10 +63,14 @@ def volume_of(path: Path, stack: Stack, series: str, threads: int) -> Volume:
     _check_syntax(path, stack)
     frames = {file: _frames(one) for one in stack.slices if (file := one.file) and one.pixels and one.pixels.frames > 1}
     ordered = _ordered(path, stack, frames)
-    voxels, readable, corrected = _decoded(path, ordered.slices, frames, threads)
-    notes = [*ordered.notes, *corrected]
+    slices, signs = with_true_signs(ordered.slices, frames)
+    voxels, readable, corrected = _decoded(path, slices, frames, threads)
+    notes = [*ordered.notes, *signs, *corrected]
     if ordered.doubled:
         notes.append(f"{counted(ordered.doubled, 'copied slice')} dropped")
+    if stack.overlapping:
+        dropped = counted(stack.overlapping, "slice")
+        notes.append(f"acquisitions that follow each other joined, {dropped} of their overlap dropped")
     corrupt = len(ordered.slices) - len(readable)
     if corrupt:
         notes.append(f"{counted(corrupt, 'unreadable slice')} left out")
@@ -86,7 +91,7 @@ def volume_of(path: Path, stack: Stack, series: str, threads: int) -> Volume:
     return Volume(
         voxels=np.ascontiguousarray(voxels.transpose(axes)[flips]),
         path=path,
-        slices_found=len(stack.slices),
+        slices_found=len(stack.slices) + stack.overlapping,
         spacing=spacing if used[0].spacing and step else None,
         notes=(*notes, *doubt),
         format="DICOM",
@@ -127,7 +132,7 @@ def _ordered(path: Path, stack: Stack, frames: dict[Path, list[bytes]]) -> _Orde
         if len(numbers) == len(set(numbers)) == len(stack.slices):
             order = np.argsort(numbers)
             slices = [stack.slices[index] for index in order]
-            note = f"the header holds no positions: ordered by {what}, which end is the head is assumed"
+            note = f"the header holds no usable positions: ordered by {what}, which end is the head is assumed"
             places = np.array(numbers, dtype=np.float64)[order] if known else np.empty(0)
             return _Ordered(slices, places, direction, known=False, notes=[note])
     raise ScanError(
@@ -204,8 +209,9 @@ def _to_grey(
     if one.slope != 1.0:
         hounsfield *= np.float32(one.slope)
     hounsfield += np.float32(one.intercept - shift)
-    if one.padding and one.padding[1] * one.slope + one.intercept - shift > _PADDING_IS_AIR:
-        hounsfield[(stored >= one.padding[0]) & (stored <= one.padding[1])] = WINDOW_HU[0]
+    padding = padding_of(one)
+    if padding and padding[1] * one.slope + one.intercept - shift > _PADDING_IS_AIR:
+        hounsfield[(stored >= padding[0]) & (stored <= padding[1])] = WINDOW_HU[0]
     return units.to_grey(hounsfield, target)
 
 
