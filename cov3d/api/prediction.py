@@ -18,6 +18,7 @@ from cov3d.inference.intake import intake_table, save_intake
 from cov3d.inference.kept import KeptPredictions
 from cov3d.inference.names import name_scans
 from cov3d.inference.naming import NameBy
+from cov3d.inference.short_names import ShortNames
 from cov3d.inference.task import Task
 from cov3d.listener import SILENT, Listener
 from cov3d.preprocessing.store import MANIFEST
@@ -51,6 +52,7 @@ class Predicted:
         doubtful: why a prediction may not be worth much, by scan.
         failed: what is wrong with the scans that could not be read, by scan; empty without `skip_errors`.
         left_out: files and folders that look like scans and were not taken.
+        passed_over: other files and folders that were given.
         names_written: the number of names in each submission file that was written.
     """
 
@@ -60,6 +62,7 @@ class Predicted:
     doubtful: dict[str, str]
     failed: dict[str, str]
     left_out: tuple[LeftOut, ...]
+    passed_over: tuple[LeftOut, ...] = ()
     names_written: dict[str, int] = field(default_factory=dict)
 
 
@@ -96,7 +99,7 @@ def predict(
         submission: write the challenge's submission files to `output_dir` too.
         line_format: how names stand in them: `plain`, `header` or `row`.
         series: take this DICOM series for its exam: its UID, or its short name; by default one is chosen by rule.
-        name_by: `path`, or `series` for short names that hold no path.
+        name_by: `path`, or `series` for short names without paths, also of failed scans and of other files.
         listener: hears what is done, and what a user should know.
 
     Raises:
@@ -111,8 +114,11 @@ def predict(
     if submission and folder is None:
         raise Cov3dError("submission files are written to output_dir: give it, or leave submission out")
     target = choose_device(device)
-    discovered = discover(paths_of(scans, "scan"), series)
-    named = name_scans(discovered.scans, choice(NameBy, name_by, "name_by"))
+    given, by = paths_of(scans, "scan"), choice(NameBy, name_by, "name_by")
+    discovered = discover(given, series)
+    named = name_scans(discovered.scans, by)
+    short = ShortNames(given) if by == NameBy.SERIES else None
+    left_out, passed_over = (_named(entries, short) for entries in (discovered.left_out, discovered.passed_over))
     files = paths_of(checkpoints, "checkpoint")
     _check(named, files, chosen[0], submission=submission)
     with ExitStack() as stack:
@@ -120,14 +126,17 @@ def predict(
             claim = claimed(folder, RESULT_FILES, overwrite=overwrite, what="predictions", command="cov3d infer")
             stack.enter_context(claim)
         members = networks.load_members(files, target)  # last: it takes longest
-        listener.warn_of_all([f"left out: {left}" for left in discovered.left_out])
+        listener.warn_of_left_out([f"left out: {left}" for left in left_out])
         kept = (
             None if folder is None else KeptPredictions(folder, [one.file for one in members if one.file is not None])
         )
         how = _PredictOptions(target, batch_size, skip_errors, default_jobs(jobs))
         found = _predict(named, members, how, folder, kept, listener)
-        intake = intake_table(found.manifest, found.failed, discovered.left_out)
-        made = Predicted(found.table, found.manifest, intake, found.doubtful, found.failed, tuple(discovered.left_out))
+        failed = found.failed
+        if short is not None:
+            failed = {scan: short.hide_in(reason, named[scan], scan) for scan, reason in failed.items()}
+        intake = intake_table(found.manifest, failed, [*left_out, *passed_over])
+        made = Predicted(found.table, found.manifest, intake, found.doubtful, failed, left_out, passed_over)
         if folder is not None:
             written = _write(made, members[0].info.categories, folder, submission, *chosen)
             made = replace(made, names_written=written)
@@ -136,6 +145,11 @@ def predict(
     if submission:
         listener.say("names written: " + ", ".join(f"{name} {count}" for name, count in made.names_written.items()))
     return made
+
+
+def _named(entries: Sequence[LeftOut], short: ShortNames | None) -> tuple[LeftOut, ...]:
+    """Entries by path, or by short names."""
+    return tuple(entries) if short is None else tuple(sorted(map(short.hide, entries), key=str))
 
 
 def _check(named: dict[str, Path], files: Sequence[Path], task: Task, *, submission: bool) -> None:

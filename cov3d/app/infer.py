@@ -1,5 +1,6 @@
 """The command `infer`: raw scans and checkpoints in, predictions and submission files out."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -7,13 +8,18 @@ from torchapp import Param
 
 from cov3d.app import options
 from cov3d.app.console import RESEARCH_ONLY, Printer, say
-from cov3d.app.left_out import end_with
+from cov3d.app.left_out import end_with_table
 from cov3d.challenge.line_format import LineFormat
 from cov3d.inference.naming import NameBy
 from cov3d.inference.task import Task
 
 if TYPE_CHECKING:
     from cov3d.api.prediction import Predicted
+
+
+class _InferPrinter(Printer):
+    def warn_of_left_out(self, sentences: Sequence[str]) -> None:
+        """Print nothing: the table at the end names the same files and folders."""
 
 
 def infer(
@@ -32,7 +38,7 @@ def infer(
     ),
     name_by: NameBy = Param(
         NameBy.PATH,
-        help="What scans are named by in the results; with series, short names that hold no path.",
+        help="Name scans and other files in the results by path, or by short names that hold no path.",
         rich_help_panel=options.OUTPUT,
     ),
     task: Task = Param(
@@ -52,7 +58,7 @@ def infer(
 ) -> "Predicted":
     """Predict presence and severity for raw scans, and write the challenge's submission files."""
     from cov3d.api import prediction
-    from cov3d.readers.left_out import FILE_NAME as LEFT_OUT
+    from cov3d.inference.intake import FILE_NAME as INTAKE
 
     found = prediction.predict(
         scans,
@@ -68,9 +74,9 @@ def infer(
         line_format=line_format,
         series=series,
         name_by=name_by,
-        listener=Printer(),
+        listener=_InferPrinter(),
     )
     say(f"results in {output_dir}")
     say(RESEARCH_ONLY)
-    end_with(found.failed, found.left_out, output_dir / LEFT_OUT)
+    end_with_table(found.failed, found.left_out, found.passed_over, output_dir / INTAKE)
     return found

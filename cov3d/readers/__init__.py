@@ -6,20 +6,10 @@ A new format is a module with a `FORMAT` (see `registry`), a line here, and a te
 from pathlib import Path
 
 from cov3d.readers import dicom, jpeg, metaimage, nifti, nrrd, png, zipped
+from cov3d.readers.discovery import Discovery, a_scan, check_format, discover, find_scans, format_at, identity_of
 from cov3d.readers.left_out import LeftOut
 from cov3d.readers.registry import Format, register
-from cov3d.readers.search import (
-    Discovery,
-    FoundScan,
-    a_scan,
-    check_format,
-    discover,
-    find_scans,
-    format_at,
-    identity_of,
-    search_scans,
-    walk_scans,
-)
+from cov3d.readers.search import FoundScan, search_scans, walk_scans
 from cov3d.readers.threads import default_threads
 from cov3d.volume import Volume
 

@@ -137,7 +137,7 @@ def data_beside(file: Path, name: str) -> Path:
         raise ScanError(f"the voxels of {file} are spread over many files: save the scan as one .mha or .nii.gz file")
     data = file.parent / name
     if Path(name).is_absolute() or ".." in Path(name).parts or not data.is_file():
-        raise ScanError(f"{file} says that its voxels are in {name}, which is not beside it: copy both files")
+        raise ScanError(f"the voxels of {file} are in another file, which is not beside it: copy both files")
     return data
 
 

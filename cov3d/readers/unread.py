@@ -6,7 +6,7 @@ A file is known by its name; one without a suffix, as DICOM files often are, by 
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from cov3d.readers import kinds
@@ -49,6 +49,7 @@ _ARCHIVES = {
 }
 _COMPRESSIONS = {".gz": kinds.GZIP, ".bz2": kinds.BZIP2, ".xz": kinds.XZ, ".zst": kinds.ZSTD}
 _INCOMPLETE_SUFFIXES = (".part", ".partial", ".crdownload", ".download", ".filepart", ".tmp")
+_TEXTS = (".pdf", ".txt", ".csv", ".xlsx", ".docx", ".json", ".xml", ".html")
 _COPY = re.compile(r"\.\d+$| ?\(\d+\)$|~$")
 _SNIFFED = 8
 """Files without a suffix that are opened in one folder: a series is of one kind."""
@@ -62,30 +63,58 @@ MOST_BESIDE = 9
 def find_unread(
     folder: Path, names: Iterable[str], taken: Iterable[str] = (), *, beside_scans: bool = False
 ) -> list[LeftOut]:
-    """What looks like scans among the files of a folder that are in no format that is read.
+    """The files of a folder that look like scans, or slices, in a format that is not read; see `sort_unread`."""
+    return sort_unread(folder, names, taken, beside_scans=beside_scans)[0]
+
+
+def sort_unread(
+    folder: Path, names: Iterable[str], taken: Iterable[str] = (), *, beside_scans: bool = False
+) -> tuple[list[LeftOut], list[str]]:
+    """Files of a folder that are not read: those that look like scans or slices, and the names of the others.
 
     Args:
         folder: the folder.
         names: its files.
-        taken: names of its sub-folders, and of its files that are read. An archive, or compressed copy, beside what it
-            holds is passed over.
+        taken: names of its subfolders, and of its files that are read. An archive or compressed copy beside the files
+            that it holds is one of the others.
         beside_scans: whether there are scans in or below the folder.
     """
     taken = list(taken)
     is_flat = any(name.lower().endswith(_suffixes_read()) for name in taken)
-    return [
-        left
-        for kind, files in _by_kind(folder, sorted(names, key=_natural), taken).items()
-        for left in _of_one_kind(folder, kind, files, is_flat=is_flat, beside_scans=beside_scans)
-    ]
+    ordered = sorted(names, key=_natural)
+    suffixes = {_suffix(name) for name in (*ordered, *taken)}
+    left_out: list[LeftOut] = []
+    named: set[str] = set()
+    for kind, files in _by_kind(folder, ordered, taken, suffixes).items():
+        listed = _likely_slices(files) if _is_slice(kind) else files
+        left_out += _of_one_kind(folder, kind, listed, is_flat=is_flat, beside_scans=beside_scans) if listed else []
+        named |= set(listed)
+    read = {name for name in ordered if (by := _kind_by_name(name)) and _belongs(name, by, ordered, suffixes)}
+    return left_out, [name for name in ordered if name not in named and name not in read]
+
+
+def not_scans(folder: Path, names: Sequence[str]) -> list[LeftOut]:
+    """Entries for files that do not look like scans, many in one folder as one."""
+    if len(names) > _FEW:
+        return [LeftOut(folder, f"holds {in_range(list(names), 'files in no format that is read')}", is_scan=False)]
+    return [LeftOut(folder / name, "is in no format that is read", is_scan=False) for name in names]
+
+
+def _is_slice(kind: Kind) -> bool:
+    """Whether pictures of a kind are slices; a TIFF may hold all slices of a scan."""
+    return bool(kind.name) and kind != kinds.TIFF
+
+
+def _likely_slices(files: list[str]) -> list[str]:
+    """The pictures with a number in their name; all of them if none has one and there are many."""
+    numbered = [file for file in files if any(sign.isdigit() for sign in file)]
+    return numbered or files * (len(files) > MOST_BESIDE)
 
 
 def _of_one_kind(folder: Path, kind: Kind, files: list[str], *, is_flat: bool, beside_scans: bool) -> list[LeftOut]:
-    """The files of one kind in a folder: as one series, or each for itself."""
-    is_slice = bool(kind.name) and kind != kinds.TIFF  # a TIFF may hold all slices of a scan
+    """Entries for the files of one kind in a folder: one for a series, or one for each file."""
+    is_slice = _is_slice(kind)
     if is_slice:
-        numbered = [file for file in files if any(sign.isdigit() for sign in file)]
-        files = numbered or files * (len(files) > MOST_BESIDE)
         most = 1
     elif kind in (_NOT_DICOM, kinds.TIFF):
         most = _FEW_BESIDE_SCANS if is_flat else _FEW
@@ -116,8 +145,7 @@ def _natural(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", name)]
 
 
-def _by_kind(folder: Path, names: list[str], taken: list[str]) -> dict[Kind, list[str]]:
-    suffixes = {_suffix(name) for name in (*names, *taken)}
+def _by_kind(folder: Path, names: list[str], taken: list[str], suffixes: set[str]) -> dict[Kind, list[str]]:
     stems = {stem_of(name) for name in taken}
     groups: dict[Kind, list[str]] = defaultdict(list)
     unnamed = []
@@ -152,6 +180,13 @@ def is_picture(name: str) -> bool:
 def has_dicom_name(name: str) -> bool:
     """Whether a file may be DICOM by its name: it has that of DICOM, or of nothing that is known."""
     return _kind_by_name(name) in (None, _NOT_DICOM)
+
+
+def known_ending(name: str) -> str:
+    """The ending of a file name if it is one of a known format, such as `.nii.gz`; empty for any other."""
+    lower = name.lower()
+    endings = (*_suffixes_read(), *_VOLUMES, *_PICTURES, *_ARCHIVES, *_COMPRESSIONS, *_INCOMPLETE_SUFFIXES, *_TEXTS)
+    return max((ending for ending in endings if lower.endswith(ending)), key=len, default="")
 
 
 def stem_of(name: str) -> str:
