@@ -1,4 +1,4 @@
-"""Path → Volume. A reader knows a format; nothing after this room does.
+"""Path → Volume. Only the readers know formats.
 
 A new format is a module with a `FORMAT` (see `registry`), a line here, and a test.
 """
@@ -38,7 +38,7 @@ def read_volume(path: Path, threads: int | None = None) -> Volume:
             depend on them.
 
     Raises:
-        ScanError: the scan does not exist, is of no known format, is not in Hounsfield units, or can't be decoded.
+        ScanError: the scan does not exist, is in no known format, is not in Hounsfield units, or can't be decoded.
     """
     check_format(path)
     return format_at(path).read(path, default_threads() if threads is None else threads)
@@ -53,4 +53,4 @@ register(dicom.FORMAT)
 register(zipped.format_of_zip(lambda folder: find_scans([folder]), read_volume))
 
 A_SCAN = a_scan()
-"""What is taken for a scan, for the errors that say so."""
+"""A description of scans, for errors."""

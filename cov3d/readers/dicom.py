@@ -1,7 +1,7 @@
-"""DICOM: files of any name → scans, one an exam; and a scan → Volume.
+"""DICOM: files of any name → scans, one for each exam; and a scan → Volume.
 
-Files belong together by their headers, wherever they lie. pydicom reads headers and imagecodecs decodes: SimpleITK
-drops truncated slices without an error and averages uneven spacing, and other packages take several times as long.
+Files are grouped by their headers, in any folder. pydicom reads headers and imagecodecs decodes: SimpleITK drops
+truncated slices without an error and averages uneven spacing, and other packages take several times as long.
 """
 
 import os
@@ -46,11 +46,11 @@ def read(path: Path, threads: int) -> Volume:
 
 
 def group(files: Sequence[Path], series: str) -> Grouped:
-    """Sort files into scans: of each exam (study) one series, by the rule of `dicom_series` or by its UID.
+    """Sort files into scans: one series of each exam (study), chosen by the rule of `dicom_series` or by its UID.
 
     Args:
-        files: files of DICOM, of one tree.
-        series: the UID or the short name of a series to take for its exam; empty for none.
+        files: DICOM files of one tree.
+        series: UID or short name of a series to take for its exam; empty to choose all by the rule.
     """
     slices = [one for file in files for one in read_slices(file)]
     found = Grouped(left_out=list(_left_out(slices)))
@@ -98,7 +98,7 @@ def _single_slices(slices: Sequence[Slice]) -> Iterable[LeftOut]:
 
 
 def identity(file: Path) -> str:
-    """A short name of the series of a file or folder, stable and without its UID; empty where there is no series."""
+    """A short stable name for the series of a file or folder, without its UID; empty if there is no series."""
     slices, given = _slices_at(file)
     if given is not None:
         return name_of(given.series)
@@ -107,20 +107,20 @@ def identity(file: Path) -> str:
 
 
 def _slices_at(path: Path) -> tuple[list[Slice], Slice | None]:
-    """The slices to choose from at a path, and the one that was given where it is a file.
+    """The slices to choose from at a path; and the slice of the path, if it is a file.
 
     Raises:
-        ScanError: the file is no slice of a CT.
+        ScanError: the file is not a CT slice.
     """
     if path.is_dir():
         return [one for file in _files_below(path) for one in read_slices(file)], None
     own = read_slices(path)
     if own[0].why_not:
-        raise ScanError(f"{path} is no slice of a CT: it is {_words(own[0].why_not, 1)}")
+        raise ScanError(f"{path} is not a CT slice: it is {_words(own[0].why_not, 1)}")
     if len(own) > 1:
         return list(own), own[0]
     near = _files_in(path.parent)
-    if len(near) == 1:  # a folder a slice
+    if len(near) == 1:  # each slice in a folder of its own
         near = list(_files_below(path.parent.parent))
     others = [one for file in near if file != path for one in read_slices(file)]
     same = [one for one in others if (one.study, one.series) == (own[0].study, own[0].series)]
@@ -196,7 +196,7 @@ def _folder(stack: Stack) -> Path:
 
 
 def _left_out(slices: Sequence[Slice]) -> Iterable[LeftOut]:
-    """What is no slice of a CT, one entry for those of a kind in a folder."""
+    """Entries for files that are not CT slices, one for each kind in a folder."""
     kinds: dict[tuple[Path, str], list[Path]] = defaultdict(list)
     for one in slices:
         if one.why_not:
@@ -220,7 +220,7 @@ def _not_taken_in_words(slices: Sequence[Slice]) -> str:
 def _words(why: str, count: int) -> str:
     one, many = {
         "unreadable": ("a damaged DICOM file", "damaged DICOM files"),
-        "gone": ("a file that is gone", "files that are gone"),
+        "gone": ("a file that no longer exists", "files that no longer exist"),
         "report": ("a DICOM report", "DICOM reports"),
         "index": ("a DICOM index", "DICOM indices"),
         "no image": ("a DICOM object without an image", "DICOM objects without an image"),

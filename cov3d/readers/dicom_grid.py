@@ -1,7 +1,7 @@
 """A stack of DICOM slices → an even grid: copies dropped, gaps found, uneven spacing and gantry tilt undone.
 
-Slices that are missing are left out and noted, as in a folder of JPEG slices: a slice is not made up. Only where the
-distances are uneven throughout is the volume resampled, onto the usual distance.
+Missing slices are left out and noted, as in a folder of JPEG slices; they are not made up. If the distances are uneven
+throughout, the volume is resampled to the usual distance.
 """
 
 from collections.abc import Sequence
@@ -15,22 +15,22 @@ _GAP = 1.5
 _FEW_GAPS = 0.2
 """Up to this share of the distances may be gaps; more are uneven spacing."""
 _WHOLE = 0.25
-"""A gap is near a whole multiple of the usual distance, by this share of it."""
+"""A gap differs by at most this share of the usual distance from a multiple of it."""
 _UNEVEN = 0.5
 """Slices that lie further than this share of the usual distance from an even grid are resampled."""
 _SHEARED = 1.0
-"""Pixels that slices may be out of line before they are sheared back."""
+"""Pixels. Slices with smaller offsets are not sheared back."""
 
 
 @dataclass(frozen=True)
 class Spaced:
-    """How slices are spaced.
+    """The spacing of the slices of a stack.
 
     Attributes:
         step: mm between slices.
-        missing: slices that are missing.
+        missing: number of missing slices.
         where: the gaps, in mm along the stack.
-        targets: places (mm) to resample to; empty for none.
+        targets: places (mm) to resample to; empty if the volume need not be resampled.
     """
 
     step: float
@@ -40,7 +40,7 @@ class Spaced:
 
 
 def spacing_of(places: NDArray[np.float64]) -> Spaced:
-    """How slices at ascending places, all different, in mm, are spaced."""
+    """The spacing of slices at different places (mm), in ascending order."""
     apart = np.diff(places)
     usual = float(np.median(apart))
     regular = apart[np.abs(apart - usual) <= _WHOLE * usual]
@@ -74,20 +74,21 @@ def resampled(voxels: NDArray[np.uint8], places: Sequence[float], targets: Seque
 
 
 def out_of_line(positions: NDArray[np.float64], row: NDArray, column: NDArray) -> NDArray[np.float64]:
-    """How far each slice lies off the line through the middle one across the slices, mm, (along columns, along rows).
+    """The offset of each slice from the line through the middle slice along the normal, mm, (down, right).
 
-    A gantry tilt moves slices steadily down their columns. The tags of the tilt are often wrong: positions count.
+    A gantry tilt moves slices steadily along their columns. The elements of the tilt are often wrong, so the positions
+    are used.
     """
     offsets = positions - positions[len(positions) // 2]
     return np.stack([offsets @ column, offsets @ row], axis=1)
 
 
 def sheared_back(voxels: NDArray[np.uint8], offsets: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Slices moved into line, on a plane large enough for all of them.
+    """Slices moved into line, in a plane large enough for all of them.
 
     Args:
         voxels: slices (depth, rows, columns).
-        offsets: pixels that each slice lies off the line, (down, right).
+        offsets: offset of each slice from the line in pixels, (down, right).
     """
     before = np.ceil(np.maximum(-offsets.min(axis=0), 0)).astype(int)
     after = np.ceil(np.maximum(offsets.max(axis=0), 0)).astype(int)
@@ -101,12 +102,12 @@ def sheared_back(voxels: NDArray[np.uint8], offsets: NDArray[np.float64]) -> NDA
 
 
 def is_sheared(offsets: NDArray[np.float64]) -> bool:
-    """Whether slices are so far out of line, in pixels, that it matters."""
+    """Whether offsets in pixels are large enough to be corrected."""
     return bool(np.ptp(offsets, axis=0).max() > _SHEARED)
 
 
 def _moved(plane: NDArray, length: int, by: float, axis: int) -> NDArray:
-    """A plane moved along an axis by a fraction of pixels, not negative, into a longer one; 0 where nothing is."""
+    """A plane moved along an axis by a number of pixels (0 or more, any fraction) and padded with 0 to `length`."""
     plane = np.moveaxis(plane, axis, 0)
     whole, share = int(np.floor(by)), np.float32(by - np.floor(by))
     wide = np.zeros((length + 1, plane.shape[1]), dtype=np.float32)

@@ -1,6 +1,6 @@
-"""Reads the header of a DICOM file: what grouping, geometry and decoding need, and nothing that names a patient.
+"""Reads the header of a DICOM file: the elements for grouping, geometry and decoding, and none that names a patient.
 
-pydicom reads the elements. The place of the pixels in the file is kept, so that decoding need not read the header
+pydicom parses the elements. The place of the pixels in the file is kept, so that decoding need not read the header
 again. UIDs are kept for grouping and never leave the reader.
 """
 
@@ -68,7 +68,7 @@ def read_slices(file: Path) -> tuple[Slice, ...]:
 def _read(file: Path) -> tuple[Slice, ...]:
     import pydicom
 
-    # Values that break the rules of DICOM are common, and a warning would print them.
+    # Values that break the rules of DICOM are common. pydicom's warnings would print them.
     before = pydicom.config.settings.reading_validation_mode
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
     try:

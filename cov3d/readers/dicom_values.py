@@ -22,7 +22,7 @@ def text(elements: Any, name: str) -> str:
 
 
 def whole(elements: Any, name: str) -> int | None:
-    """The value of an element as a whole number; None if missing."""
+    """The value of an element as an integer; None if missing."""
     try:
         return int(value_of(elements, name))
     except (TypeError, ValueError, OverflowError):

@@ -21,22 +21,22 @@ from cov3d.volume import WINDOW_HU, Volume
 
 _NOTED_DEGREES = 3.0
 _PADDING_IS_AIR = -900.0
-"""Padding of fewer Hounsfield units looks like air as it is."""
+"""HU. Padding below this value looks like air already."""
 _AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 _FROM_THE_HEAD, _FROM_THE_FEET = np.array([0.0, 0.0, -1.0]), np.array([0.0, 0.0, 1.0])
 
 
 @dataclass
 class _Ordered:
-    """Slices in order, each once.
+    """Slices in order, without copies.
 
     Attributes:
         slices: the slices.
-        places: mm along `normal`, ascending; empty where they are not known.
+        places: mm along `normal`, ascending; empty if unknown.
         normal: the direction of their order.
         known: whether the direction is known.
-        doubled: copies that were dropped.
-        notes: how the order was found, where it is unusual.
+        doubled: number of copies that were dropped.
+        notes: how the order was found, if it is unusual.
     """
 
     slices: list[Slice]
@@ -51,9 +51,9 @@ def volume_of(path: Path, stack: Stack, series: str, threads: int) -> Volume:
     """Decode a stack and put it into canonical order.
 
     Args:
-        path: the scan as it was given, for errors.
+        path: the path of the scan, for errors.
         stack: its slices.
-        series: what to put down as the series taken.
+        series: description of the series, for `Volume.series`.
         threads: threads that decode; the volume does not depend on them.
 
     Raises:
@@ -65,15 +65,8 @@ def volume_of(path: Path, stack: Stack, series: str, threads: int) -> Volume:
     ordered = _ordered(path, stack, frames)
     slices, signs = with_true_signs(ordered.slices, frames)
     voxels, readable, corrected = _decoded(path, slices, frames, threads)
-    notes = [*ordered.notes, *signs, *corrected]
-    if ordered.doubled:
-        notes.append(f"{counted(ordered.doubled, 'copied slice')} dropped")
-    if stack.overlapping:
-        dropped = counted(stack.overlapping, "slice")
-        notes.append(f"acquisitions that follow each other joined, {dropped} of their overlap dropped")
     corrupt = len(ordered.slices) - len(readable)
-    if corrupt:
-        notes.append(f"{counted(corrupt, 'unreadable slice')} left out")
+    notes = [*ordered.notes, *signs, *corrected, *_notes_on_lost(ordered.doubled, stack.overlapping, corrupt)]
     step, missing = stack.slices[0].between or stack.slices[0].thickness, 0
     used = [ordered.slices[index] for index in readable]
     directions = np.array(used[0].directions or _AXIAL)
@@ -101,6 +94,19 @@ def volume_of(path: Path, stack: Stack, series: str, threads: int) -> Volume:
         corrupt=corrupt,
         series=series,
     )
+
+
+def _notes_on_lost(doubled: int, overlapping: int, corrupt: int) -> list[str]:
+    """Notes on slices that are not in the volume: copies, the overlap of acquisitions, and unreadable slices."""
+    notes = []
+    if doubled:
+        notes.append(f"{counted(doubled, 'copied slice')} dropped")
+    if overlapping:
+        dropped = counted(overlapping, "slice")
+        notes.append(f"acquisitions that follow each other joined, {dropped} of their overlap dropped")
+    if corrupt:
+        notes.append(f"{counted(corrupt, 'unreadable slice')} left out")
+    return notes
 
 
 def _check_syntax(path: Path, stack: Stack) -> None:
@@ -142,7 +148,7 @@ def _ordered(path: Path, stack: Stack, frames: dict[Path, list[bytes]]) -> _Orde
 
 
 def _by_position(path: Path, stack: Stack, frames: dict[Path, list[bytes]]) -> _Ordered:
-    """Slices by place; of copies the first. Copies of a slice that can't be read stand in for it."""
+    """Slices by place, without copies. A copy replaces a slice that can't be read."""
     near = SAME_PLACE * max(stack.step, 0.01)
     kept: list[Slice] = []
     places: list[float] = []
@@ -159,7 +165,7 @@ def _by_position(path: Path, stack: Stack, frames: dict[Path, list[bytes]]) -> _
         elif second is not None and not np.array_equal(first, second):
             raise ScanError(
                 f"{path} holds two different slices at one position ({kept[-1].file.name}, {one.file.name}), and "
-                "nothing in their headers tells which series they are of: put each series into a folder of its own"
+                "nothing in their headers shows which series they belong to: put each series into a folder of its own"
             )
     return _Ordered(kept, np.array(places), stack.normal, doubled=doubled)
 
@@ -174,7 +180,7 @@ def _values(one: Slice, frames: dict[Path, list[bytes]]) -> NDArray[np.float64] 
 def _decoded(
     path: Path, slices: Sequence[Slice], frames: dict[Path, list[bytes]], threads: int
 ) -> tuple[NDArray[np.uint8], list[int], tuple[str, ...]]:
-    """Grey levels (slices, rows, columns) of the slices that can be read, which they are, and notes."""
+    """Grey levels (slices, rows, columns) of the readable slices, the indices of these slices, and notes."""
     pixels = slices[0].pixels
     if pixels is None:
         raise ScanError(f"{path} holds no pixels: export the series again")
@@ -232,7 +238,7 @@ def _in_line(
 def _evenly_spaced(
     path: Path, voxels: NDArray[np.uint8], places: NDArray[np.float64], readable: Sequence[int], notes: list[str]
 ) -> tuple[NDArray[np.uint8], float, int]:
-    """The slices, resampled where they must be; mm between them; and how many are missing."""
+    """The slices, resampled if their spacing is uneven; mm between them; and the number of missing slices."""
     spaced = spacing_of(places)
     if spaced.missing > len(places):
         raise ScanError(

@@ -14,7 +14,7 @@ from cov3d.readers.unread import instead
 
 
 def a_scan() -> str:
-    """What is taken for a scan, for the errors that say so."""
+    """A description of scans, for errors."""
     return (
         "a scan is a folder of JPEG slices (1.jpg, 2.jpg, …) or of PNG slices, a DICOM series or a file of it, or a "
         f"file in Hounsfield units ({', '.join(file_suffixes())})"
@@ -41,7 +41,7 @@ def discover(paths: Iterable[Path], series: str = "") -> Discovery:
 
     Args:
         paths: scans, and folders of scans.
-        series: the UID or short name of a DICOM series to take, in place of the one that the rule chooses.
+        series: UID or short name of a DICOM series to take for its exam, instead of the series chosen by rule.
 
     Raises:
         ScanError: a path does not exist, is a file of no known format, or holds no scan; a folder can't be listed; or
@@ -86,7 +86,7 @@ def check_format(path: Path) -> None:
     """Refuse a path that is not a scan by its name and first bytes.
 
     Raises:
-        ScanError: it does not exist, or is a file of no format that is read.
+        ScanError: it does not exist, or is a file in no format that is read.
     """
     if not path.exists():
         raise ScanError(f"there is no scan at {path}: check the path")
@@ -96,10 +96,10 @@ def check_format(path: Path) -> None:
 
 
 def format_at(path: Path) -> Format:
-    """The format to read a scan as: of a file by its content, then its name; of a folder by what most of it is.
+    """The format of a scan: of a file by its content, then its name; of a folder by most of its files.
 
     Raises:
-        ScanError: it is of no format that is read.
+        ScanError: it is in no format that is read.
     """
     if not path.is_dir():
         return container_of(path).format if is_scan_file(path.name) else part_of(path) or container_of(path).format
@@ -111,6 +111,6 @@ def format_at(path: Path) -> Format:
 
 
 def identity_of(path: Path) -> str:
-    """A short stable name of the series at a path; empty for a scan of a format without series."""
+    """A short stable name for the series at a path; empty for formats without series."""
     format = format_at(path)
     return format.identity(path) if format.identity is not None else ""

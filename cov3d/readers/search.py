@@ -177,7 +177,7 @@ def _add_subfolders(found: Search, searched: list[_Subfolder], *, has_known: boo
 
 
 def _add_own_slices(found: Search, folder: Path, inside: Listing, *, named: bool) -> None:
-    """Take the JPEG pictures of a folder for a scan or leave them out, by what else was found in and below it."""
+    """Take the pictures of a folder as a scan, or leave them out if there are other scans in or below it."""
     slices = inside.numbered
     beside = [scan for scan in found.scans if not scan.lost]
     beside += [FoundScan(path) for _, path in found.parts[:1]]
@@ -196,15 +196,15 @@ def _add_own_slices(found: Search, folder: Path, inside: Listing, *, named: bool
 
 
 def _are_scan(slices: int, beside: list[FoundScan], *, named: bool) -> bool:
-    """Whether so many pictures in a folder are a scan, where these scans are in or below it."""
+    """Whether a number of pictures in a folder is a scan, given the scans in and below the folder."""
     if not beside:
         return slices > 1 or named
-    # Two series of one patient: in the folder, and in one below it.
+    # Two series of one patient: one in the folder, and one in a subfolder.
     return slices > 1 and len(beside) == 1 and 0 < beside[0].slices <= 2 * slices
 
 
 def _add_file(found: Search, folder: Path, name: str, inside: Listing) -> None:
-    """Take a file for a scan, unless its content says that it is none, or it is an archive beside what it holds."""
+    """Take a file as a scan, unless its content is no scan, or it is an archive beside the files that it holds."""
     format = by_suffix(name)
     if format is not None and format.why_no_scan is not None:
         if stem_of(name) in {stem_of(other) for other in (*inside.images, *inside.subfolders) if other != name}:

@@ -1,6 +1,6 @@
-"""Files that look like scans, or parts of scans, in a format that is not read: they are named, never passed over.
+"""Finds files that look like scans, or parts of scans, in formats that are not read.
 
-A file is known by its name; one without a suffix, as DICOM files often are, by its first bytes.
+Files are identified by their names; files without a suffix, as DICOM files often are, by their first bytes.
 """
 
 import os
@@ -20,7 +20,7 @@ _RAW = Kind(
 )
 _NUMBERED_SUFFIX = Kind("a numbered copy", "numbered copies", "name it by its format, such as .nii.gz")
 _ARCHIVE = Kind("an archive", "archives", "unpack it")
-_GONE = Kind("a link to what does not exist", "links to what does not exist", "copy what it points to")
+_GONE = Kind("a dead link", "dead links", "copy the file that it points to")
 _OTHER_JPEG = Kind(
     "a JPEG picture by another name", "JPEG pictures by another name", "name them 1.jpg, 2.jpg, …", "JPEG"
 )
@@ -52,12 +52,12 @@ _INCOMPLETE_SUFFIXES = (".part", ".partial", ".crdownload", ".download", ".filep
 _TEXTS = (".pdf", ".txt", ".csv", ".xlsx", ".docx", ".json", ".xml", ".html")
 _COPY = re.compile(r"\.\d+$| ?\(\d+\)$|~$")
 _SNIFFED = 8
-"""Files without a suffix that are opened in one folder: a series is of one kind."""
+"""Number of files without a suffix that are opened in one folder: a series is of one kind."""
 _FEW, _FEW_BESIDE_SCANS = 3, 20
-"""More files of slices than this in a folder are a series. In a folder that holds scans as files, each may be one."""
+"""More files than this in a folder are one series. In a folder of scans as files, each file may be a scan."""
 _MOST_IN_ERROR = 5
 MOST_BESIDE = 9
-"""More pictures than this beside scans may be a scan themselves."""
+"""More pictures than this beside scans may be another scan."""
 
 
 def find_unread(
@@ -127,7 +127,7 @@ def _of_one_kind(folder: Path, kind: Kind, files: list[str], *, is_flat: bool, b
 
 
 def instead(left_out: list[LeftOut]) -> str:
-    """What was found in place of scans, to follow the sentence of an error; empty for nothing."""
+    """Words on files found in place of scans, to append to an error; empty if nothing was found."""
     if not left_out:
         return ""
     more = f"; and {len(left_out) - _MOST_IN_ERROR} more" if len(left_out) > _MOST_IN_ERROR else ""
@@ -135,7 +135,7 @@ def instead(left_out: list[LeftOut]) -> str:
 
 
 def in_range(files: list[str], what: str) -> str:
-    """How many files there are, and the first and last of them: `3 pictures (1.png to 3.png)`."""
+    """The number of files, and the names of the first and the last: `3 pictures (1.png to 3.png)`."""
     names = files[0] if len(files) == 1 else f"{files[0]} to {files[-1]}"
     return f"{len(files)} {what} ({names})"
 
@@ -173,12 +173,12 @@ def _suffix(name: str) -> str:
 
 
 def is_picture(name: str) -> bool:
-    """Whether a file is a picture, by its name; a JPEG is none here."""
+    """Whether a file is a picture other than JPEG, by its name."""
     return _suffix(name) in _PICTURES
 
 
 def has_dicom_name(name: str) -> bool:
-    """Whether a file may be DICOM by its name: it has that of DICOM, or of nothing that is known."""
+    """Whether a file may be DICOM by its name: the ending is that of DICOM, or unknown."""
     return _kind_by_name(name) in (None, _NOT_DICOM)
 
 
@@ -190,7 +190,7 @@ def known_ending(name: str) -> str:
 
 
 def stem_of(name: str) -> str:
-    """A name in lower case without its suffixes: those of `scan.nii.gz`, `scan.tar.gz` and `scan` are one."""
+    """A name in lower case without its suffixes: `scan` for `scan.nii.gz`, `scan.tar.gz` and `scan`."""
     stem = name.lower()
     known = (*_COMPRESSIONS, *_ARCHIVES, *_VOLUMES, ".zip", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr")
     while (suffix := _suffix(stem)) in known:
@@ -199,7 +199,7 @@ def stem_of(name: str) -> str:
 
 
 def _kind_by_name(name: str) -> Kind | None:
-    """What a file is by its name, if it looks like a scan in a format that is not read."""
+    """The kind of a file by its name, if it looks like a scan in a format that is not read."""
     lower, suffix = name.lower(), _suffix(name)
     if lower == "dicomdir":
         return _INDEX
@@ -226,7 +226,7 @@ def _is_packed(kind: Kind) -> bool:
 
 
 def _belongs(name: str, kind: Kind, names: list[str], suffixes: set[str]) -> bool:
-    """Whether a file holds the voxels of a header beside it, which is named in its place."""
+    """Whether a file holds the voxels of a header beside it; only the header is named."""
     stem, suffix = os.path.splitext(name)  # noqa: PTH122
     if suffix.lower() == ".img":
         return any(other in names for other in (f"{stem}.hdr", f"{stem}.HDR"))
@@ -234,13 +234,13 @@ def _belongs(name: str, kind: Kind, names: list[str], suffixes: set[str]) -> boo
 
 
 def is_unnamed(name: str) -> bool:
-    """Whether a name has no suffix, or, as a UID, digits in its place."""
+    """Whether a name has no suffix; the last number of a UID does not count."""
     suffix = _suffix(name)
     return not suffix or suffix[1:].isdigit()
 
 
 def _instead_of_dicom(file: Path) -> Kind:
-    """What a file is that has the name of a DICOM file and not its content."""
+    """The kind of a file with the name but not the content of DICOM."""
     if file.is_symlink() and not file.exists():
         return _GONE
     kind = kinds.kind_of_file(file)
@@ -248,7 +248,7 @@ def _instead_of_dicom(file: Path) -> Kind:
 
 
 def _by_content(folder: Path, names: list[str]) -> dict[Kind, list[str]]:
-    """Files without a suffix by what they are; some, of all parts of the list, stand for the rest."""
+    """Files without a suffix by kind. Only some are opened, at regular intervals; the others count as the same kind."""
     groups: dict[Kind, list[str]] = defaultdict(list)
     opened = names[:: max(1, len(names) // _SNIFFED)]
     for name in opened:

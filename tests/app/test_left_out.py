@@ -198,7 +198,7 @@ def test_what_belongs_to_scans_or_is_none_is_not_named(tmp_path: Path, folds: Co
 def test_a_link_to_a_patient_that_is_gone_is_named(tmp_path: Path, folds: Command) -> None:
     put(tmp_path, "P1.nii.gz")
     (tmp_path / "P2").symlink_to(tmp_path / "gone" / "P2")
-    assert "left out: P2 is a link to what does not exist" in folds(tmp_path)[1]
+    assert "left out: P2 is a dead link" in folds(tmp_path)[1]
 
 
 def test_pipes_are_not_opened(tmp_path: Path, folds: Command) -> None:
@@ -276,7 +276,7 @@ def test_infer_names_all_that_it_did_not_predict_once_with_the_reason(
     rows = {name.removeprefix(f"{root}/"): reason for name, reason in not_predicted(ended).items()}
     for name, reason in {
         "bad.nii.gz": "is damaged, or is not a NIfTI file",
-        "gone.dcm": "is a link to what does not exist",
+        "gone.dcm": "is a dead link",
         "P5": "holds 1 slice",
         "empty": "no JPEG slices",
         "D/scout.dcm": "is a localizer",
