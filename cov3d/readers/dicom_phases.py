@@ -38,11 +38,8 @@ def split_by_phase(stack: Stack) -> list[Stack]:
             groups[value].append(one)
         if len(groups) < 2:
             continue
-        if crowd > 1:
-            is_split = len(groups) <= 2 * crowd
-        else:
-            is_split = number <= _CERTAIN and min(map(len, groups.values())) >= _FEWEST
-        if not is_split:
+        are_acquisitions = number <= _CERTAIN and min(map(len, groups.values())) >= _FEWEST
+        if not (are_acquisitions or 1 < crowd >= len(groups) / 2):
             continue
         if number == _CERTAIN and crowd < 2 and _is_even(stack):
             continue

@@ -125,6 +125,19 @@ def test_acquisitions_that_follow_each_other_are_joined(tmp_path: Path, tags: di
     assert discover([tmp_path]).left_out == []
 
 
+@pytest.mark.parametrize("overlap", [0, 1])
+def test_many_positions_of_the_table_are_one_scan(tmp_path: Path, overlap: int) -> None:
+    values = hounsfield(30)
+    for bed, first in enumerate(range(0, 30, 6)):
+        names = f"{bed}-{{:03d}}.dcm".format
+        own = values.copy()
+        own[:first] += 9
+        change = put(AcquisitionNumber=bed + 1, InstanceNumber=lambda index, bed=bed: index + 100 * bed)
+        series(tmp_path, own, change, names=names, indices=range(max(first - overlap, 0), first + 6))
+    volume = read_as(tmp_path, grey(values)[::-1])
+    assert (volume.missing, volume.doubled, volume.slices_found) == (0, 0, 30 + 4 * overlap)
+
+
 def test_single_slices_of_another_acquisition_are_not_mixed_in(tmp_path: Path) -> None:
     """Slices at one position that watch contrast medium arrive, under the UID of the scan."""
     expected = series(tmp_path, hounsfield(12), put(AcquisitionNumber=2))
