@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK
-from cov3d.preprocess.pipeline import locate
-from cov3d.preprocess.resize import resize
-from cov3d.preprocess.sizes import Size
 from numpy.typing import NDArray
 from PIL import Image
 
+from cov3d.preprocessing.pipeline import locate
+from cov3d.preprocessing.resize import resize
+from cov3d.preprocessing.sizes import Size
 from cov3d.readers import dicom_header, read_volume
 from cov3d.readers.dicom_pixels import _decoded, _element, _frame
 from cov3d.readers.dicom_slice import Pixels
