@@ -10,7 +10,7 @@ from torchapp import Param
 from cov3d.api.inputs import store_folder as store_folder
 from cov3d.app import options
 from cov3d.app.console import Printer, out, say, say_error
-from cov3d.datasets.names import PhantomLayout
+from cov3d.datasets.names import LesionSides, PhantomLayout
 from cov3d.errors import Cov3dError
 from cov3d.preprocessing.sizes import Size
 
@@ -30,6 +30,13 @@ def phantom(
         "(.nii.gz) or covid-ct-md (slices as DICOM); the persons are the same.",
         rich_help_panel="Dataset",
     ),
+    lesions: LesionSides = Param(
+        LesionSides.BOTH,
+        help="The lungs of COVID scans that have lesions: both, left, right (the patient's), or one-sided (left in "
+        "half of them, right in the others). Severe and critical lesions fill one lung almost completely, which is "
+        "less than their usual share of both.",
+        rich_help_panel="Dataset",
+    ),
     masks: bool = Param(False, help="Also save the true masks of lungs and lesions.", rich_help_panel=options.OUTPUT),
     jobs: int = options.jobs(),
 ) -> None:
@@ -42,6 +49,7 @@ def phantom(
         seed=seed,
         resolution=resolution,
         layout=layout,
+        lesions=lesions,
         masks=masks,
         jobs=jobs,
         listener=Printer(),
