@@ -107,21 +107,7 @@ def say_some(lines: list[str], most: int | None = 20) -> None:
 def progress(what: str, total: int) -> Iterator[Advance]:
     """A bar with count, time gone, rate and time left; a plain line a minute where stderr is no terminal."""
     console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[beside]}"),
-    )
-    with Progress(
-        *columns,
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-        get_time=lambda: time.monotonic(),
-        speed_estimate_period=_SECONDS_OF_PACE,
-    ) as bar:
+    with _step_bar(console) as bar:
         row = bar.add_task(what, total=total, beside="")
         said = time.monotonic()
 
@@ -136,6 +122,21 @@ def progress(what: str, total: int) -> Iterator[Advance]:
                 console.print(", ".join([f"{what}: {done} of {total}", beside]), highlight=False, soft_wrap=True)
 
         yield advance
+
+
+def _step_bar(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[beside]}"),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+        get_time=lambda: time.monotonic(),
+        speed_estimate_period=_SECONDS_OF_PACE,
+    )
 
 
 def _pace(task: Task) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 import typer
 from torchapp import Param
@@ -128,7 +128,7 @@ def preprocess(
     shard: str = options.shard(),
     dask: str = options.dask(),
     skip_errors: bool = options.skip_errors(),
-    **kwargs: Any,
+    **kwargs: Unpack[options.ScanTableOptions],
 ) -> None:
     """Crop every scan of the dataset to its lungs, resize it and store it; what is stored already stays."""
     from cov3d.api import preprocessing

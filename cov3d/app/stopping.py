@@ -21,9 +21,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import NoReturn
 
 EXIT_CODE = 130
+_Handler = Callable[[int, FrameType | None], object] | signal.Handlers | int | None
 _SIGNALS = {
     signal.SIGINT: "interrupted",
     signal.SIGTERM: "stopped by SIGTERM",
@@ -185,7 +186,7 @@ def watched(command: str = "", *, ends_process: bool = False) -> Iterator[Watch]
                 signal.signal(number, handler)
 
 
-def _handle(watch: Watch) -> dict[signal.Signals, Any]:
+def _handle(watch: Watch) -> dict[signal.Signals, _Handler]:
     """Install the handlers; those that were there before, by signal."""
     handlers: dict[signal.Signals, Callable[[int, FrameType | None], None]] = {signal.SIGALRM: watch.on_timer}
     for number in _SIGNALS:

@@ -14,7 +14,10 @@ import sys
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 _ERRORS = "cov3d.readable"
 _ASCII = {
@@ -66,7 +69,7 @@ class _Sink(io.FileIO):
 
     failure: OSError | None = None
 
-    def write(self, content: Any) -> int:
+    def write(self, content: "ReadableBuffer") -> int:
         data = memoryview(content).cast("B")
         rest = data
         try:
