@@ -28,7 +28,7 @@ _SIZE, _RESOLUTION = Size.TINY, 128  # of slices in pixels a side: twice as many
 _BATCH_SIZE, _LEARNING_RATE = 2, 1e-3
 
 # Seconds on two cores: for a start, for a scan to be made and preprocessed, and for one in an epoch of training.
-_START, _SCAN, _EPOCH = 30, 0.35, 0.45
+_START, _SCAN, _EPOCH = 30, 0.35, 0.25
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Settings:
 
 def settings(*, scans: int | None, seed: int, epochs: int | None, quick: bool) -> Settings:
     """The settings of a demo; what is None is chosen here: a quick one shows every step, and learns nothing."""
-    usual_scans, usual_epochs = (12, 1) if quick else (128, 3)
+    usual_scans, usual_epochs = (12, 1) if quick else (128, 7)
     return Settings(usual_scans if scans is None else scans, seed, usual_epochs if epochs is None else epochs)
 
 
