@@ -14,10 +14,7 @@ import sys
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
+from typing import Any
 
 _ERRORS = "cov3d.readable"
 _ASCII = {
@@ -69,7 +66,7 @@ class _Sink(io.FileIO):
 
     failure: OSError | None = None
 
-    def write(self, content: "ReadableBuffer") -> int:
+    def write(self, content: Any) -> int:
         data = memoryview(content).cast("B")
         rest = data
         try:
