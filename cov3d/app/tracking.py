@@ -23,11 +23,16 @@ def trackers(
     ),
 ) -> Tracking:
     """Declare the options of the trackers."""
-    return Tracking(bool(tensorboard), bool(wandb or wandb_offline), bool(wandb_offline), wandb_project)
+    return _tracking(bool(tensorboard), bool(wandb), bool(wandb_offline), wandb_project)
 
 
 def take(given: dict[str, object]) -> Tracking:
     """Remove the options of the trackers from those `given`, and return the trackers that they select."""
     tensorboard, wandb, offline = (bool(given.pop(name, False)) for name in ("tensorboard", "wandb", "wandb_offline"))
     project = given.pop("wandb_project", None)
-    return Tracking(tensorboard, wandb or offline, offline, None if project is None else str(project))
+    return _tracking(tensorboard, wandb, offline, None if project is None else str(project))
+
+
+def _tracking(tensorboard: bool, wandb: bool, offline: bool, project: str | None) -> Tracking:
+    """The trackers selected; what is kept offline is for Weights & Biases, so that option selects it too."""
+    return Tracking(tensorboard, wandb or offline, offline, project)
