@@ -66,7 +66,8 @@ _frames: dict[Path, tuple[bytes, Pixels]] = {}
 def frames_in_memory(files: list[Path]) -> None:
     for file in files:
         pixels = dicom_header.read_slices(file)[0].pixels
-        assert pixels is not None
+        if pixels is None:
+            raise SystemExit(f"{file} is not a DICOM slice: give a folder with one compressed series and nothing else")
         _frames[file] = (_frame(_element(file, pixels), pixels), pixels)
 
 
