@@ -15,7 +15,8 @@ from cov3d.errors import CheckpointError, SubmissionError
 from cov3d.evaluation.predictions import save_predictions
 from cov3d.files import in_place, write_text
 from cov3d.inference.ensemble import average_tables
-from cov3d.inference.member_tables import MemberTable, at_temperature
+from cov3d.inference.fold_table import at_temperature
+from cov3d.inference.member_tables import MemberTable
 from cov3d.inference.task import Task
 from cov3d.training.checkpoint import read_info
 
