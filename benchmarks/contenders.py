@@ -26,10 +26,10 @@ from cov3d.models.memory import checkpoint_activations
 from cov3d.models.registry import build
 from cov3d.preprocessing.store import Store
 from cov3d.training import augment
+from cov3d.training.assemble import assemble
 from cov3d.training.callbacks import EpochSeeds, PrepareBatch
 from cov3d.training.device import amp_mode
 from cov3d.training.fit import EPSILON, MOMENTUM, SQUARED_MOMENTUM, chosen_algorithms, fit, split_by_decay
-from cov3d.training.learner import assemble
 from cov3d.training.loaders import EpochShuffle, Fold
 from cov3d.training.loss import FocalEMDLoss
 from cov3d.training.options import Compute, Precision, TrainingOptions

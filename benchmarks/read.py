@@ -14,14 +14,15 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK
-from cov3d.preprocess.pipeline import locate
-from cov3d.preprocess.resize import resize
-from cov3d.preprocess.sizes import Size
 from numpy.typing import NDArray
 from PIL import Image
 
+from cov3d.preprocessing.pipeline import locate
+from cov3d.preprocessing.resize import resize
+from cov3d.preprocessing.sizes import Size
 from cov3d.readers import dicom_header, read_volume
 from cov3d.readers.dicom_pixels import _decoded, _element, _frame
+from cov3d.readers.dicom_slice import Pixels
 from cov3d.volume import Volume
 
 
@@ -59,13 +60,14 @@ def cost(work: Callable[[], object], repeats: int, before: Callable[[], object] 
     return min(found)
 
 
-_frames: dict[Path, tuple[bytes, dicom_header.Pixels]] = {}
+_frames: dict[Path, tuple[bytes, Pixels]] = {}
 
 
 def frames_in_memory(files: list[Path]) -> None:
     for file in files:
         pixels = dicom_header.read_slices(file)[0].pixels
-        assert pixels is not None
+        if pixels is None:
+            raise SystemExit(f"{file} is not a DICOM slice: give a folder with one compressed series and nothing else")
         _frames[file] = (_frame(_element(file, pixels), pixels), pixels)
 
 

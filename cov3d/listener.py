@@ -40,6 +40,10 @@ class Listener:
         if most is not None and len(sentences) > most:
             self.warn(f"… and {len(sentences) - most} more")
 
+    def warn_of_left_out(self, sentences: Sequence[str]) -> None:
+        """Receive a warning for each file or folder that looks like a scan and is not taken."""
+        self.warn_of_all(sentences)
+
     @contextmanager
     def progress(self, what: str, total: int) -> Iterator[Advance]:
         """Receive the progress of a task of `total` steps while the block runs."""

@@ -151,4 +151,4 @@ def _train_missing(
 def _say_what_is_left(folders: Mapping[int, Path], listener: Listener) -> None:
     left = crossvalidation.unfinished(folders)
     listener.say(f"folds {', '.join(map(str, left))} are not finished" if left else "all folds are finished")
-    listener.say("when they are, collect them: the same command without --fold")
+    listener.say(f"{'when they are, ' if left else ''}collect them: the same command without --fold")

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cov3d.api.inputs import elsewhere, path_or_none
-from cov3d.datasets.names import PhantomLayout
+from cov3d.datasets.names import LesionSides, PhantomLayout
 from cov3d.errors import Cov3dError
 from cov3d.listener import SILENT, Listener
 from cov3d.processors import default_jobs
@@ -89,6 +89,7 @@ def phantom(
     seed: int = 0,
     resolution: int = 512,
     layout: str = PhantomLayout.COV19CTDB,
+    lesions: str = LesionSides.BOTH,
     masks: bool = False,
     jobs: int | None = None,
     listener: Listener = SILENT,
@@ -100,19 +101,24 @@ def phantom(
         scans: number of scans, at least 12.
         seed: another seed, other scans.
         resolution: pixels to a side of a slice, 32 to 1024.
-        layout: the dataset whose layout it follows: `cov19ctdb`, `stoic` or `mosmed`.
+        layout: the dataset whose layout it follows: `cov19ctdb`, `pharos`, `cc-ccii`, `stoic`, `mosmed` or
+            `covid-ct-md`.
+        lesions: the lungs of COVID scans that have lesions: `both`, `left`, `right` (the patient's), or `one-sided`:
+            left in half of the scans, right in the others. If it is one lung, severe and critical lesions fill it
+            almost completely, which is less than their usual share of both lungs.
         masks: also save the true masks of lungs and lesions.
         jobs: number of processes; None for the number of processors.
         listener: hears of progress.
 
     Returns:
         A row a scan: `scan`, `partition`, `label`, `severity` (the true class, empty for non-covid), `slices`,
-        `involvement` (share of the lungs, 0 to 1).
+        `involvement` (share of the lungs, 0 to 1), `lesion_side` (the lungs with lesions: both, left or right; empty
+        for none).
 
     Raises:
         DatasetError: too few scans, or a resolution or seed that can't be.
         OutputError: the folder holds something else, or can't be written.
-        Cov3dError: there is no such layout.
+        Cov3dError: there is no such layout or choice of lesions.
     """
     from cov3d.files import folder_lock
     from cov3d.phantom import write_phantom
@@ -120,6 +126,8 @@ def phantom(
     directory = Path(directory)
     if layout not in tuple(PhantomLayout):
         raise Cov3dError(f"layout is one of {', '.join(PhantomLayout)}, not {layout!r}")
+    if lesions not in tuple(LesionSides):
+        raise Cov3dError(f"lesions is one of {', '.join(LesionSides)}, not {lesions!r}")
     written: list[str] = []
     with (
         folder_lock(directory, "cov3d phantom", "wait for it, or give another folder", removes=True),
@@ -137,6 +145,7 @@ def phantom(
             resolution=resolution,
             masks=masks,
             layout=PhantomLayout(layout),
+            lesions=LesionSides(lesions),
             jobs=default_jobs(jobs),
             on_scan=on_scan,
         )

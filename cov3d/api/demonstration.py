@@ -28,7 +28,7 @@ _SIZE, _RESOLUTION = Size.TINY, 128  # of slices in pixels a side: twice as many
 _BATCH_SIZE, _LEARNING_RATE = 2, 1e-3
 
 # Seconds on two cores: for a start, for a scan to be made and preprocessed, and for one in an epoch of training.
-_START, _SCAN, _EPOCH = 30, 0.35, 0.25
+_START, _SCAN, _EPOCH = 30, 0.35, 0.3
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 from cov3d.api import prediction_files as files
@@ -19,6 +20,7 @@ from cov3d.inference.naming import NameBy
 from cov3d.inference.networks import Extras, ScanPrediction, arithmetic
 from cov3d.inference.predict import Predictions, Source
 from cov3d.inference.shares import Share
+from cov3d.inference.short_names import ShortNames
 from cov3d.inference.stored_scans import check_size, open_store
 from cov3d.inference.task import Task
 from cov3d.listener import SILENT, Listener
@@ -75,7 +77,7 @@ def predict(
         submission: write the challenge's submission files to `output_dir` too.
         line_format: how names stand in them: `plain`, `header` or `row`.
         series: take this DICOM series for its exam: its UID, or its short name; by default one is chosen by rule.
-        name_by: `path`, or `series` for short names that hold no path.
+        name_by: `path`, or `series` for short names without paths, also of failed scans and of other files.
         from_store: predict the volumes of this store, in place of raw scans.
         shard: `3/64` for the third of 64 shares of the scans. The last share to finish writes the results of all.
         dask: address of the scheduler of a Dask cluster that does the work instead.
@@ -97,12 +99,13 @@ def predict(
     _check_together(folder, share, wanted, explain=explain, store=from_store, scans=scans, dask=dask)
     target = choose_device(device)
     store = None if from_store is None else open_store(Path(from_store))
-    named, left_out = _scans(scans, store, series, choice(NameBy, name_by, "name_by"))
+    given, by = paths_of([] if scans is None else scans, "scan"), choice(NameBy, name_by, "name_by")
+    inputs = _find(given, series, by) if store is None else _stored(store)
     paths = paths_of(checkpoints, "checkpoint")
     job = Job(
-        named,
+        inputs.scans,
         paths,
-        _check(named, paths, wanted, store),
+        _check(inputs.scans, paths, wanted, store),
         target,
         store,
         Extras(draw=folder is not None, explain=explain, dropout_passes=mc_dropout),
@@ -113,14 +116,49 @@ def predict(
         share,
         dask,
     )
-    return _run(job, wanted, folder, left_out, listener, overwrite=overwrite)
+    return _run(job, wanted, folder, inputs, listener, overwrite=overwrite)
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """The path of each scan by name, the other files and folders that were given, and short names if wanted."""
+
+    scans: dict[str, Path]
+    left_out: tuple[LeftOut, ...] = ()
+    passed_over: tuple[LeftOut, ...] = ()
+    short: ShortNames | None = None
+
+    def without_paths(self, failed: Mapping[str, str]) -> dict[str, str]:
+        """The reasons of scans that failed, without paths if short names are wanted."""
+        if self.short is None:
+            return dict(failed)
+        return {scan: self.short.hide_in(reason, self.scans[scan], scan) for scan, reason in failed.items()}
+
+
+def _find(given: Sequence[Path], series: str, name_by: NameBy) -> _Inputs:
+    discovered = discover(given, series)
+    short = ShortNames(given) if name_by == NameBy.SERIES else None
+    left_out, passed_over = (_named(entries, short) for entries in (discovered.left_out, discovered.passed_over))
+    return _Inputs(name_scans(discovered.scans, name_by), left_out, passed_over, short)
+
+
+def _named(entries: Sequence[LeftOut], short: ShortNames | None) -> tuple[LeftOut, ...]:
+    """Entries by path, or by short names."""
+    return tuple(entries) if short is None else tuple(sorted(map(short.hide, entries), key=str))
+
+
+def _stored(store: Store) -> _Inputs:
+    names = list(store.manifest()["scan"])
+    if not names:
+        raise Cov3dError(f"{store.folder} holds no volumes: run cov3d preprocess first")
+    return _Inputs({scan: store.volume_file(scan) for scan in sorted(names)})
 
 
 def _run(
     job: Job,
     wanted: Submission,
     folder: Path | None,
-    left_out: Sequence[LeftOut],
+    inputs: _Inputs,
     listener: Listener,
     *,
     overwrite: bool,
@@ -130,7 +168,7 @@ def _run(
         if folder is not None:
             stack.enter_context(files.claim(folder, job.share, overwrite=overwrite))
         source = stack.enter_context(job.source())  # last: loading networks takes longest
-        listener.warn_of_all([f"left out: {left}" for left in left_out])
+        listener.warn_of_left_out([f"left out: {left}" for left in inputs.left_out])
         _say_what_begins(job, wanted.task, listener)
         kept = None if folder is None else job.kept_in(folder)
         found = _predict(job, source, folder, listener)
@@ -142,7 +180,7 @@ def _run(
                 return None
             found = merged
         _say_result(found, job, listener)
-        made = _result(found, job, left_out)
+        made = _result(found, job, inputs)
         if folder is None or kept is None:
             return made
         made = files.write(made, job, wanted, folder, kept)
@@ -181,19 +219,6 @@ def _check_together(
         raise Cov3dError(f"--from-store and {other} cannot be combined: give --scans")
     if dask is not None and not share.is_all:
         raise Cov3dError("--dask and --shard cannot be combined: give one of them")
-
-
-def _scans(
-    scans: str | Path | Iterable[str | Path] | None, store: Store | None, series: str, name_by: NameBy
-) -> tuple[dict[str, Path], tuple[LeftOut, ...]]:
-    """The path of each scan by name, and what was left out."""
-    if store is not None:
-        names = list(store.manifest()["scan"])
-        if not names:
-            raise Cov3dError(f"{store.folder} holds no volumes: run cov3d preprocess first")
-        return {scan: store.volume_file(scan) for scan in sorted(names)}, ()
-    discovered = discover(paths_of([] if scans is None else scans, "scan"), series)
-    return name_scans(discovered.scans, name_by), tuple(discovered.left_out)
 
 
 def _check(
@@ -241,7 +266,7 @@ def _predict(job: Job, source: Source, folder: Path | None, listener: Listener) 
 
         found = job.run(source, kept, on_scan)
     if found.kept:
-        listener.say(f"{found.kept} of {n_scans} scans were predicted before the command was interrupted")
+        listener.say(f"{found.kept} of {n_scans} scans were predicted by an earlier call")
     return found
 
 
@@ -252,15 +277,17 @@ def _say_result(found: Predictions, job: Job, listener: Listener) -> None:
         listener.say(f"{count} scans predicted {call}")
 
 
-def _result(found: Predictions, job: Job, left_out: Sequence[LeftOut]) -> PredictionResult:
+def _result(found: Predictions, job: Job, inputs: _Inputs) -> PredictionResult:
+    failed = inputs.without_paths(found.failed)
     return PredictionResult(
         table=found.table,
         manifest=found.manifest,
-        intake=intake_table(found.manifest, found.failed, left_out),
+        intake=intake_table(found.manifest, failed, [*inputs.left_out, *inputs.passed_over]),
         review=found.review,
         spread=found.spread,
         zones=found.zones,
-        failed=found.failed,
-        left_out=tuple(left_out),
+        failed=failed,
+        left_out=inputs.left_out,
+        passed_over=inputs.passed_over,
         about=tuple(about(job.infos)),
     )

@@ -66,6 +66,7 @@ class PredictionResult:
         zones: what each lung zone adds to the log-odds of COVID-19, by scan; empty unless explained.
         failed: error messages of the scans that could not be read, by scan; empty without `skip_errors`.
         left_out: files and folders that look like scans and were not taken.
+        passed_over: other files and folders that were given.
         about: what the networks are, a sentence each.
         names_written: the number of names in each submission file that was written.
         page: the page with all predictions; None if no files were written.
@@ -79,6 +80,7 @@ class PredictionResult:
     zones: dict[str, dict[str, float]]
     failed: dict[str, str]
     left_out: tuple[LeftOut, ...]
+    passed_over: tuple[LeftOut, ...]
     about: tuple[str, ...]
     names_written: dict[str, int] = field(default_factory=dict)
     page: Path | None = None

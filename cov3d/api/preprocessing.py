@@ -108,7 +108,7 @@ def preprocess(
     with elsewhere("--store", store):
         opened = Store.create(store_folder(data, store, size), size)
     scans = {scan: data / scan for scan in select_share(known["scan"], number, of)}
-    how = _How(boxes, default_jobs(jobs), dask, skip_errors)
+    how = _PreprocessOptions(boxes, default_jobs(jobs), dask, skip_errors)
     outcome, manifest = _fill(opened, scans, how, listener)
     share = "" if shard is None else f"share {number} of {of}: "
     listener.say(
@@ -134,7 +134,7 @@ def preprocess(
 
 
 @dataclass(frozen=True)
-class _How:
+class _PreprocessOptions:
     """How scans are preprocessed; the names are those of `preprocess_scans`."""
 
     overrides: Mapping[str, "Override"]
@@ -156,7 +156,9 @@ def _boxes(data: Path, file: Path | None, scans: set[str], listener: Listener) -
     return found
 
 
-def _fill(store: "Store", scans: dict[str, Path], how: _How, listener: Listener) -> tuple["Outcome", "pd.DataFrame"]:
+def _fill(
+    store: "Store", scans: dict[str, Path], how: _PreprocessOptions, listener: Listener
+) -> tuple["Outcome", "pd.DataFrame"]:
     """Preprocess `scans` (path by name) into `store`, and write the manifest however it ends.
 
     Returns:

@@ -26,7 +26,7 @@ from cov3d.results import claimed, staged
 if TYPE_CHECKING:
     import torch
 
-    from cov3d.challenge.member_cache import Predicted
+    from cov3d.challenge.member_cache import NetworkPredictions
     from cov3d.challenge.submit import Written
 
 Paths = str | Path | Iterable[str | Path]
@@ -50,7 +50,7 @@ class Submitted:
 
 
 @dataclass(frozen=True)
-class _How:
+class _SubmitOptions:
     device: "torch.device"
     batch_size: int
     skip_errors: bool
@@ -110,7 +110,7 @@ def submit(
     named = {task: _test_scans(given[task], places[task], task, left_out, listener) for task in tasks}
     manifests = {task: submissions.manifest_name(task) for task in tasks}
     names = (*_results(sets, folder), submissions.TABLES, submissions.OVERVIEW, LEFT_OUT, *manifests.values())
-    how = _How(target, batch_size, skip_errors, default_jobs(jobs))
+    how = _SubmitOptions(target, batch_size, skip_errors, default_jobs(jobs))
     with claimed(folder, names, overwrite=overwrite, what="submissions", command="cov3d submit"):
         kept = folder / submissions.MEMBERS
         predicted = {task: _predict(task, named[task], networks[task], kept / task, how, listener) for task in tasks}
@@ -168,8 +168,8 @@ def _test_scans(
 
 
 def _predict(
-    task: Task, scans: dict[str, Path], networks: Sequence[Path], kept: Path, how: _How, listener: Listener
-) -> "Predicted":
+    task: Task, scans: dict[str, Path], networks: Sequence[Path], kept: Path, how: _SubmitOptions, listener: Listener
+) -> "NetworkPredictions":
     """What each network says of each test scan of a task, but for what is in the folder `kept` already."""
     from cov3d.challenge.member_cache import predict_networks
 

@@ -3,7 +3,6 @@
 import os
 import sys
 import warnings
-from typing import Any
 
 from cov3d.app import stopping, terminal
 from cov3d.app.stopping import Watch
@@ -65,7 +64,7 @@ def _invoke() -> int:
 
     os.environ.update(quiet_tracker())  # for processes that libraries start
     # Not `standalone`: then errors of usage come to us. A number that comes back is an exit code.
-    found: Any = Cov3d().main_app(prog_name="cov3d", standalone_mode=False)
+    found: object = Cov3d().main_app(prog_name="cov3d", standalone_mode=False)
     code = found if isinstance(found, int) else 0
     if code == stopping.EXIT_CODE:
         raise stopping.Stop  # typer made an exit code of it

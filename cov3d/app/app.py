@@ -1,12 +1,11 @@
 """`Cov3d`, the TorchApp: which commands there are, and their order. Their code is in the files beside this one."""
 
 from pathlib import Path
-from typing import Any
 
 from torchapp import TorchApp
 from torchapp.apps import BIBTEX_DIR
 from torchapp.citations import Citable
-from torchapp.cli import flag, main, method
+from torchapp.cli import Method, flag, main, method
 
 import cov3d
 from cov3d.app import (
@@ -83,7 +82,7 @@ class Cov3d(TorchApp):
     load_checkpoint = prediction_trainer = output_results = None
     __call__ = None
 
-    def modify_signature(self, method_to_modify: Any, **kwargs: Any) -> None:
+    def modify_signature(self, method_to_modify: Method, **kwargs: object) -> None:
         """As torchapp's, which copies functions without their signatures: those made from dataclasses are set here."""
         made = {
             "training_options": lambda: declarations.signature(TrainingOptions),
@@ -93,7 +92,7 @@ class Cov3d(TorchApp):
             method_to_modify.func.__signature__ = made[name]()
         super().modify_signature(method_to_modify, **kwargs)
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, **kwargs: object) -> None:
         super().__init__(**kwargs)
         # torchapp registers commands in alphabetical order; a newcomer reads them in the order of the work.
         self.main_app.registered_commands.sort(key=lambda command: COMMANDS.index(command.callback.__name__))

@@ -4,10 +4,11 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 
+from rich import box
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -20,6 +21,7 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+from rich.table import Table
 from rich.text import Text
 
 from cov3d.app.stopping import watched
@@ -27,6 +29,7 @@ from cov3d.errors import StoppedError, one_line
 from cov3d.listener import Advance, Listener
 
 _SECONDS_BETWEEN_LINES = 60
+_WIDEST = 10_000  # columns, of a table that no terminal shows
 _SECONDS_OF_PACE = 300  # of rich's estimate; with its usual 30 the time left is wrong by twice as much for slow scans
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 RESEARCH_ONLY = "Research use only: not for clinical decisions."
@@ -61,6 +64,27 @@ def say_error(text: str) -> None:
     _to_stderr("error:", "red", text)
 
 
+def say_note(text: str) -> None:
+    """Print a line on stderr as it is."""
+    if speaks():
+        Console(stderr=True, highlight=False).print(_line(text), soft_wrap=True)
+
+
+def say_rows(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table of text on stderr; in a pipe or file each row is one line, however long."""
+    if not speaks():
+        return
+    console = Console(stderr=True, highlight=False)
+    if not console.is_terminal:
+        console.width = _WIDEST
+    table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*map(_line, row))
+    console.print(table)
+
+
 def _to_stderr(word: str, colour: str, text: str) -> None:
     line = Text.assemble((word, colour), " ", _line(text))
     Console(stderr=True, highlight=False).print(line, soft_wrap=True)
@@ -83,21 +107,7 @@ def say_some(lines: list[str], most: int | None = 20) -> None:
 def progress(what: str, total: int) -> Iterator[Advance]:
     """A bar with count, time gone, rate and time left; a plain line a minute where stderr is no terminal."""
     console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[beside]}"),
-    )
-    with Progress(
-        *columns,
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-        get_time=lambda: time.monotonic(),
-        speed_estimate_period=_SECONDS_OF_PACE,
-    ) as bar:
+    with _step_bar(console) as bar:
         row = bar.add_task(what, total=total, beside="")
         said = time.monotonic()
 
@@ -112,6 +122,21 @@ def progress(what: str, total: int) -> Iterator[Advance]:
                 console.print(", ".join([f"{what}: {done} of {total}", beside]), highlight=False, soft_wrap=True)
 
         yield advance
+
+
+def _step_bar(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[beside]}"),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+        get_time=lambda: time.monotonic(),
+        speed_estimate_period=_SECONDS_OF_PACE,
+    )
 
 
 def _pace(task: Task) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 import typer
 from torchapp import Param
@@ -10,7 +10,7 @@ from torchapp import Param
 from cov3d.api.inputs import store_folder as store_folder
 from cov3d.app import options
 from cov3d.app.console import Printer, out, say, say_error
-from cov3d.datasets.names import PhantomLayout
+from cov3d.datasets.names import LesionSides, PhantomLayout
 from cov3d.errors import Cov3dError
 from cov3d.preprocessing.sizes import Size
 
@@ -30,6 +30,13 @@ def phantom(
         "(.nii.gz) or covid-ct-md (slices as DICOM); the persons are the same.",
         rich_help_panel="Dataset",
     ),
+    lesions: LesionSides = Param(
+        LesionSides.BOTH,
+        help="The lungs of COVID scans that have lesions: both, left, right (the patient's), or one-sided (left in "
+        "half of them, right in the others). Severe and critical lesions fill one lung almost completely, which is "
+        "less than their usual share of both.",
+        rich_help_panel="Dataset",
+    ),
     masks: bool = Param(False, help="Also save the true masks of lungs and lesions.", rich_help_panel=options.OUTPUT),
     jobs: int = options.jobs(),
 ) -> None:
@@ -42,6 +49,7 @@ def phantom(
         seed=seed,
         resolution=resolution,
         layout=layout,
+        lesions=lesions,
         masks=masks,
         jobs=jobs,
         listener=Printer(),
@@ -120,7 +128,7 @@ def preprocess(
     shard: str = options.shard(),
     dask: str = options.dask(),
     skip_errors: bool = options.skip_errors(),
-    **kwargs: Any,
+    **kwargs: Unpack[options.ScanTableOptions],
 ) -> None:
     """Crop every scan of the dataset to its lungs, resize it and store it; what is stored already stays."""
     from cov3d.api import preprocessing

@@ -2,14 +2,15 @@
 
 from enum import StrEnum
 from inspect import Parameter, Signature
-from typing import Any, get_args
+from typing import get_args
 
 from torchapp import Param
 
 from cov3d.training.hyper_parameters import HyperParameter, hyper_parameters
+from cov3d.training.options import Compute, TrainingOptions
 
 
-def signature(options: Any, **others: Param) -> Signature:
+def signature(options: type[TrainingOptions | Compute], **others: Param) -> Signature:
     """The signature of a function that takes each hyper-parameter of the dataclass `options` as an option.
 
     An option that is not given is None, so that an experiment's value can take its place, and so that an option that
@@ -31,19 +32,19 @@ def signature(options: Any, **others: Param) -> Signature:
     return Signature([Parameter("self", Parameter.POSITIONAL_OR_KEYWORD), *first, *parameters])
 
 
-def _option(name: str, default: Any, said: HyperParameter) -> Param:
+def _option(name: str, default: object, said: HyperParameter) -> Param:
     text = said.help if said.bounds is None else f"{said.help.removesuffix('.')}; {said.bounds}."
     shown = said.shown_default if said.shown_default is not None else _in_words(name, default)
     return Param(None, help=text, show_default=shown or False, rich_help_panel=said.panel)
 
 
-def _in_words(name: str, default: Any) -> str:
+def _in_words(name: str, default: object) -> str:
     if isinstance(default, bool):
         return ("" if default else "no-") + name.replace("_", "-")
     return default.value if isinstance(default, StrEnum) else f"{default:g}"
 
 
-def _plain_type(annotation: Any) -> Any:
+def _plain_type(annotation: object) -> object:
     """The type without None."""
     kinds = [kind for kind in get_args(annotation) if kind is not type(None)]
     return kinds[0] if kinds else annotation

@@ -8,7 +8,7 @@ from torchapp import Param
 from cov3d.app.console import out, say
 
 
-class Format(StrEnum):
+class TableFormat(StrEnum):
     """How a table is printed."""
 
     TABLE = "table"
@@ -18,8 +18,8 @@ class Format(StrEnum):
 
 def experiments(
     self: object,
-    format: Format = Param(
-        Format.TABLE,
+    format: TableFormat = Param(
+        TableFormat.TABLE,
         help="table, to read; csv, a row an experiment; json, ensembles and submissions too.",
         rich_help_panel="Output",
     ),
@@ -27,9 +27,9 @@ def experiments(
     """List the paper's experiments, which train --experiment takes, with the paper's results."""
     from cov3d.challenge import experiments as paper
 
-    if format == Format.CSV:
+    if format == TableFormat.CSV:
         sys.stdout.write(paper.table_as_csv())
-    elif format == Format.JSON:
+    elif format == TableFormat.JSON:
         print(paper.all_as_json())
     else:
         from cov3d.reports.experiments import ensemble_table, experiment_table

@@ -4,22 +4,33 @@ typer's own help has a column for the names, and cuts them off in it at the widt
 """
 
 import inspect
-from typing import Any
+from typing import Protocol
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.panel import Panel
 from rich.text import Text
 from torchapp.cli import CLICommand
+from typer import Context
 
 _WIDEST = 100
 _ARGUMENTS, _OPTIONS = "Arguments", "Options"
 
 
+class _Parameter(Protocol):
+    """The parts of click's options and arguments that the help shows. typer has its own copy of click's classes."""
+
+    param_type_name: str
+    opts: list[str]
+    secondary_opts: list[str]
+
+    def get_help_record(self, ctx: Context) -> tuple[str, str]: ...
+
+
 class Command(CLICommand):
     """A command with help that can be read at any width."""
 
-    def format_help(self, ctx: Any, formatter: Any) -> None:
+    def format_help(self, ctx: Context, formatter: object) -> None:
         """Print the help, on stdout."""
         console = Console(highlight=False)
         console.width = min(console.width, _WIDEST)
@@ -31,9 +42,9 @@ class Command(CLICommand):
             console.print(Panel(Group(*rows), title=title, title_align="left", border_style="dim"))
 
 
-def _panels(parameters: list[Any]) -> dict[str, list[Any]]:
+def _panels(parameters: list[_Parameter]) -> dict[str, list[_Parameter]]:
     """Arguments and options by the title of the panel that they stand in, arguments first and --help last."""
-    panels: dict[str, list[Any]] = {_ARGUMENTS: []}
+    panels: dict[str, list[_Parameter]] = {_ARGUMENTS: []}
     for parameter in parameters:
         default = _ARGUMENTS if parameter.param_type_name == "argument" else _OPTIONS
         panels.setdefault(getattr(parameter, "rich_help_panel", None) or default, []).append(parameter)
@@ -41,7 +52,7 @@ def _panels(parameters: list[Any]) -> dict[str, list[Any]]:
     return {title: found for title, found in panels.items() if found}
 
 
-def _rows(parameter: Any, ctx: Any) -> list[Any]:
+def _rows(parameter: _Parameter, ctx: Context) -> list[RenderableType]:
     """The lines of an option or argument: its names and what it takes; its text."""
     names, text = parameter.get_help_record(ctx)
     words = [*parameter.opts, *parameter.secondary_opts]

@@ -1,5 +1,6 @@
 """The command `infer`: scans and checkpoints in, predictions and submission files out."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -7,7 +8,7 @@ from torchapp import Param
 
 from cov3d.app import options
 from cov3d.app.console import RESEARCH_ONLY, Printer, out, say
-from cov3d.app.left_out import end_with
+from cov3d.app.left_out import end_with_table
 from cov3d.challenge.line_format import LineFormat
 from cov3d.inference.naming import NameBy
 from cov3d.inference.task import Task
@@ -15,6 +16,11 @@ from cov3d.training.options import Precision
 
 if TYPE_CHECKING:
     from cov3d.api.prediction import PredictionResult
+
+
+class _InferPrinter(Printer):
+    def warn_of_left_out(self, sentences: Sequence[str]) -> None:
+        """Print nothing: the table at the end names the same files and folders."""
 
 
 def infer(
@@ -38,7 +44,7 @@ def infer(
     ),
     name_by: NameBy = Param(
         NameBy.PATH,
-        help="What scans are named by in the results; with series, short names that hold no path.",
+        help="Name scans and other files in the results by path, or by short names that hold no path.",
         rich_help_panel=options.OUTPUT,
     ),
     explain: bool = Param(
@@ -83,7 +89,7 @@ def infer(
     The results are tables, a page to look at (infer.html) and, with --explain, maps. For research only.
     """
     from cov3d.api import prediction
-    from cov3d.readers.left_out import FILE_NAME as LEFT_OUT
+    from cov3d.inference.intake import FILE_NAME as INTAKE
     from cov3d.reports.tables import answer_table
 
     found = prediction.predict(
@@ -106,12 +112,12 @@ def infer(
         from_store=from_store,
         shard=shard,
         dask=dask,
-        listener=Printer(),
+        listener=_InferPrinter(),
     )
     if found is not None:
         out().print(answer_table(found.review_table, review_only=review_only))
         say(f"page of all predictions: {found.page}")
         say(f"results in {output_dir}")
         say(RESEARCH_ONLY)
-        end_with(found.failed, found.left_out, output_dir / LEFT_OUT)
+        end_with_table(found.failed, found.left_out, found.passed_over, output_dir / INTAKE)
     return found

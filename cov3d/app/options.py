@@ -1,6 +1,7 @@
 """Options that several commands share."""
 
 from pathlib import Path
+from typing import TypedDict
 
 from torchapp import Param
 
@@ -11,6 +12,14 @@ from cov3d.processors import default_jobs as default_jobs
 from cov3d.processors import default_workers as default_workers
 
 INPUT, OUTPUT, COMPUTE = "Input", "Output", "Compute"
+
+
+class ScanTableOptions(TypedDict):
+    """The values of the options that `data.scan_table` declares."""
+
+    data: Path
+    table: Path | None
+    strict: bool
 
 
 def data() -> Param:

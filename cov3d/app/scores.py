@@ -1,7 +1,7 @@
 """Commands on labelled predictions: `validate` makes them and scores them, `compare` sets two side by side."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 import typer
 from torchapp import Param
@@ -46,7 +46,7 @@ def validate(
     overwrite: bool = options.overwrite(),
     device: str = options.device(),
     workers: int = options.workers(),
-    **kwargs: Any,
+    **kwargs: Unpack[options.ScanTableOptions],
 ) -> "Validated":
     """Score a checkpoint on a fold: F1, areas, calibration, with 95 % intervals; confusion matrices, pictures."""
     from cov3d.api import evaluation

@@ -7,6 +7,7 @@ What this file decides:
   process at once.
 - While modules are imported for a command that has not begun, nothing is to be tidied up, and an exception may be lost
   in foreign code or crash it: the process ends at once. While they are imported in the middle of work, `Stop` waits.
+- While a process is being started, `Stop` waits too: half started, it would print a traceback.
 - Code of others may swallow the exception. So it is raised again until it has come through.
 - A forked process leaves Ctrl-C to its parent, and ends without a word when its parent terminates it.
 """
@@ -21,9 +22,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import NoReturn
 
 EXIT_CODE = 130
+_Handler = Callable[[int, FrameType | None], object] | signal.Handlers | int | None
 _SIGNALS = {
     signal.SIGINT: "interrupted",
     signal.SIGTERM: "stopped by SIGTERM",
@@ -59,6 +61,9 @@ _PATIENCE = 2.0
 """Seconds in which a second signal is taken for the first."""
 
 _SECONDS_BETWEEN_TRIES = 0.1
+_STARTS_PROCESSES = "popen_spawn_posix.py"
+"""The file of Python's multiprocessing that starts a process, and then sends it what it needs."""
+
 _PACKAGE = Path(__file__).parents[1]
 _APP = Path(__file__).parent
 
@@ -108,14 +113,14 @@ class Watch:
         self.on_timer(number, frame)
 
     def on_timer(self, number: int, frame: FrameType | None) -> None:
-        """Raise `Stop`, unless it is on its way already or modules are being imported; try again a little later."""
+        """Raise `Stop`, unless it is on its way already or has to wait; try again a little later."""
         signal.setitimer(signal.ITIMER_REAL, _SECONDS_BETWEEN_TRIES)
         if _is_on_its_way(sys.exception()):
             return
-        importing, working = _activity(frame)
+        importing, starting, working = _activity(frame)
         if importing and not working and not self.sentences:
             self._end_at_once()
-        if not importing:
+        if not (importing or starting):
             raise Stop
 
     def _end_at_once(self) -> None:
@@ -137,17 +142,18 @@ def _is_on_its_way(error: BaseException | None) -> bool:
     return False
 
 
-def _activity(frame: FrameType | None) -> tuple[bool, bool]:
-    """Whether a module is being imported, and whether a function of cov3d outside `app` is being run."""
-    importing = working = False
+def _activity(frame: FrameType | None) -> tuple[bool, bool, bool]:
+    """Whether a module is being imported, a process is being started, and a function of cov3d outside `app` is run."""
+    importing = starting = working = False
     while frame is not None:
         code = frame.f_code
         importing |= code.co_filename.startswith("<frozen importlib")
+        starting |= code.co_filename.endswith(_STARTS_PROCESSES)
         if code.co_name != "<module>" and not working:
             file = Path(code.co_filename)
             working = file.is_relative_to(_PACKAGE) and not file.is_relative_to(_APP)
         frame = frame.f_back
-    return importing, working
+    return importing, starting, working
 
 
 _watch: Watch | None = None
@@ -185,7 +191,7 @@ def watched(command: str = "", *, ends_process: bool = False) -> Iterator[Watch]
                 signal.signal(number, handler)
 
 
-def _handle(watch: Watch) -> dict[signal.Signals, Any]:
+def _handle(watch: Watch) -> dict[signal.Signals, _Handler]:
     """Install the handlers; those that were there before, by signal."""
     handlers: dict[signal.Signals, Callable[[int, FrameType | None], None]] = {signal.SIGALRM: watch.on_timer}
     for number in _SIGNALS:

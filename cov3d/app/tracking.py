@@ -1,7 +1,5 @@
 """Options of where a run can be watched."""
 
-from typing import Any
-
 from torchapp import Param
 
 from cov3d.api.tracking import Tracking
@@ -25,10 +23,16 @@ def trackers(
     ),
 ) -> Tracking:
     """Declare the options of the trackers."""
-    return Tracking(bool(tensorboard), bool(wandb or wandb_offline), bool(wandb_offline), wandb_project)
+    return _tracking(bool(tensorboard), bool(wandb), bool(wandb_offline), wandb_project)
 
 
-def take(given: dict[str, Any]) -> Tracking:
-    """The trackers that a command line asks for; their options are taken out of those that are `given`."""
-    names = ("tensorboard", "wandb", "wandb_offline", "wandb_project")
-    return trackers(None, *(given.pop(name, None) for name in names))
+def take(given: dict[str, object]) -> Tracking:
+    """Remove the options of the trackers from those `given`, and return the trackers that they select."""
+    tensorboard, wandb, offline = (bool(given.pop(name, False)) for name in ("tensorboard", "wandb", "wandb_offline"))
+    project = given.pop("wandb_project", None)
+    return _tracking(tensorboard, wandb, offline, None if project is None else str(project))
+
+
+def _tracking(tensorboard: bool, wandb: bool, offline: bool, project: str | None) -> Tracking:
+    """The trackers selected; what is kept offline is for Weights & Biases, so that option selects it too."""
+    return Tracking(tensorboard, wandb or offline, offline, project)

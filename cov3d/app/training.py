@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from cov3d.training.learner import Run
 
 
-def training_options(self: object, **given: Any) -> TrainingOptions:
+def training_options(self: object, **given: object) -> TrainingOptions:
     """Every hyper-parameter: as given, else the experiment's, else the paper's default.
 
     Its options on the command line are made from the fields of `TrainingOptions` (`declarations`).

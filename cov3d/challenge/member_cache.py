@@ -44,7 +44,7 @@ _LONGEST = 160  # file systems allow names of 255
 
 
 @dataclass
-class Predicted:
+class NetworkPredictions:
     """What networks said of raw scans.
 
     Attributes:
@@ -73,7 +73,7 @@ def predict_networks(
     batch_size: int = 2,
     skip_errors: bool = False,
     on_scan: Callable[[int], None] = lambda done: None,
-) -> Predicted:
+) -> NetworkPredictions:
     """Predict raw scans by each of several networks, but for what is in `folder` already.
 
     Args:
@@ -118,7 +118,7 @@ def predict_networks(
         raise none_readable(failed)
     records = cache.records(wanted)
     review = reviewed(records, list(cache.infos.values()))
-    return Predicted(
+    return NetworkPredictions(
         tables={checkpoint: cache.table(checkpoint, wanted) for checkpoint in checkpoints},
         manifest=manifest(records, review),
         failed=dict(sorted(failed.items())),

@@ -8,14 +8,15 @@ import pandas as pd
 
 from cov3d.challenge.check import check_submission
 from cov3d.challenge.line_format import LineFormat
-from cov3d.challenge.member_cache import Predicted
+from cov3d.challenge.member_cache import NetworkPredictions
 from cov3d.challenge.sets import SubmissionSet
 from cov3d.challenge.submission import check_categories, write_submission
 from cov3d.errors import CheckpointError, SubmissionError
 from cov3d.evaluation.predictions import save_predictions
 from cov3d.files import in_place, write_text
 from cov3d.inference.ensemble import average_tables
-from cov3d.inference.member_tables import MemberTable, at_temperature
+from cov3d.inference.fold_table import at_temperature
+from cov3d.inference.member_tables import MemberTable
 from cov3d.inference.task import Task
 from cov3d.training.checkpoint import read_info
 
@@ -61,7 +62,7 @@ def check_networks(checkpoints: Sequence[Path], task: Task) -> None:
 def write_all(
     sets: Sequence[SubmissionSet],
     checkpoints: Mapping[SubmissionSet, Sequence[Path]],
-    predicted: Mapping[Task, Predicted],
+    predicted: Mapping[Task, NetworkPredictions],
     manifests: Mapping[Task, str],
     folder: Path,
     line_format: LineFormat,

@@ -31,7 +31,7 @@ def read_centres(file: Path, scans: Mapping[str, Sequence[str]], where: str, pro
     Raises:
         DatasetError: the file can't be read as such a table.
     """
-    names = _Names(scans)
+    names = _CentreNames(scans)
     given: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     foreign, unclear, empty = [], [], []
     for row in _read(file):
@@ -100,7 +100,7 @@ def _counted(rows: Sequence[str]) -> str:
     return f"{len(rows)} row{'s' * (len(rows) > 1)} ({first})"
 
 
-class _Names:
+class _CentreNames:
     """Scans by the names that a table may have for them: as written, else without regard to underscores and case."""
 
     def __init__(self, scans: Mapping[str, Sequence[str]]) -> None:

@@ -1,4 +1,4 @@
-"""The names of the layouts that a synthetic dataset can have, apart from the code so that `--help` need not load it."""
+"""The choices for a synthetic dataset, apart from the code so that `--help` need not load it."""
 
 from enum import StrEnum
 
@@ -12,3 +12,12 @@ class PhantomLayout(StrEnum):
     PHAROS = "pharos"
     CC_CCII = "cc-ccii"
     COVID_CT_MD = "covid-ct-md"
+
+
+class LesionSides(StrEnum):
+    """The lungs of a synthetic dataset's COVID scans that have lesions; one-sided: half the scans left, half right."""
+
+    BOTH = "both"
+    LEFT = "left"
+    RIGHT = "right"
+    ONE_SIDED = "one-sided"

@@ -42,7 +42,7 @@ def severities(root: Path, partition: str, scans: list[str], folders: str, found
     if not labels.rows:
         found.problems.append(f"{labels.place} has a header and no rows: {without}")
         return {}
-    names = _Names(scans)
+    names = _FolderNames(scans)
     if not any(names.candidates(row.name) for row in labels.rows):
         found.problems.append(
             f"none of the {len(labels.rows)} rows of {labels.place} names a folder under {folders} (the first is "
@@ -52,7 +52,7 @@ def severities(root: Path, partition: str, scans: list[str], folders: str, found
     return _agreed(labels, names, folders, found.problems)
 
 
-def _agreed(labels: Labels, names: "_Names", folders: str, problems: list[str]) -> dict[str, str]:
+def _agreed(labels: Labels, names: "_FolderNames", folders: str, problems: list[str]) -> dict[str, str]:
     given: dict[str, dict[int, str]] = defaultdict(dict)
     for row in labels.rows:
         scans, severity = names.candidates(row.name), _severity(row.category)
@@ -108,7 +108,7 @@ def _severity_file(root: Path, partition: str) -> Path | None:
     return present[0] if present else None
 
 
-class _Names:
+class _FolderNames:
     """Scans by folder name: as written, else by number, since files and folders differ in one underscore."""
 
     def __init__(self, scans: list[str]) -> None:

@@ -55,7 +55,7 @@ def read_splits(file: Path, scans: list[str], folds: int) -> Splits:
         DatasetError: the file can't be read, or none of its rows names a scan.
     """
     splits = Splits()
-    names = _Names(scans)
+    names = _ScanPaths(scans)
     rows: dict[str, list[Row]] = defaultdict(list)
     for row in read_rows(file, COLUMNS):
         found = names.find(row.values["path"])
@@ -142,7 +142,7 @@ def _fold(text: str, folds: int) -> int | str | None:
     return _WORDS.get(plain)
 
 
-class _Names:
+class _ScanPaths:
     """Scans by path: the one that a path is or ends in, else by the same without regard to underscores and case.
 
     Where that is none, the suffix of a file is passed over: `scans/a` is `scans/a.nii.gz`.

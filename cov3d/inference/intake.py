@@ -1,7 +1,7 @@
 """The table `intake.csv`: how each scan was read, and every file or folder that was given and is not predicted.
 
-`left-out.csv` holds the same files and folders; it belongs to the readers, and every command that looks for scans
-writes it. Here they stand beside the scans, so that one table accounts for all that was given.
+Every command that searches for scans writes those that look like scans to `left-out.csv`. This table also has the
+predicted scans and the files that do not look like scans, so that it accounts for everything that was given.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,12 +27,12 @@ PREDICTED, FAILED, LEFT_OUT = "predicted", "failed", "left out"
 
 
 def intake_table(manifest: pd.DataFrame, failed: Mapping[str, str], left_out: Sequence[LeftOut]) -> pd.DataFrame:
-    """A row for each scan, then for each that failed, then for what was left out.
+    """A row for each scan, then for each that failed, then for each other file or folder.
 
     Args:
         manifest: how each scan was read and cropped, with the columns of a store's manifest.
         failed: what is wrong with the scans that could not be read, by name.
-        left_out: what was given and is no scan, or is not taken.
+        left_out: the other files and folders that were given.
     """
     rows = [_row(record) for record in manifest.to_dict("records")]
     rows += [{"scan": scan, "outcome": FAILED, "reason": reason} for scan, reason in sorted(failed.items())]

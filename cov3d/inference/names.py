@@ -1,12 +1,12 @@
 """Names for scans given by path."""
 
-import hashlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from cov3d.errors import ScanError
 from cov3d.inference.naming import NameBy
+from cov3d.inference.short_names import hashed
 from cov3d.readers import identity_of
 
 
@@ -33,7 +33,7 @@ def _short_names(scans: dict[str, Path]) -> dict[str, Path]:
     """
     named: dict[str, Path] = {}
     for name, path in scans.items():
-        short = identity_of(path) or f"scan-{hashlib.sha256(name.encode()).hexdigest()[:10]}"
+        short = identity_of(path) or hashed("scan", name)
         if short in named:
             raise ScanError(f"{named[short]} and {path} are one series: give one of them, or name scans by path")
         named[short] = path

@@ -30,8 +30,8 @@ class ChestField(IntEnum):
     FISSURE = 12  # signed distance, by side of the fissure
     TEXTURE = 13  # random, standard deviation 1
     LUNG_HU = 14
-    LESION = 15  # level, positive inside
-    DENSE = 16  # level, positive inside
+    LESION = 15  # level, positive inside; it holds for the lungs with lesions only
+    DENSE = 16  # the same
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,12 @@ def _fill_lungs(
         spans = [np.flatnonzero(near.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
         box = tuple(slice(int(span[0]), int(span[-1]) + 1) for span in spans)
         weight = np.clip(0.5 - surface[box] / STEP, 0, 1)
-        levels = lesions.lesion_levels(findings, -surface[box], weight, along[box], down[box], grid.rise, rng)
+        share = findings.involvement
+        if findings.lungs != "both":
+            one = fields[ChestField.LEFT if findings.lungs == "left" else ChestField.RIGHT][box]
+            both, weight = weight, np.clip(0.5 - one / STEP, 0, 1)
+            share = lesions.share_of_one_lung(share, weight, both)
+        levels = lesions.lesion_levels(findings, -surface[box], weight, share, along[box], down[box], grid.rise, rng)
         fields[ChestField.LESION][box], fields[ChestField.DENSE][box] = levels
     if findings.white:
         side = places[0] < 0 if findings.white == "right" else places[0] > 0

@@ -59,7 +59,7 @@ def placed(planned: Planned, layout: PhantomLayout) -> Planned:
     if layout == PhantomLayout.CC_CCII:
         return replace(planned, path=_ccccii_path(planned, presence, number), label=presence)
     if layout == PhantomLayout.COVID_CT_MD:
-        folder, prefix = ("COVID-19 Cases", "P") if presence != NON_COVID else _OF_NO_COVID[_place(planned) % 2]
+        folder, prefix = ("COVID-19 Cases", "P") if presence != NON_COVID else _OF_NO_COVID[planned.place % 2]
         return replace(planned, path=f"{folder}/{prefix}{number:03d}", label=presence)
     return planned
 
@@ -67,13 +67,8 @@ def placed(planned: Planned, layout: PhantomLayout) -> Planned:
 _OF_NO_COVID = (("Cap Cases", "cap"), ("Normal Cases", "normal"))
 
 
-def _place(planned: Planned) -> int:
-    """A scan's place among those of its partition and class: COVID and other scans take turns, but in task 2."""
-    return planned.number if planned.partition == "task2" else planned.number // 2
-
-
 def _pharos_path(planned: Planned, presence: str, number: int) -> str:
-    place = _place(planned)
+    place = planned.place
     if planned.partition == "train":
         return f"{presence}{1 + place % (3 if presence == NON_COVID else 2)}/ct_scan_{place}"
     if planned.partition == "validation":
@@ -82,7 +77,7 @@ def _pharos_path(planned: Planned, presence: str, number: int) -> str:
 
 
 def _ccccii_path(planned: Planned, presence: str, number: int) -> str:
-    place = _place(planned)
+    place = planned.place
     group = 3 * (place // 4) + (0, 0, 1, 2)[place % 4]
     patient = 1 + 2 * (len(PARTITIONS) * group + PARTITIONS.index(planned.partition)) + (presence == NON_COVID)
     folder = ("CP", "Normal")[group % 2] if presence == NON_COVID else "NCP"
@@ -100,7 +95,7 @@ def write_centres(root: Path, planned: Sequence[Planned]) -> None:
     rows = defaultdict(list)
     for one in planned:
         if one.partition in ("train", "validation"):
-            rows[one.partition, one.label].append((one.path.rpartition("/")[2], _place(one) % _CENTRES))
+            rows[one.partition, one.label].append((one.path.rpartition("/")[2], one.place % _CENTRES))
     for (partition, label), some in rows.items():
         text = pd.DataFrame(some, columns=list(centre_file.COLUMNS)).to_csv(index=False, lineterminator="\n")
         write_text(root / f"{partition}_{label.replace('-', '_')}.csv", text)

@@ -3,6 +3,10 @@
 Involvement is the share of lung voxels in lesions. Lesions are the places where a smooth score (random, and higher at
 the edge, the back and the base of the lungs) exceeds a threshold. The threshold is a quantile of the score, so the
 requested involvement is met exactly. Adding blobs until enough is covered would only approximate it.
+
+Involvement is a share of both lungs even if only one has lesions. One lung then has all of them, up to `FULLEST` of it.
+Mild and moderate scans keep their range of involvement. In severe and critical scans the lung is almost filled, which
+is less than their range; critical scans have more consolidation.
 """
 
 from dataclasses import dataclass
@@ -33,6 +37,11 @@ DENSE_SHARE = {
 }
 """Share of a lesion that is consolidation and not ground glass."""
 
+FULLEST = 0.95
+"""Largest share of a lung in lesions, if only this lung has lesions."""
+
+Lungs = Literal["both", "left", "right"]
+
 
 @dataclass(frozen=True)
 class Findings:
@@ -48,6 +57,8 @@ class Findings:
         effusion: depth of fluid behind the right and left lung, as a share of the chest's half-depth.
         holes: reduction of density in the upper lungs by emphysema, HU.
         white: the lung without air, left or right; empty for none.
+        lungs: the lungs with lesions.
+        hidden: whether the lesions are left out of the voxels. They stay in the mask.
     """
 
     category: str
@@ -64,6 +75,8 @@ class Findings:
     effusion: tuple[float, float]
     holes: float
     white: Literal["", "left", "right"] = ""
+    lungs: Lungs = "both"
+    hidden: bool = False
 
 
 def draw_findings(category: str, rng: np.random.Generator) -> Findings:
@@ -101,10 +114,20 @@ def noise(shape: tuple[int, ...], rise: float, size: float, rng: np.random.Gener
     return np.asarray(field / max(float(field.std()), 1e-6), np.float32)
 
 
+def share_of_one_lung(involvement: float, one: Array, both: Array) -> float:
+    """The share of one lung in lesions that gives `involvement` of both lungs, or `FULLEST` if that is less.
+
+    `one` and `both` are the shares of lung around each node, of the one lung and of both.
+    """
+    volume = float(one.sum())
+    return min(involvement * float(both.sum()) / volume, FULLEST) if volume else 0.0
+
+
 def lesion_levels(
     findings: Findings,
     depth: Array,
     weight: Array,
+    share: float,
     along: Array,
     down: Array,
     rise: float,
@@ -114,7 +137,8 @@ def lesion_levels(
 
     Args:
         depth: (nz, ny, nx), mm below the lung's surface.
-        weight: same shape, share of lung around each node.
+        weight: same shape, share of lung with lesions around each node.
+        share: share of the weight in lesions.
         along, down: same shape, position from front (-1) to back (1) and from top (0) to base (1).
         rise: distance between planes, mm.
     """
@@ -123,7 +147,7 @@ def lesion_levels(
     bumps = 0.8 * noise(shape, rise, size, rng) + 0.4 * noise(shape, rise, max(0.4 * size, 6.0), rng)
     place = findings.back * along + findings.base * 1.4 * (down - 0.5)
     score: Array = bumps + place + np.float32(findings.periphery) * np.exp(-np.maximum(depth, 0) / 14)
-    score -= _threshold(score, weight, findings.involvement)
+    score -= _threshold(score, weight, share)
     inside = np.where(score > 0, weight, np.float32(0))
     core: Array = 0.6 * np.minimum(score, 1.2) + 0.5 * findings.back * along
     core += 0.55 * noise(shape, rise, 0.7 * size, rng)

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cov3d.datasets.names import LesionSides
 from cov3d.errors import DatasetError
 from cov3d.labels import NON_COVID, UNKNOWN_SEVERITY
+from cov3d.phantom.lesions import Lungs
 
 PARTITIONS = ("train", "validation", "task1", "task2")
 MINIMUM = 12
@@ -34,6 +36,11 @@ class Planned:
     category: str
     label: str
 
+    @property
+    def place(self) -> int:
+        """Its place among the scans of its partition and class."""
+        return class_place(self.partition, self.number)
+
 
 def category_of(partition: str, number: int) -> str:
     """The category of scan `number` of a partition: COVID-19 for every second scan, and for all in task 2."""
@@ -52,6 +59,25 @@ def label_of(partition: str, number: int) -> str:
     later = number // 2 - ALWAYS_WITH_SEVERITY
     # A cycle of seven against the categories' eight, so that all categories are hidden equally often.
     return UNKNOWN_SEVERITY if later >= 0 and later % 7 % 2 == 0 else category
+
+
+def lungs_of(lesions: LesionSides, seed: int, partition: str, number: int) -> Lungs:
+    """The lungs with lesions, if the scan has any.
+
+    Sides of one-sided scans are drawn in pairs of successive COVID scans, one left and one right in random order.
+    """
+    if lesions == LesionSides.BOTH:
+        return "both"
+    if lesions != LesionSides.ONE_SIDED:
+        return "left" if lesions == LesionSides.LEFT else "right"
+    place = class_place(partition, number)
+    first = np.random.default_rng([seed, 2, PARTITIONS.index(partition), place // 2]).integers(2)
+    return "left" if (place + first) % 2 else "right"
+
+
+def class_place(partition: str, number: int) -> int:
+    """A scan's place among those of its partition and class. COVID and other scans alternate, except in task 2."""
+    return number if partition == "task2" else number // 2
 
 
 def counts(n_scans: int) -> dict[str, int]:

@@ -1,20 +1,23 @@
 """A synthetic scan in memory. It depends only on the seed, the partition and the scan's number."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cov3d.datasets.names import LesionSides
 from cov3d.phantom.acquire import Acquisition, Scanner, draw_acquisition
 from cov3d.phantom.anatomy import Person, draw_person
 from cov3d.phantom.chest import build_chest
 from cov3d.phantom.finishes import FINISHES
 from cov3d.phantom.lesions import Findings, draw_findings
 from cov3d.phantom.organs import draw_organs, with_full_stomach
-from cov3d.phantom.plan import PARTITIONS, category_of
+from cov3d.phantom.plan import PARTITIONS, category_of, lungs_of
 from cov3d.phantom.rig import lay_blankets
 from cov3d.phantom.slices import cut
 from cov3d.phantom.variants import VARIANTS, Drawn
+from cov3d.volume import Volume
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class PhantomScan:
         spacing: mm along (depth, height, width).
         category: non-covid or a severity.
         involvement: share of lung voxels in lesions.
+        lesion_side: the lungs with lesions in the mask: both, left or right; empty for none.
         person, findings, acquisition: random parameters.
     """
 
@@ -35,9 +39,20 @@ class PhantomScan:
     spacing: tuple[float, float, float]
     category: str
     involvement: float
+    lesion_side: str
     person: Person
     findings: Findings
     acquisition: Acquisition
+
+    @property
+    def volume(self) -> Volume:
+        """The scan as a canonical volume."""
+        return Volume(self.voxels, Path("phantom"), slices_found=len(self.voxels), spacing=self.spacing)
+
+    @property
+    def lesion_mask(self) -> NDArray[np.bool_]:
+        """The lesions, on the grid of the volume."""
+        return self.mask > 2
 
 
 def make_scan(
@@ -49,11 +64,21 @@ def make_scan(
     category: str | None = None,
     slices: int | None = None,
     variant: str | None = None,
+    lesions: LesionSides = LesionSides.BOTH,
+    hide_lesions: bool = False,
 ) -> PhantomScan:
     """Scan `number` (from 0) of a partition: `train`, `validation`, `task1` or `task2`.
 
-    `category` (non-covid or a severity) and `slices` override the values for this number; `variant` selects a difficult
-    kind of scan from `variants.VARIANTS`.
+    Args:
+        seed: random seed.
+        partition: of the scan.
+        number: of the scan.
+        resolution: rows and columns of a slice.
+        category: non-covid or a severity; None for that of this number.
+        slices: number of slices; None for a random one.
+        variant: a difficult kind of scan from `variants.VARIANTS`.
+        lesions: the lungs with lesions, if the scan has any.
+        hide_lesions: draw healthy lung in place of the lesions. All else, the mask included, stays the same.
     """
     shown = category_of(partition, number) if category is None else category
     streams = np.random.SeedSequence([seed, PARTITIONS.index(partition), number]).spawn(7)
@@ -67,6 +92,9 @@ def make_scan(
     if variant is not None:
         drawn = VARIANTS[variant](drawn, for_variant)
         person, findings, acquisition = drawn.person, drawn.findings, drawn.acquisition
+    findings = replace(findings, lungs=lungs_of(lesions, seed, partition, number), hidden=hide_lesions)
+    if findings.white and findings.lungs != "both":
+        findings = replace(findings, white=findings.lungs)
     organs = draw_organs(person, for_organs)
     if drawn.full_stomach:
         organs = with_full_stomach(organs)
@@ -91,10 +119,18 @@ def make_scan(
         spacing=(frame.thickness, frame.fov / voxels.shape[1], frame.fov / voxels.shape[2]),
         category=shown,
         involvement=lesion / lung if lung else 0.0,
+        lesion_side=_lesion_side(mask),
         person=person,
         findings=findings,
         acquisition=acquisition,
     )
+
+
+def _lesion_side(mask: NDArray[np.uint8]) -> str:
+    left, right = bool((mask == 3).any()), bool((mask == 4).any())
+    if left and right:
+        return "both"
+    return "left" if left else "right" if right else ""
 
 
 def _rearmost(person: Person, acquisition: Acquisition) -> float:

@@ -3,6 +3,8 @@
 Tissues are painted over each other from the outside inwards, with edges as soft as the scan's.
 """
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,8 +32,8 @@ def cut(chest: Chest, number: int) -> tuple[Array, NDArray[np.uint8]]:
     _paint(chest, hu, planes[ChestField.BONES], 620 * chest.person.bone)
     _paint(chest, hu, planes[ChestField.BONES] + 3, 230 * chest.person.bone)
     _draw_spine(chest, hu, z)
-    for field, label in ((ChestField.LEFT, 1), (ChestField.RIGHT, 2)):
-        _draw_lung(chest, hu, labels, planes, z, field, label)
+    _draw_lung(chest, hu, labels, planes, z, "left")
+    _draw_lung(chest, hu, labels, planes, z, "right")
     _paint(chest, hu, planes[ChestField.AIRWAY] - 1.1, 20.0)
     _paint(chest, hu, planes[ChestField.AIRWAY], AIR)
     _paint(chest, hu, planes[ChestField.GAS], AIR)
@@ -104,9 +106,10 @@ def _draw_spine(chest: Chest, hu: Array, z: float) -> None:
 
 
 def _draw_lung(
-    chest: Chest, hu: Array, labels: NDArray[np.uint8], planes: Array, z: float, field: ChestField, label: int
+    chest: Chest, hu: Array, labels: NDArray[np.uint8], planes: Array, z: float, side: Literal["left", "right"]
 ) -> None:
     up, frame = chest.up, chest.frame
+    field, label = (ChestField.LEFT, 1) if side == "left" else (ChestField.RIGHT, 2)
     box = up.box(planes[field] < chest.edge)
     if box is None:
         return
@@ -116,7 +119,7 @@ def _draw_lung(
     upper, lower = (chest.grid.at(chest.fields[field], z + offset) for offset in (-half, half))
     slant = up(np.abs(lower - upper), box)
     cover = np.clip(np.float32(0.5) - distance / (np.float32(chest.edge) + slant), 0, 1)
-    tissue, lesion = _parenchyma(chest, planes, z, box)
+    tissue, lesion = _parenchyma(chest, planes, z, box, sick=chest.findings.lungs in ("both", side))
     if chest.findings.nodules:
         tissue += _cover(up(planes[ChestField.BLOOD], box), chest.edge) * (np.float32(40) - tissue)
     hu[box] += cover * (tissue - hu[box])
@@ -126,16 +129,20 @@ def _draw_lung(
         labels[box][inside & lesion] = label + 2
 
 
-def _parenchyma(chest: Chest, planes: Array, z: float, box: Box) -> tuple[Array, NDArray[np.bool_] | None]:
-    """HU of lung with fissure, lesions and vessels within `box`, and the mask of the lesions."""
+def _parenchyma(
+    chest: Chest, planes: Array, z: float, box: Box, *, sick: bool
+) -> tuple[Array, NDArray[np.bool_] | None]:
+    """HU of lung with fissure, vessels and, if `sick`, lesions within `box`, and the mask of the lesions."""
     up, findings = chest.up, chest.findings
     tissue = up(planes[ChestField.LUNG_HU], box)
     plate = np.clip(1 - np.abs(up(planes[ChestField.FISSURE], box)) / np.float32(chest.edge), 0, 1)
     tissue += plate * np.float32(170 / max(1.0, 0.5 * chest.frame.thickness))
     lesion = None
-    if findings.involvement > 0:
-        level, dense = up(planes[ChestField.LESION], box), up(planes[ChestField.DENSE], box)
+    if sick and findings.involvement > 0:
+        level = up(planes[ChestField.LESION], box)
         lesion = level > 0
+    if lesion is not None and not findings.hidden:
+        dense = up(planes[ChestField.DENSE], box)
         glass = np.clip(0.3 + level / np.float32(findings.border), 0, 1) * np.clip(1 + level * 8, 0, 1)
         grain = 1 + 0.12 * up(planes[ChestField.TEXTURE], box)
         tissue += glass * grain * np.float32(findings.ground_glass)

@@ -18,7 +18,7 @@ from PIL import Image
 
 from cov3d.datasets.cov19ctdb import SEVERITY_FILES
 from cov3d.datasets.found import TEST, TRAIN, stem
-from cov3d.datasets.names import PhantomLayout
+from cov3d.datasets.names import LesionSides, PhantomLayout
 from cov3d.datasets.synthetic import FACTS
 from cov3d.errors import DatasetError, OutputError
 from cov3d.files import remove, replacing, write_text
@@ -50,6 +50,7 @@ _COMMENT = "synthetic: made by cov3d phantom, not CT of any person"
 ASIDE = ".writing"
 _FACTS, _TRUTH = FACTS, "phantom_truth.csv"
 """The files that are written first and last: the dataset's settings, and the ground truth of each scan."""
+_COLUMNS = ["scan", "partition", "label", "severity", "slices", "involvement", "lesion_side"]
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class _Task:
     resolution: int
     masks: bool
     layout: PhantomLayout
+    lesions: LesionSides
 
 
 def write_phantom(
@@ -70,6 +72,7 @@ def write_phantom(
     resolution: int = 512,
     masks: bool = False,
     layout: PhantomLayout = PhantomLayout.COV19CTDB,
+    lesions: LesionSides = LesionSides.BOTH,
     jobs: int = 1,
     on_scan: Callable[[str], None] | None = None,
 ) -> pd.DataFrame:
@@ -85,13 +88,16 @@ def write_phantom(
         masks: also write the label maps of lungs and lesions to `masks/<scan>.nii.gz`, on the grid of the scans.
         layout: those of COV19-CT-DB, PHAROS and CC-CCII have JPEG slices, COVID-CT-MD's has DICOM slices, the others
             one file for each scan; DICOM slices and files are in Hounsfield units and have a spacing.
+        lesions: the lungs of COVID scans that have lesions. If it is one lung, severe and critical lesions fill it
+            almost completely, which is less than their usual share of both lungs.
         jobs: number of processes.
         on_scan: called with each scan's path below the root, in order, when it is written.
 
     Returns:
         One row for each scan: `scan`, `partition`, `label` (as in the dataset; for test scans the truth), `severity`
-        (the true severity, empty for non-covid), `slices`, `involvement` (share of the lungs). The same table is
-        written last, to `phantom_truth.csv`.
+        (the true severity, empty for non-covid), `slices`, `involvement` (share of the lungs), `lesion_side` (the
+        lungs with lesions: both, left or right; empty for none). The same table is written last, to
+        `phantom_truth.csv`.
 
     Raises:
         DatasetError: there are too few scans, or the resolution or seed is not valid.
@@ -102,21 +108,24 @@ def write_phantom(
     planned = [placed(one, layout) for one in plan(n_scans, seed)]
     if not 32 <= resolution <= 1024:
         raise DatasetError(f"a phantom's resolution must be from 32 to 1024 pixels, not {resolution}.")
-    _claim(root, layout, {"seed": seed, "scans": n_scans, "resolution": resolution, "masks": masks})
-    tasks = [_Task(root, one, seed, resolution, masks, layout) for one in planned]
+    settings: dict[str, object] = {"seed": seed, "scans": n_scans, "resolution": resolution, "masks": masks}
+    if lesions != LesionSides.BOTH:
+        settings["lesions"] = lesions
+    _claim(root, layout, settings)
+    tasks = [_Task(root, one, seed, resolution, masks, layout, lesions) for one in planned]
     rows = []
     for task, row in zip(tasks, _run(tasks, jobs), strict=True):
         rows.append(row)
         if on_scan is not None:
             on_scan(task.planned.path)
     _write_labels(root, layout, planned)
-    table = pd.DataFrame(rows, columns=["scan", "partition", "label", "severity", "slices", "involvement"])
+    table = pd.DataFrame(rows, columns=_COLUMNS)
     write_text(root / _TRUTH, table.to_csv(index=False, lineterminator="\n"))
     shutil.rmtree(root / ASIDE, ignore_errors=True)
     return table
 
 
-def _claim(root: Path, layout: PhantomLayout, settings: dict[str, int | bool]) -> None:
+def _claim(root: Path, layout: PhantomLayout, settings: dict[str, object]) -> None:
     """Start a dataset in an empty folder, or continue one with the same settings. Hidden files are ignored."""
     facts: dict[str, object] = {"notice": NOTICE, "version": VERSION, **settings}
     if layout != PhantomLayout.COV19CTDB:  # older versions wrote no layout
@@ -171,7 +180,9 @@ def _write_scan(task: _Task) -> dict[str, object]:
     described = task.root / ASIDE / "described" / f"{sha256(task.planned.path.encode()).hexdigest()}.json"
     if (task.root / task.planned.path).exists():
         with suppress(OSError, ValueError, RecursionError):
-            return dict(json.loads(described.read_text(encoding="utf-8")))
+            row = dict(json.loads(described.read_text(encoding="utf-8")))
+            if list(row) == _COLUMNS:
+                return row
     row = _make_scan(task)
     write_text(described, json.dumps(row))
     return row
@@ -179,7 +190,7 @@ def _write_scan(task: _Task) -> dict[str, object]:
 
 def _make_scan(task: _Task) -> dict[str, object]:
     planned = task.planned
-    scan = make_scan(task.seed, planned.partition, planned.number, resolution=task.resolution)
+    scan = make_scan(task.seed, planned.partition, planned.number, resolution=task.resolution, lesions=task.lesions)
     try:
         slices = task.layout in FIRST_SLICE
         if slices:
@@ -203,6 +214,7 @@ def _make_scan(task: _Task) -> dict[str, object]:
         "severity": "" if scan.category == NON_COVID else scan.category,
         "slices": len(scan.voxels),
         "involvement": round(scan.involvement, 4),
+        "lesion_side": scan.lesion_side,
     }
 
 

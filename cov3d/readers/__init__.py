@@ -1,4 +1,4 @@
-"""Path → Volume. A reader knows a format; nothing after this room does.
+"""Path → Volume. Only the readers know formats.
 
 A new format is a module with a `FORMAT` (see `registry`), a line here, and a test.
 """
@@ -6,20 +6,10 @@ A new format is a module with a `FORMAT` (see `registry`), a line here, and a te
 from pathlib import Path
 
 from cov3d.readers import dicom, jpeg, metaimage, nifti, nrrd, png, zipped
+from cov3d.readers.discovery import Discovery, a_scan, check_format, discover, find_scans, format_at, identity_of
 from cov3d.readers.left_out import LeftOut
 from cov3d.readers.registry import Format, register
-from cov3d.readers.search import (
-    Discovery,
-    Found,
-    a_scan,
-    check_format,
-    discover,
-    find_scans,
-    format_at,
-    identity_of,
-    search_scans,
-    walk_scans,
-)
+from cov3d.readers.search import FoundScan, search_scans, walk_scans
 from cov3d.readers.threads import default_threads
 from cov3d.volume import Volume
 
@@ -27,7 +17,7 @@ __all__ = [
     "A_SCAN",
     "Discovery",
     "Format",
-    "Found",
+    "FoundScan",
     "LeftOut",
     "discover",
     "find_scans",
@@ -48,7 +38,7 @@ def read_volume(path: Path, threads: int | None = None) -> Volume:
             depend on them.
 
     Raises:
-        ScanError: the scan does not exist, is of no known format, is not in Hounsfield units, or can't be decoded.
+        ScanError: the scan does not exist, is in no known format, is not in Hounsfield units, or can't be decoded.
     """
     check_format(path)
     return format_at(path).read(path, default_threads() if threads is None else threads)
@@ -63,4 +53,4 @@ register(dicom.FORMAT)
 register(zipped.format_of_zip(lambda folder: find_scans([folder]), read_volume))
 
 A_SCAN = a_scan()
-"""What is taken for a scan, for the errors that say so."""
+"""A description of scans, for errors."""

@@ -1,8 +1,8 @@
 """One picture → grey pixels, by libjpeg-turbo.
 
-simplejpeg decodes the ordinary 8-bit JPEG, straight into the volume: as fast as any, and it raises on damage, where
-OpenCV and imagecodecs fill the rest of the picture with grey. What it can't do (12 and 16 bits a pixel, a picture of
-another format with a JPEG's name) comes seldom, so the libraries for it are imported when it does.
+simplejpeg decodes ordinary 8-bit JPEGs straight into the volume. It is as fast as any, and raises an error on damage,
+where OpenCV and imagecodecs fill the rest of the picture with grey. Other pictures (12 and 16 bits, other formats named
+.jpg) are rare, so the libraries that decode them are imported only when needed.
 """
 
 from collections.abc import Iterable
@@ -21,17 +21,21 @@ _JPEG = b"\xff\xd8"
 _END = b"\xff\xd9"
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 _MOST_PIXELS = 8192 * 8192
-"""More than any CT slice has: a header that says more is damaged, and memory is not given to it."""
+"""More than any CT slice has. A header with a larger size is damaged, and no memory is allocated for it."""
 
-# What the libraries raise on a file that they can't decode, OSError for the file itself among it.
+# The errors of the libraries for a file that they can't decode, and OSError for a file that can't be read.
 _DECODE_ERRORS = (OSError, ValueError, RuntimeError, SyntaxError, EOFError)
 
 
 class Picture(NamedTuple):
-    """A picture as its file has it: pixels high and wide once turned, bits a pixel, and what is unusual about it.
+    """A picture as stored in its file.
 
-    `orientation` is the EXIF orientation, 1 for as stored; `frames` counts the pictures in the file, of which the first
-    is taken.
+    Attributes:
+        height, width: its size in pixels, after it is turned.
+        bits: bits per pixel.
+        kind: its format.
+        orientation: the EXIF orientation; 1 for a picture that is not turned.
+        frames: number of pictures in the file; the first is read.
     """
 
     height: int
@@ -43,7 +47,7 @@ class Picture(NamedTuple):
 
 
 class Decoded(NamedTuple):
-    """Grey pixels (height, width), and the picture that they are of."""
+    """The grey pixels (height, width) of a picture, and its description."""
 
     grey: NDArray[np.uint8]
     picture: Picture
@@ -57,11 +61,11 @@ def decode_into(file: str, target: NDArray[np.uint8], zero: int | None = None) -
 
     Args:
         file: the picture.
-        target: where to.
-        zero: the value of 0 HU where 16-bit pixels that are no JPEG are Hounsfield units.
+        target: the array to fill.
+        zero: the value of 0 HU in 16-bit PNG and TIFF pixels; None if they do not hold Hounsfield units.
 
     Returns:
-        The picture as it was; None if it is damaged or of no format that is read, and then `target` is not to be used.
+        The picture as stored; None if it is damaged or in no format that is read. `target` is then invalid.
     """
     try:
         data = _read(file)
@@ -124,10 +128,10 @@ def _decode_jpeg(data: bytes) -> tuple[NDArray[np.uint8], int]:
 
 
 def _decode_other(data: bytes, zero: int | None = None) -> Decoded:
-    """A picture that is no JPEG; which of the formats it may have, its first bytes say.
+    """Decode a picture of another format than JPEG, identified by its first bytes.
 
     Raises:
-        ValueError: it is of no format that is read, is too large, or has pixels whose range is not known.
+        ValueError: it is in no format that is read, is too large, or has pixels of an unknown range.
     """
     from PIL import Image
 
@@ -154,7 +158,7 @@ def _grey(image: Any, zero: int | None) -> tuple[NDArray[np.uint8], int]:
     """The pixels of a picture that Pillow has opened, and their bits.
 
     Raises:
-        ValueError: they are floating-point numbers, or whole ones of a range that is not known.
+        ValueError: they are floating-point numbers, or integers of an unknown range.
     """
     image.load()
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
@@ -184,7 +188,7 @@ def _resized(grey: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint
 
 
 class _Frame(NamedTuple):
-    """What a JPEG's header says; `scan` is where the compressed pixels begin."""
+    """The header of a JPEG; `scan` is the offset of the compressed pixels."""
 
     bits: int
     height: int
@@ -193,7 +197,7 @@ class _Frame(NamedTuple):
 
 
 def _frame(data: bytes) -> _Frame:
-    """Walk the segments of a JPEG up to its pixels.
+    """Read the segments of a JPEG up to its pixels.
 
     Raises:
         ValueError: the header is damaged.

@@ -1,7 +1,7 @@
-"""The stored values of a DICOM slice: the element of the pixels is parsed here, imagecodecs decodes.
+"""Reads the stored values of a DICOM slice. The element of the pixels is parsed here, and imagecodecs decodes it.
 
-imagecodecs fills the rest of a truncated JPEG without an error, so the end marker is looked for first. Damage inside a
-lossless frame passes every decoder.
+imagecodecs fills the rest of a truncated JPEG without an error, so the end marker is checked first. No decoder reports
+damage inside a lossless frame.
 """
 
 import warnings
@@ -13,14 +13,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cov3d.readers.dicom_header import Pixels, Slice
+from cov3d.readers.dicom_slice import Pixels, Slice
 
 _PIXEL_DATA = 0x7FE00010
 _ITEM = 0xFFFEE000
 _UNDEFINED = 0xFFFFFFFF
 _END = b"\xff\xd9"
 _TAIL = 16
-"""The end marker of a JPEG lies within so many bytes of the end: frames are padded to an even length, or more."""
+"""The end marker of a JPEG lies within this many bytes of the end, because frames are padded."""
 
 _UID = "1.2.840.10008.1.2"
 _NATIVE = (_UID, f"{_UID}.1", f"{_UID}.2", f"{_UID}.1.99")
@@ -44,11 +44,11 @@ def is_read(syntax: str) -> bool:
 
 
 def stored_values(one: Slice, frames: Mapping[Path, list[bytes]]) -> NDArray:
-    """The stored values of a slice, (rows, columns), whole numbers.
+    """The stored values of a slice, an integer array (rows, columns).
 
     Args:
         one: the slice.
-        frames: what `frames_of` gives for files of several frames.
+        frames: frames of the multi-frame files, by file; see `frames_of`.
 
     Raises:
         ValueError: the file is truncated or damaged.
@@ -88,7 +88,7 @@ def frames_of(one: Slice) -> list[bytes]:
 
 
 def _element(file: Path, pixels: Pixels) -> tuple[int, bytes]:
-    """The length of the element of the pixels as its header says, and all bytes from its value on."""
+    """The length of the pixel element by its header, and all bytes from its value on."""
     with file.open("rb", buffering=0) as stream:
         if pixels.deflated_from:
             stream.seek(pixels.deflated_from)
@@ -108,7 +108,7 @@ def _element(file: Path, pixels: Pixels) -> tuple[int, bytes]:
 
 
 def _frame(element: tuple[int, bytes], pixels: Pixels) -> bytes:
-    """The bytes of the only frame of a file: of an encapsulated one, its fragments without the table of offsets."""
+    """The bytes of the only frame of a file; for compressed pixels, the fragments without the table of offsets."""
     length, data = element
     if pixels.syntax in _NATIVE:
         return data[:length]
@@ -160,7 +160,7 @@ def _decoded(data: bytes, pixels: Pixels) -> NDArray:
 
 
 def _within_bits(values: NDArray, pixels: Pixels) -> NDArray:
-    """Values without what stands in the bits around those stored, and with their sign."""
+    """Values with their sign, and without the bits above and below those stored."""
     if values.dtype.kind == "i":
         return values
     bits = 8 * values.dtype.itemsize

@@ -1,115 +1,114 @@
-"""A stack of DICOM slices → an even grid: copies dropped, gaps found, uneven spacing and gantry tilt undone.
+"""A stack of DICOM slices: the slices of one volume, sorted by position."""
 
-Slices that are missing are left out and noted, as in a folder of JPEG slices: a slice is not made up. Only where the
-distances are uneven throughout is the volume resampled, onto the usual distance.
-"""
-
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-_GAP = 1.5
-"""A distance of more than this many usual ones is a gap."""
-_FEW_GAPS = 0.2
-"""Up to this share of the distances may be gaps; more are uneven spacing."""
-_WHOLE = 0.25
-"""A gap is near a whole multiple of the usual distance, by this share of it."""
-_UNEVEN = 0.5
-"""Slices that lie further than this share of the usual distance from an even grid are resampled."""
-_SHEARED = 1.0
-"""Pixels that slices may be out of line before they are sheared back."""
+from cov3d.readers.dicom_slice import Slice
+from cov3d.readers.kernels import SHARP, sharpness
+from cov3d.readers.words import counted
+
+SAME_PLACE = 0.1
+"""Slices nearer than this share of the distance between slices are at one position."""
+
+_AXIAL_DEGREES = 35.0
+_DERIVED = ("DERIVED", "SECONDARY", "MIP", "MINIP", "MPR", "AVERAGE", "PROJECTION IMAGE", "REFORMATTED")
 
 
-@dataclass(frozen=True)
-class Spaced:
-    """How slices are spaced.
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """Slices of one volume, sorted along `normal` where their positions are known.
 
     Attributes:
-        step: mm between slices.
-        missing: slices that are missing.
-        where: the gaps, in mm along the stack.
-        targets: places (mm) to resample to; empty for none.
+        slices: the slices. Slices at one position are copies of each other, or the stack is ambiguous.
+        normal: unit vector across the slices, (left, posterior, superior).
+        overlapping: number of slices dropped where two acquisitions that were joined overlap.
     """
 
-    step: float
-    missing: int = 0
-    where: tuple[tuple[float, float], ...] = ()
-    targets: tuple[float, ...] = ()
+    slices: tuple[Slice, ...]
+    normal: NDArray[np.float64]
+    overlapping: int = 0
+
+    @cached_property
+    def places(self) -> NDArray[np.float64]:
+        """The places of the slices along the normal, mm; empty if unknown."""
+        if not all(one.position for one in self.slices):
+            return np.empty(0)
+        return np.array([one.position for one in self.slices]) @ self.normal
+
+    @property
+    def step(self) -> float:
+        """The usual distance between slices, mm; 0 if unknown."""
+        apart = np.diff(np.unique(np.round(self.places, 3)))
+        return float(np.median(apart)) if len(apart) else self.slices[0].between or self.slices[0].thickness
+
+    @property
+    def length(self) -> float:
+        """From the first slice to the last, mm."""
+        return float(np.ptp(self.places)) if len(self.places) else self.step * (len(self.slices) - 1)
+
+    @property
+    def thickness(self) -> float:
+        """The distance between slices, or their thickness where it is greater, mm."""
+        return max(self.step, self.slices[0].thickness)
+
+    @property
+    def is_axial(self) -> bool:
+        """Whether the slices are axial rather than coronal, sagittal or oblique."""
+        return abs(float(self.normal[2])) > np.cos(np.radians(_AXIAL_DEGREES))
+
+    @property
+    def is_derived(self) -> bool:
+        """Whether the slices are reformats or projections."""
+        return any(word in _DERIVED for word in self.slices[0].image_type)
+
+    @property
+    def files(self) -> list[Path]:
+        """The files of the slices."""
+        return sorted({one.file for one in self.slices}, key=natural)
+
+    @property
+    def crowd(self) -> int:
+        """The largest number of slices at one position."""
+        together = most = 1
+        for distance in np.diff(self.places):
+            together = together + 1 if distance < SAME_PLACE * max(self.step, 0.01) else 1
+            most = max(most, together)
+        return most
+
+    def in_words(self) -> str:
+        """A description without any word of the header, which could name a patient."""
+        axial = "axial" if self.is_axial else "not axial"
+        sharp = "sharp" if sharpness(self.slices[0].kernel) >= SHARP else "soft or medium"
+        derived = ", derived" if self.is_derived else ""
+        step = f" every {self.step:g} mm" if self.step and len(self.slices) > 1 else ""
+        return f"{counted(len(self.slices), f'{axial} slice')}{step}, {sharp} kernel{derived}"
 
 
-def spacing_of(places: NDArray[np.float64]) -> Spaced:
-    """How slices at ascending places, all different, in mm, are spaced."""
-    apart = np.diff(places)
-    usual = float(np.median(apart))
-    regular = apart[np.abs(apart - usual) <= _WHOLE * usual]
-    usual = float(regular.mean()) if len(regular) else usual
-    multiples = np.maximum(np.rint(apart / usual), 1)
-    gaps = apart > _GAP * usual
-    at_whole = np.abs(apart - multiples * usual) <= _WHOLE * usual
-    if at_whole.all() and gaps.sum() <= max(1, _FEW_GAPS * len(apart)):
-        numbers = np.concatenate([[0], np.cumsum(multiples)])
-        step = float(np.ptp(places) / numbers[-1])
-        if np.abs(places - places[0] - numbers * step).max() <= _UNEVEN * step:
-            where = tuple((float(places[i]), float(places[i + 1])) for i in np.flatnonzero(gaps))
-            return Spaced(step, int((multiples - 1).sum()), where)
-    even = places[0] + np.arange(len(places)) * np.ptp(places) / (len(places) - 1)
-    step = float(np.ptp(places) / (len(places) - 1))
-    if np.abs(places - even).max() <= _UNEVEN * step:
-        return Spaced(step)
-    count = int(np.ptp(places) / usual + 1e-6) + 1
-    return Spaced(usual, targets=tuple(float(places[0] + usual * number) for number in range(count)))
+def natural(file: Path) -> list[tuple[int, str]]:
+    """A key that sorts IM2 before IM10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", str(file))]
 
 
-def resampled(voxels: NDArray[np.uint8], places: Sequence[float], targets: Sequence[float]) -> NDArray[np.uint8]:
-    """Slices at `targets`, interpolated linearly between those at ascending `places`; both in mm."""
-    found = np.empty((len(targets), *voxels.shape[1:]), dtype=np.uint8)
-    after = np.clip(np.searchsorted(places, targets), 1, len(places) - 1)
-    for number, (target, upper) in enumerate(zip(targets, after, strict=True)):
-        low, high = places[upper - 1], places[upper]
-        share = np.float32(np.clip((target - low) / (high - low), 0, 1))
-        found[number] = np.rint(voxels[upper - 1] * (1 - share) + voxels[upper] * share)
-    return found
+def stack_of(slices: Sequence[Slice]) -> Stack:
+    """A stack of slices of one orientation, sorted by position, then by file."""
+    directions = slices[0].directions or (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+    normal = np.cross(directions[:3], directions[3:])
+    normal /= np.linalg.norm(normal)
+    by_file = sorted(_with_good_positions(slices), key=lambda one: (natural(one.file), one.frame))
+    if by_file[0].position:
+        by_file.sort(key=lambda one: round(float(np.dot(one.position, normal)), 3))
+    return Stack(tuple(by_file), normal)
 
 
-def out_of_line(positions: NDArray[np.float64], row: NDArray, column: NDArray) -> NDArray[np.float64]:
-    """How far each slice lies off the line through the middle one across the slices, mm, (along columns, along rows).
-
-    A gantry tilt moves slices steadily down their columns. The tags of the tilt are often wrong: positions count.
-    """
-    offsets = positions - positions[len(positions) // 2]
-    return np.stack([offsets @ column, offsets @ row], axis=1)
-
-
-def sheared_back(voxels: NDArray[np.uint8], offsets: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Slices moved into line, on a plane large enough for all of them.
-
-    Args:
-        voxels: slices (depth, rows, columns).
-        offsets: pixels that each slice lies off the line, (down, right).
-    """
-    before = np.ceil(np.maximum(-offsets.min(axis=0), 0)).astype(int)
-    after = np.ceil(np.maximum(offsets.max(axis=0), 0)).astype(int)
-    depth, rows, columns = voxels.shape
-    found = np.zeros((depth, rows + before[0] + after[0], columns + before[1] + after[1]), dtype=np.uint8)
-    for plane, into, offset in zip(voxels, found, offsets, strict=True):
-        into[...] = _moved(
-            _moved(plane, into.shape[0], offset[0] + before[0], 0), into.shape[1], offset[1] + before[1], 1
-        )
-    return found
-
-
-def is_sheared(offsets: NDArray[np.float64]) -> bool:
-    """Whether slices are so far out of line, in pixels, that it matters."""
-    return bool(np.ptp(offsets, axis=0).max() > _SHEARED)
-
-
-def _moved(plane: NDArray, length: int, by: float, axis: int) -> NDArray:
-    """A plane moved along an axis by a fraction of pixels, not negative, into a longer one; 0 where nothing is."""
-    plane = np.moveaxis(plane, axis, 0)
-    whole, share = int(np.floor(by)), np.float32(by - np.floor(by))
-    wide = np.zeros((length + 1, plane.shape[1]), dtype=np.float32)
-    wide[whole : whole + len(plane)] += (1 - share) * plane
-    wide[whole + 1 : whole + 1 + len(plane)] += share * plane[: length - whole]
-    return np.moveaxis(np.rint(wide[:length]), 0, axis).astype(np.uint8)
+def _with_good_positions(slices: Sequence[Slice]) -> Sequence[Slice]:
+    """The slices; without their positions where all have the same one and different slice locations."""
+    locations = {one.location for one in slices if one.location is not None}
+    if len(slices) > 1 and len({one.position for one in slices}) == 1 and len(locations) == len(slices):
+        return [replace(one, position=()) for one in slices]
+    return slices

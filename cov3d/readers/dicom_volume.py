@@ -9,32 +9,34 @@ from numpy.typing import NDArray
 
 from cov3d.errors import ScanError
 from cov3d.readers import units
-from cov3d.readers.dicom_header import Slice
+from cov3d.readers.dicom_grid import is_sheared, out_of_line, resampled, sheared_back, spacing_of
 from cov3d.readers.dicom_pixels import frames_of, is_read, stored_values
-from cov3d.readers.dicom_series import SAME_PLACE, Stack
-from cov3d.readers.dicom_stack import is_sheared, out_of_line, resampled, sheared_back, spacing_of
+from cov3d.readers.dicom_signs import padding_of, with_true_signs
+from cov3d.readers.dicom_slice import Slice
+from cov3d.readers.dicom_stack import SAME_PLACE, Stack
 from cov3d.readers.image import orientation, plausible_spacing
 from cov3d.readers.threads import each
+from cov3d.readers.words import counted
 from cov3d.volume import WINDOW_HU, Geometry, Volume
 
 _NOTED_DEGREES = 3.0
 _PADDING_IS_AIR = -900.0
-"""Padding of fewer Hounsfield units looks like air as it is."""
+"""HU. Padding below this value looks like air already."""
 _AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 _FROM_THE_HEAD, _FROM_THE_FEET = np.array([0.0, 0.0, -1.0]), np.array([0.0, 0.0, 1.0])
 
 
 @dataclass
 class _Ordered:
-    """Slices in order, each once.
+    """Slices in order, without copies.
 
     Attributes:
         slices: the slices.
-        places: mm along `normal`, ascending; empty where they are not known.
+        places: mm along `normal`, ascending; empty if unknown.
         normal: the direction of their order.
         known: whether the direction is known.
-        doubled: copies that were dropped.
-        notes: how the order was found, where it is unusual.
+        doubled: number of copies that were dropped.
+        notes: how the order was found, if it is unusual.
     """
 
     slices: list[Slice]
@@ -49,9 +51,9 @@ def volume_of(path: Path, stack: Stack, series: str, threads: int) -> Volume:
     """Decode a stack and put it into canonical order.
 
     Args:
-        path: the scan as it was given, for errors.
+        path: the path of the scan, for errors.
         stack: its slices.
-        series: what to put down as the series taken.
+        series: description of the series, for `Volume.series`.
         threads: threads that decode; the volume does not depend on them.
 
     Raises:
@@ -61,13 +63,10 @@ def volume_of(path: Path, stack: Stack, series: str, threads: int) -> Volume:
     _check_syntax(path, stack)
     frames = {file: _frames(one) for one in stack.slices if (file := one.file) and one.pixels and one.pixels.frames > 1}
     ordered = _ordered(path, stack, frames)
-    voxels, readable, corrected = _decoded(path, ordered.slices, frames, threads)
-    notes = [*ordered.notes, *corrected]
-    if ordered.doubled:
-        notes.append(f"{_count(ordered.doubled, 'copied slice')} dropped")
+    slices, signs = with_true_signs(ordered.slices, frames)
+    voxels, readable, corrected = _decoded(path, slices, frames, threads)
     corrupt = len(ordered.slices) - len(readable)
-    if corrupt:
-        notes.append(f"{_count(corrupt, 'unreadable slice')} left out")
+    notes = [*ordered.notes, *signs, *corrected, *_notes_on_lost(ordered.doubled, stack.overlapping, corrupt)]
     step, missing = stack.slices[0].between or stack.slices[0].thickness, 0
     used = [ordered.slices[index] for index in readable]
     directions = np.array(used[0].directions or _AXIAL)
@@ -85,7 +84,7 @@ def volume_of(path: Path, stack: Stack, series: str, threads: int) -> Volume:
     return Volume(
         voxels=np.ascontiguousarray(voxels.transpose(axes)[flips]),
         path=path,
-        slices_found=len(stack.slices),
+        slices_found=len(stack.slices) + stack.overlapping,
         spacing=spacing if used[0].spacing and step else None,
         notes=(*notes, *doubt),
         format="DICOM",
@@ -124,6 +123,19 @@ def _geometry(
     return Geometry(origin, steps, axes, tuple(flip.step < 0 for flip in flips))
 
 
+def _notes_on_lost(doubled: int, overlapping: int, corrupt: int) -> list[str]:
+    """Notes on slices that are not in the volume: copies, the overlap of acquisitions, and unreadable slices."""
+    notes = []
+    if doubled:
+        notes.append(f"{counted(doubled, 'copied slice')} dropped")
+    if overlapping:
+        dropped = counted(overlapping, "slice")
+        notes.append(f"acquisitions that follow each other joined, {dropped} of their overlap dropped")
+    if corrupt:
+        notes.append(f"{counted(corrupt, 'unreadable slice')} left out")
+    return notes
+
+
 def _check_syntax(path: Path, stack: Stack) -> None:
     for one in stack.slices:
         if one.pixels is not None and not is_read(one.pixels.syntax):
@@ -153,7 +165,7 @@ def _ordered(path: Path, stack: Stack, frames: dict[Path, list[bytes]]) -> _Orde
         if len(numbers) == len(set(numbers)) == len(stack.slices):
             order = np.argsort(numbers)
             slices = [stack.slices[index] for index in order]
-            note = f"the header holds no positions: ordered by {what}, which end is the head is assumed"
+            note = f"the header holds no usable positions: ordered by {what}, which end is the head is assumed"
             places = np.array(numbers, dtype=np.float64)[order] if known else np.empty(0)
             return _Ordered(slices, places, direction, known=False, notes=[note])
     raise ScanError(
@@ -163,7 +175,7 @@ def _ordered(path: Path, stack: Stack, frames: dict[Path, list[bytes]]) -> _Orde
 
 
 def _by_position(path: Path, stack: Stack, frames: dict[Path, list[bytes]]) -> _Ordered:
-    """Slices by place; of copies the first. Copies of a slice that can't be read stand in for it."""
+    """Slices by place, without copies. A copy replaces a slice that can't be read."""
     near = SAME_PLACE * max(stack.step, 0.01)
     kept: list[Slice] = []
     places: list[float] = []
@@ -180,7 +192,7 @@ def _by_position(path: Path, stack: Stack, frames: dict[Path, list[bytes]]) -> _
         elif second is not None and not np.array_equal(first, second):
             raise ScanError(
                 f"{path} holds two different slices at one position ({kept[-1].file.name}, {one.file.name}), and "
-                "nothing in their headers tells which series they are of: put each series into a folder of its own"
+                "nothing in their headers shows which series they belong to: put each series into a folder of its own"
             )
     return _Ordered(kept, np.array(places), stack.normal, doubled=doubled)
 
@@ -195,7 +207,7 @@ def _values(one: Slice, frames: dict[Path, list[bytes]]) -> NDArray[np.float64] 
 def _decoded(
     path: Path, slices: Sequence[Slice], frames: dict[Path, list[bytes]], threads: int
 ) -> tuple[NDArray[np.uint8], list[int], tuple[str, ...]]:
-    """Grey levels (slices, rows, columns) of the slices that can be read, which they are, and notes."""
+    """Grey levels (slices, rows, columns) of the readable slices, the indices of these slices, and notes."""
     pixels = slices[0].pixels
     if pixels is None:
         raise ScanError(f"{path} holds no pixels: export the series again")
@@ -230,8 +242,9 @@ def _to_grey(
     if one.slope != 1.0:
         hounsfield *= np.float32(one.slope)
     hounsfield += np.float32(one.intercept - shift)
-    if one.padding and one.padding[1] * one.slope + one.intercept - shift > _PADDING_IS_AIR:
-        hounsfield[(stored >= one.padding[0]) & (stored <= one.padding[1])] = WINDOW_HU[0]
+    padding = padding_of(one)
+    if padding and padding[1] * one.slope + one.intercept - shift > _PADDING_IS_AIR:
+        hounsfield[(stored >= padding[0]) & (stored <= padding[1])] = WINDOW_HU[0]
     return units.to_grey(hounsfield, target)
 
 
@@ -252,7 +265,7 @@ def _in_line(
 def _evenly_spaced(
     path: Path, voxels: NDArray[np.uint8], places: NDArray[np.float64], readable: Sequence[int], notes: list[str]
 ) -> tuple[NDArray[np.uint8], float, int]:
-    """The slices, resampled where they must be; mm between them; and how many are missing."""
+    """The slices, resampled if their spacing is uneven; mm between them; and the number of missing slices."""
     spaced = spacing_of(places)
     if spaced.missing > len(places):
         raise ScanError(
@@ -261,7 +274,7 @@ def _evenly_spaced(
         )
     if spaced.missing:
         where = ", ".join(f"between {before:g} and {after:g} mm" for before, after in spaced.where)
-        notes.append(f"{_count(spaced.missing, 'slice')} missing ({where})")
+        notes.append(f"{counted(spaced.missing, 'slice')} missing ({where})")
     if spaced.targets:
         apart = np.diff(places)
         notes.append(
@@ -269,7 +282,3 @@ def _evenly_spaced(
         )
         voxels = resampled(voxels, places[list(readable)].tolist(), spaced.targets)
     return voxels, spaced.step, spaced.missing
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")

@@ -1,4 +1,4 @@
-"""The EXIF orientation of a JPEG: how its picture has to be turned to stand as it was meant."""
+"""Reads the EXIF orientation of a JPEG, and turns its picture by it."""
 
 from numpy.typing import NDArray
 
@@ -6,9 +6,9 @@ _ORIENTATION = 0x0112
 
 
 def orientation(data: bytes) -> int:
-    """The orientation of a JPEG, 1 to 8; 1, as stored, where it has none.
+    """The EXIF orientation of a JPEG, 1 to 8; 1 (as stored) if it has none.
 
-    Only the segments before the tables are looked at: of an ordinary slice, one.
+    Only the segments before the tables are read; an ordinary slice has one.
     """
     at = 2
     while at + 4 <= len(data) and data[at] == 0xFF and (0xE0 <= data[at + 1] <= 0xEF or data[at + 1] == 0xFE):
@@ -20,7 +20,7 @@ def orientation(data: bytes) -> int:
 
 
 def _read(tiff: bytes) -> int:
-    """The orientation in the TIFF structure that EXIF is; what is damaged holds none."""
+    """The orientation in the TIFF structure of EXIF; 1 if it is damaged."""
     if tiff[:2] not in (b"II", b"MM"):
         return 1
 
@@ -36,7 +36,7 @@ def _read(tiff: bytes) -> int:
 
 
 def turned(pixels: NDArray, orientation: int) -> NDArray:
-    """`pixels` (height, width) as they are meant to be seen: a view of the same memory."""
+    """`pixels` (height, width) turned by an EXIF orientation: a view of the same memory."""
     if orientation >= 5:  # rows and columns are exchanged
         pixels = pixels.T
     rows = -1 if orientation in (3, 4, 7, 8) else 1

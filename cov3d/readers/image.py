@@ -1,7 +1,7 @@
 """A single-file scan in Hounsfield units (NIfTI, MetaImage, NRRD) → Volume.
 
-The axes are put into canonical order and direction by the header, with no voxel resampled: an axis goes to the
-patient's axis that it lies nearest to.
+The header defines the order and direction of the axes. Each axis is assigned to the nearest axis of the patient; voxels
+are not resampled.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,14 +18,14 @@ from cov3d.readers.stored import Stored
 from cov3d.volume import Geometry, Volume
 
 _CANONICAL = np.array([[0.0, 0.0, -1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
-"""Where depth, height and width of a Volume go, as (left, posterior, superior) of the patient."""
+"""Directions of depth, height and width of a Volume, as (left, posterior, superior) of the patient."""
 
 _NOTED_DEGREES = 3.0
 _SPACING_MM = (0.01, 100.0)
 
 
 def reader_of(name: str, read_header: Callable[[Path, str], Stored]) -> Callable[[Path, int], Volume]:
-    """The `Format.read` of a single-file format, from what reads its header."""
+    """Make the `Format.read` of a single-file format from the function that reads its header."""
 
     def read(file: Path, threads: int) -> Volume:
         return read_image(file, name, read_header)
@@ -38,8 +38,8 @@ def read_image(file: Path, name: str, read_header: Callable[[Path, str], Stored]
 
     Args:
         file: the scan.
-        name: of its format.
-        read_header: reads its header; called with the file and its compression.
+        name: name of the format.
+        read_header: function that reads the header, given the file and its compression.
 
     Raises:
         ScanError: the file is damaged, is not one volume of plain numbers, or does not hold Hounsfield units.
@@ -70,14 +70,15 @@ def read_image(file: Path, name: str, read_header: Callable[[Path, str], Stored]
 
 
 def orientation(steps: NDArray[np.float64]) -> tuple[tuple[int, ...], tuple[slice, ...], float]:
-    """How stored axes become those of a Volume.
+    """The order and direction in which stored axes become those of a Volume.
 
     Args:
-        steps: millimetres from a voxel to the next along each stored axis, a row an axis, as (left, posterior,
-            superior) of the patient.
+        steps: the step in millimetres from a voxel to the next along each stored axis, one axis per row, as (left,
+            posterior, superior) of the patient.
 
     Returns:
-        The stored axis for each of depth, height and width; how to turn it; how many degrees the worst one is off.
+        The stored axis of depth, height and width; the slices that flip them; and the largest angle in degrees between
+        a stored axis and the axis of the patient.
     """
     cosines = steps / np.linalg.norm(steps, axis=1)[:, None] @ _CANONICAL.T
     canonical = range(3)
@@ -88,7 +89,7 @@ def orientation(steps: NDArray[np.float64]) -> tuple[tuple[int, ...], tuple[slic
 
 
 def plausible_spacing(millimetres: list[float]) -> tuple[tuple[float, float, float] | None, tuple[str, ...]]:
-    """Spacing along depth, height and width, None for one that no CT can have, and a note that says so."""
+    """Spacing along depth, height and width; None, and a note, for values that no CT can have."""
     depth, height, width = (round(distance, 6) for distance in millimetres)  # float32 in NIfTI
     if _SPACING_MM[0] <= min(depth, height, width) and max(depth, height, width) <= _SPACING_MM[1]:
         return (depth, height, width), ()
@@ -96,7 +97,7 @@ def plausible_spacing(millimetres: list[float]) -> tuple[tuple[float, float, flo
 
 
 def _fill(stored: Stored, target: NDArray[np.uint8], shift: float) -> Iterator[units.Levels]:
-    """Fill `target`, of the stored shape, with the grey levels of the stored values less `shift`."""
+    """Fill `target`, of the stored shape, with grey levels; `shift` is subtracted from the Hounsfield units first."""
     hounsfield = np.empty(stored.shape[1:], dtype=np.float32)
     grey = np.empty(stored.shape[1:], dtype=np.uint8)
     for plane, into in zip(stored.planes(), target, strict=True):

@@ -1,10 +1,10 @@
-"""How sharp a convolution kernel is: 0 smooth to 100 sharp, by the makers' naming. Unknown kernels count as medium."""
+"""The sharpness of a convolution kernel, from 0 (smooth) to 100 (sharp), by its name. Unknown kernels are medium."""
 
 import re
 
 MEDIUM = 40
 SHARP = 50
-"""From here on a kernel is called sharp."""
+"""Kernels of at least this sharpness are sharp."""
 
 _GE = {
     **{"SOFT": 20, "STANDARD": 40, "STND": 40, "CHST": 40, "DETAIL": 45, "LUNG": 60, "BONE": 70, "BONEPLUS": 75},

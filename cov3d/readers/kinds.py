@@ -1,7 +1,7 @@
-"""What a file is, by its first bytes, whatever its name: for the files that are not what their name says.
+"""Identifies files by their first bytes, whatever their names.
 
-A web page or a Git LFS pointer in place of a scan is common, and "damaged" helps nobody who has one. Each kind has the
-words for it and what to do about it.
+Web pages and Git LFS pointers in place of scans are common, and the word "damaged" does not help with them. Each kind
+has its own words and advice.
 """
 
 from collections import Counter
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HEAD = 1024
-"""Bytes that tell what a file is: a NIfTI header is the longest that is looked at."""
+"""Number of bytes that identify a file; the header of NIfTI needs most."""
 
 _SAVE = "save the scan as a .nii.gz or .mha file"
 _UNPACK = "unpack it"
@@ -22,11 +22,11 @@ class Kind:
     """A kind of file.
 
     Attributes:
-        one: the words for one file, with its article.
-        many: the words for several.
-        advice: what to do where a scan should be.
-        name: of a picture's format; else empty.
-        pillow: the name by which Pillow decodes it; empty for what is no picture, or none that is read.
+        one: the words for one file, with an article.
+        many: the words for several files.
+        advice: what to do about such a file in place of a scan.
+        name: the format of a picture; empty for other files.
+        pillow: Pillow's name for the format; empty for files that are no pictures, or that are not read.
     """
 
     one: str
@@ -128,11 +128,11 @@ _FIRST_ELEMENTS = (
 )
 _LONGEST_FIRST_ELEMENT = 64
 _BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
-"""Sizes of the second header of a BMP: its two letters alone tell too little."""
+"""Sizes of the second header of a BMP: the two letters of the first header are too short a signature."""
 
 
 def kind_of(head: bytes) -> Kind | None:
-    """What a file is by its first bytes (`HEAD` of them, or all); None if it is of no kind that is known."""
+    """The kind of a file by its first `HEAD` bytes; None if it is unknown."""
     if not head:
         return EMPTY
     for offset, signature, kind in _SIGNATURES:
@@ -177,7 +177,7 @@ def _kind_of_text(head: bytes) -> Kind | None:
 
 
 def head_of(file: str | Path) -> bytes:
-    """The first bytes of a file; none where it can't be read."""
+    """The first bytes of a file; empty if it can't be read."""
     try:
         with open(file, "rb", buffering=0) as stream:  # noqa: PTH123
             return stream.read(HEAD)
@@ -186,10 +186,10 @@ def head_of(file: str | Path) -> bytes:
 
 
 def kind_of_file(file: str | Path) -> Kind | None:
-    """What a file is; None if it is of no kind that is known, or can't be read."""
+    """The kind of a file; None if it is unknown or the file can't be read."""
     path = Path(file)
     try:
-        if not path.is_file():  # to open a pipe is to wait for it
+        if not path.is_file():  # opening a pipe would wait for its other end
             return None
         if path.stat().st_size == 0:
             return EMPTY
@@ -200,7 +200,7 @@ def kind_of_file(file: str | Path) -> Kind | None:
 
 
 def kinds_in_words(kinds: Iterable[Kind | None]) -> tuple[str, str]:
-    """How many files are of each kind that is known, in words, and what to do about the commonest; empty for none."""
+    """The number of files of each known kind, in words, and the advice for the commonest; empty if none is known."""
     counts = Counter(kind for kind in kinds if kind is not None).most_common()
     words = ", ".join(f"{count} {'is' if count == 1 else 'are'} {_words(kind, count)}" for kind, count in counts)
     return words, counts[0][0].advice if counts else ""

@@ -1,4 +1,4 @@
-"""What looks like a scan and was not taken, and the table of it, `left-out.csv`."""
+"""Files and folders that look like scans and are not taken, and their table, `left-out.csv`."""
 
 import csv
 import io
@@ -21,7 +21,7 @@ class LeftOut:
 
     Attributes:
         path: the file, or the folder of a series.
-        reason: what it is and what to do; it follows the path in a sentence.
+        reason: what it is and what to do; words that follow the path in a sentence.
         is_scan: whether it is likely a scan, so that a patient may be missing in the results. Pictures beside scans
             are not.
     """
@@ -35,7 +35,7 @@ class LeftOut:
 
 
 def save_left_out(left_out: Sequence[LeftOut], file: Path) -> None:
-    """Write the table, whole or not at all; where nothing was left out, remove an earlier one.
+    """Write the table, completely or not at all; remove an earlier table if nothing was left out.
 
     Raises:
         OutputError: the file can't be written.
@@ -52,7 +52,7 @@ def save_left_out(left_out: Sequence[LeftOut], file: Path) -> None:
 
 
 def load_left_out(file: Path) -> list[LeftOut]:
-    """Read the table; nothing was left out where there is none.
+    """Read the table; without a table, nothing was left out.
 
     Raises:
         DatasetError: the file is not such a table.

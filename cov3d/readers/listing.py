@@ -1,4 +1,4 @@
-"""What a folder holds, sorted by what may become of it: slices, files that are scans, files that are parts of scans."""
+"""Lists a folder: slices, files that are scans, files that are parts of scans, subfolders, and other files."""
 
 import os
 from collections import defaultdict
@@ -6,21 +6,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cov3d.errors import ScanError
-from cov3d.readers.jpeg import is_slice_file, number_of
 from cov3d.readers.registry import Format, formats, is_scan_file, part_of
+from cov3d.readers.slice_names import number_of
+from cov3d.readers.slices import is_slice_file
 from cov3d.readers.unread import has_dicom_name, is_picture
 from cov3d.run_files import CONFIG, HISTORY, PREDICTIONS
 
 
 @dataclass
 class Listing:
-    """What a folder holds, hidden things left out.
+    """The contents of a folder, without hidden files.
 
     Attributes:
-        slices: pictures of the format that most are of, which is `slice_format`.
+        slices: pictures of the commonest format, `slice_format`.
         images: files that are a scan each.
         parts: files that are scans only together, and their format.
-        subfolders, others: the rest; pictures of other formats are among `others`.
+        subfolders: folders.
+        others: other files, with the pictures of other formats.
     """
 
     slices: list[str] = field(default_factory=list)
@@ -41,19 +43,19 @@ class Listing:
 
     @property
     def has_figures_only(self) -> bool:
-        """Whether it holds pictures that are no slices, and nothing else."""
+        """Whether it holds only pictures that are not slices."""
         names = [name for name in self.others if is_picture(name) and number_of(name) is None]
         return self.is_leaf and not self.slices and 0 < len(names) == len(self.others)
 
     @property
     def numbered(self) -> list[str]:
-        """The slices with a number in their name, in its order; all of them where none has one."""
+        """The slices with a number in their name, by number; all slices if no name has a number."""
         numbers = {name: number for name in self.slices if (number := number_of(name)) is not None}
         return sorted(numbers, key=lambda name: (numbers[name], name)) or sorted(self.slices)
 
     @property
     def ours(self) -> bool:
-        """Whether it is a store of preprocessed volumes, or the output of `infer`, a run or a report."""
+        """Whether it is a store of preprocessed volumes, or a folder of predictions, of a run or of a report."""
         return (
             ("settings.json" in self.others and "volumes" in self.subfolders)
             or PREDICTIONS in self.others
@@ -63,6 +65,11 @@ class Listing:
 
 
 def list_folder(folder: Path) -> Listing:
+    """List a folder.
+
+    Raises:
+        ScanError: it can't be listed, or a name is not UTF-8.
+    """
     listing = Listing()
     pictures: dict[str, list[str]] = defaultdict(list)
     by_name = {format.name: format for format in formats() if format.slice_suffixes}
@@ -89,7 +96,7 @@ def list_folder(folder: Path) -> Listing:
 
 
 def _choose_slices(listing: Listing, pictures: dict[str, list[str]], by_name: dict[str, Format]) -> None:
-    """The pictures of one format are slices, those of the others are not; without a number only JPEGs may be."""
+    """Take the pictures of one format as slices; only JPEGs may be slices without a number in their name."""
     first = next(iter(by_name))
     counts = {
         name: len(pictures[name]) if name == first else sum(number_of(file) is not None for file in pictures[name])

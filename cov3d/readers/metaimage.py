@@ -1,6 +1,6 @@
-"""The header of a MetaImage file: `.mha`, or `.mhd` with its voxels in a file beside it.
+"""Reads the header of a MetaImage file: `.mha`, or `.mhd` with its voxels in a file beside it.
 
-The header is lines of `Key = Value`, of which `ElementDataFile` is the last.
+The header consists of lines `Key = Value`; `ElementDataFile` is the last.
 """
 
 import gzip
@@ -31,14 +31,14 @@ _NO_ORIENTATION = "the header holds no orientation: taken as stored from right t
 
 
 def read_header(file: Path, compression: str) -> Stored:
-    """What the header says of the scan.
+    """Read the header of a scan.
 
     Args:
         file: the scan.
-        compression: `gzip` where the whole file is compressed, else empty.
+        compression: `gzip` if the complete file is compressed, else empty.
 
     Raises:
-        ScanError: the file is no MetaImage, its header is damaged, or it is not one volume of plain numbers.
+        ScanError: the file is not a MetaImage, its header is damaged, or it is not one volume of plain numbers.
     """
     fields, end = _fields(file, compression)
     try:
@@ -100,7 +100,7 @@ def _fields(file: Path, compression: str) -> tuple[dict[str, str], int]:
 
 
 def _steps(fields: Mapping[str, str], axes: int) -> tuple[NDArray[np.float64], bool, bool]:
-    """`Stored.steps`, and whether distances and directions are in the header. ValueError where they can't be read."""
+    """`Stored.steps`, and whether the header holds distances and directions. ValueError if they can't be read."""
     spacing = _numbers(fields, ("ElementSpacing", "ElementSize"), axes)
     directions = _numbers(fields, ("TransformMatrix", "Rotation", "Orientation"), axes * axes)
     millimetres = np.ones(axes) if spacing is None else spacing

@@ -1,4 +1,4 @@
-"""The header of a NIfTI file (`.nii`, `.nii.gz`), by nibabel."""
+"""Reads the header of a NIfTI file (`.nii`, `.nii.gz`) with nibabel."""
 
 import gzip
 import zlib
@@ -21,21 +21,21 @@ _NO_ORIENTATION = "the header holds no orientation: taken as stored from right t
 
 
 def read_header(file: Path, compression: str) -> Stored:
-    """What the header says of the scan.
+    """Read the header of a scan.
 
     Args:
         file: the scan.
-        compression: `gzip` where the whole file is compressed, else empty; its name may say otherwise.
+        compression: `gzip` if the complete file is compressed, whatever its name; else empty.
 
     Raises:
-        ScanError: the file is no NIfTI, its header is damaged, or it is not one volume of plain numbers.
+        ScanError: the file is not a NIfTI file, its header is damaged, or it is not one volume of plain numbers.
     """
     from nibabel.spatialimages import HeaderDataError
 
     header = _header(file, compression)
     magic = bytes(header["magic"])
     if not magic.startswith(b"n+"):
-        raise ScanError(f"{file} is no NIfTI file, or only a part of one: give the scan as one .nii or .nii.gz file")
+        raise ScanError(f"{file} is not a NIfTI file, or only a part of one: give the scan as one .nii or .nii.gz file")
     shape = volume_shape(file, header.get_data_shape())
     try:
         dtype = header.get_data_dtype()
@@ -82,21 +82,21 @@ def _header(file: Path, compression: str) -> Any:
 
 
 def _affine(file: Path, header: Any) -> tuple[NDArray[np.float64], bool]:
-    """The first of the header's orientations that can be one (sform, qform, or the format's default); if it has one.
+    """The first valid orientation of the header (sform, then qform), and True; or the format's default, and False.
 
     Raises:
-        ScanError: only the sform can do without the distances between voxels, and there is none.
+        ScanError: the distances between voxels are invalid, and there is no sform to replace them.
     """
     from nibabel.spatialimages import HeaderDataError
 
-    distances = np.abs(header["pixdim"][1:4])  # a minus sign there means nothing
+    distances = np.abs(header["pixdim"][1:4])  # the sign has no meaning
     known = bool(np.isfinite(distances).all() and (distances > 0).all())
     header["pixdim"][1:4] = distances
     with np.errstate(all="ignore"):
         for coded in (header.get_sform, header.get_qform) if known else (header.get_sform,):
             try:
                 affine, code = coded(coded=True)
-            except (HeaderDataError, ValueError):  # quaternions that are none
+            except (HeaderDataError, ValueError):  # invalid quaternions
                 continue
             if code and np.isfinite(affine).all() and np.linalg.det(affine[:3, :3]) != 0:
                 return affine, True

@@ -1,6 +1,6 @@
-"""The header of an NRRD file: `.nrrd`, or `.nhdr` with its voxels in a file beside it. pynrrd reads the fields.
+"""Reads the header of an NRRD file: `.nrrd`, or `.nhdr` with its voxels in a file beside it.
 
-pynrrd does not read the voxels: it takes the voxels of a damaged gzip stream for good ones.
+pynrrd parses the header only: it does not notice damage in a gzip stream of voxels.
 """
 
 import gzip
@@ -36,21 +36,21 @@ _SPACES = {
     **dict.fromkeys(("right-anterior-superior", "ras"), (-1.0, -1.0, 1.0)),
     **dict.fromkeys(("left-anterior-superior", "las"), (1.0, -1.0, 1.0)),
 }
-"""What turns each space's axes into (left, posterior, superior)."""
+"""Factors that turn the axes of each space into (left, posterior, superior)."""
 _COMPRESSIONS = {"raw": "", "gzip": "zlib", "gz": "zlib"}
 _NO_SPACING = "the header holds no distance between voxels"
 _NO_ORIENTATION = "the header holds no orientation: taken as stored from right to left, front to back, feet to head"
 
 
 def read_header(file: Path, compression: str) -> Stored:
-    """What the header says of the scan.
+    """Read the header of a scan.
 
     Args:
         file: the scan.
-        compression: `gzip` where the complete file is compressed, else empty.
+        compression: `gzip` if the complete file is compressed, else empty.
 
     Raises:
-        ScanError: the file is no NRRD, its header is damaged, or it is not one volume of plain numbers.
+        ScanError: the file is not an NRRD file, its header is damaged, or it is not one volume of plain numbers.
     """
     header, end = _fields(file, compression)
     try:
@@ -75,7 +75,7 @@ def read_header(file: Path, compression: str) -> Stored:
     data = file if name is None else data_beside(file, str(name))
     whole = compression if data == file else ""
     if lines or (skip and _COMPRESSIONS[encoding]) or (skip < 0 and whole):
-        raise ScanError(f"the voxels of {file} begin after lines or bytes to skip: save the scan anew as .nrrd")
+        raise ScanError(f"the voxels of {file} begin after lines or bytes to skip: save the scan again as .nrrd")
     offset = (end if data == file else 0) + max(skip, 0)
     if skip == -1:  # the voxels are the end of the file
         offset = max(file_size(data) - math.prod(shape) * dtype.itemsize, 0)
@@ -112,7 +112,7 @@ def _fields(file: Path, compression: str) -> tuple[Mapping[str, Any], int]:
 
 
 def _steps(header: Mapping[str, Any], axes: int) -> tuple[NDArray[np.float64], tuple[bool, bool]]:
-    """`Stored.steps`; whether distances and directions are in the header. ValueError where they can't be read."""
+    """`Stored.steps`, and whether the header holds distances and directions. ValueError if they can't be read."""
     signs = _SPACES.get(str(header.get("space", "")).lower())
     if "space directions" in header:
         directions = [row for row in header["space directions"] if row is not None and np.isfinite(row).all()]

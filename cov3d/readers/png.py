@@ -1,7 +1,7 @@
 """A folder of PNG slices, 8 or 16 bits a pixel → Volume.
 
-What the grey levels of 16 bits stand for is not in the file. Hounsfield units with a constant added are recognised by
-air and soft tissue; else the full range is the window if it is used, and the scan is refused if it is not.
+Files do not state what 16-bit grey levels mean. Hounsfield units with a constant added are recognised by air and soft
+tissue. Otherwise the full range is taken as the window; if the values use only a part of it, the scan is refused.
 """
 
 from pathlib import Path
@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from cov3d.errors import ScanError
-from cov3d.readers.jpeg import Slices, numbered_slices, read_slices
 from cov3d.readers.kinds import PNG, head_of
 from cov3d.readers.registry import Format
+from cov3d.readers.slices import SliceFormat, numbered_slices, read_slices
 from cov3d.readers.units import Levels, is_hounsfield, to_grey
 from cov3d.volume import Volume
 
-_SLICES = Slices(PNG, (".png",))
+_SLICES = SliceFormat(PNG, (".png",))
 _ZEROS = (32768, 1024, 1000)
-"""Values that stand for 0 HU in the files that are seen: 32768 in DeepLesion's."""
+"""Values of 0 HU in common files; DeepLesion has 32768."""
 _LOOKED_AT = 12
 _HALF = 32768
 
@@ -26,13 +26,12 @@ def read(folder: Path, threads: int) -> Volume:
     """Read a folder of PNG slices.
 
     Raises:
-        ScanError: as of `read_slices`, or 16-bit grey levels whose meaning is not known.
+        ScanError: see `read_slices`; or the meaning of 16-bit grey levels is unknown.
     """
-    numbered, *_ = numbered_slices(folder, _SLICES)
-    files = list(numbered.values())
+    files = list(numbered_slices(folder, _SLICES).files.values())
     deep = [file for file in files if head_of(file)[24:25] == b"\x10"]
     zero = None if len(deep) < len(files) else _zero_of(folder, deep[:: max(1, len(deep) // _LOOKED_AT)])
-    return read_slices(folder, threads, Slices(PNG, _SLICES.suffixes, zero))
+    return read_slices(folder, threads, SliceFormat(PNG, _SLICES.suffixes, zero))
 
 
 def _zero_of(folder: Path, files: list[str]) -> int | None:
@@ -46,7 +45,7 @@ def _zero_of(folder: Path, files: list[str]) -> int | None:
                 if image.mode.startswith("I"):
                     planes.append(np.asarray(image).astype(np.float32))
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning):
-            continue  # it is counted where it is decoded
+            continue  # counted when the slices are decoded
     if not planes:
         return None
     for zero in _ZEROS:

@@ -1,4 +1,4 @@
-"""The formats that are read. Discovery and reading ask here, and know no format by name.
+"""The registry of formats that are read. Discovery and reading use it, and know no format by name.
 
 A format is one module with a `FORMAT`, one line in `cov3d/readers/__init__.py` that registers it, and a test.
 """
@@ -19,8 +19,8 @@ class Grouped:
     """Files of a format sorted into scans.
 
     Attributes:
-        scans: what to give to `Format.read`, and how many slices each has.
-        left_out: what is not taken, each file named once.
+        scans: number of slices of each scan, by the path for `Format.read`.
+        left_out: files and folders that are not taken, each named once.
         has_series: whether the series that was asked for is among them.
     """
 
@@ -38,13 +38,13 @@ class Format:
         read: path and threads → Volume. The volume must not depend on the threads. It raises ScanError, with one
             sentence, for everything that a file can have wrong.
         suffixes: endings, in lower case, of files that are a scan each.
-        kinds: what the first bytes of such a file may be; they win over its suffix.
+        kinds: kinds of files, by their first bytes, that are in this format; they count more than the suffix.
         slice_suffixes: endings of slices: a folder of more than one is a scan.
-        group: for files that are scans only together, wherever they lie: files → scans. The first bytes alone tell that
-            a file is one (`kinds`).
-        identity: a short stable name of the series at a path, without a word from its header. Files of one name are one
-            scan.
-        why_no_scan: for files whose suffix alone does not make them scans: why one is none; empty for a scan.
+        group: for files that are scans only together, in any folder: files → scans. Such files are identified by their
+            first bytes alone (`kinds`).
+        identity: path → a short stable name for its series, without any word of its header. Files with the same name
+            are one scan.
+        why_no_scan: for files that are not always scans: file → the reason why it is no scan; empty for a scan.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Format:
 
     @property
     def is_single(self) -> bool:
-        """Whether each file is a volume for itself, so that one may be read in spite of its name."""
+        """Whether each file is one volume, so that a file with a wrong name can be read."""
         return self.group is None and self.why_no_scan is None
 
 
@@ -76,7 +76,7 @@ def formats() -> tuple[Format, ...]:
 
 
 def file_suffixes() -> tuple[str, ...]:
-    """The endings of files that are a scan each."""
+    """The endings of files that are one scan each."""
     return tuple(suffix for format in _FORMATS for suffix in format.suffixes)
 
 
@@ -86,12 +86,12 @@ def slice_suffixes() -> tuple[str, ...]:
 
 
 def is_scan_file(name: str) -> bool:
-    """Whether a file of this name is a scan for itself; a hidden one is not."""
+    """Whether a file of this name is one scan; hidden files are not."""
     return name.lower().endswith(file_suffixes()) and not name.startswith(".")
 
 
 def part_of(file: Path) -> Format | None:
-    """The format of a file, by its first bytes, if it is one whose files are scans only together."""
+    """The format of a file, by its first bytes, if files of that format are scans only together."""
     format = by_kind(kind_of_file(file))
     return format if format is not None and format.group is not None else None
 
@@ -112,9 +112,9 @@ class Container:
     """A file by its content.
 
     Attributes:
-        format: the format of its content, or of its name where the content does not tell.
-        compression: `gzip` where the complete file is compressed, else empty.
-        notes: where its name says otherwise.
+        format: the format of its content, or of its name if the content is unknown.
+        compression: `gzip` if the complete file is compressed, else empty.
+        notes: differences between name and content.
     """
 
     format: Format
@@ -123,10 +123,10 @@ class Container:
 
 
 def container_of(file: Path) -> Container:
-    """What to read a file as.
+    """The format and compression to read a file with.
 
     Raises:
-        ScanError: it is of no format that is read, or holds another compressed file.
+        ScanError: it is in no format that is read, or holds another compressed file.
     """
     named = by_suffix(file.name)
     head = head_of(file)
@@ -142,7 +142,7 @@ def container_of(file: Path) -> Container:
         raise ScanError(f"{file} is {kind.one}: {kind.advice}")
     format = found or named
     if format is None:
-        raise ScanError(f"{file} is no scan: it is of no format that is read")
+        raise ScanError(f"{file} is no scan: it is in no format that is read")
     notes = []
     if found is not None and kind is not None and named is not None and found is not named:
         notes.append(f"{kind.one} in spite of its name")
@@ -154,7 +154,7 @@ def container_of(file: Path) -> Container:
 
 
 def _decompressed(head: bytes) -> bytes:
-    """What the first bytes of a gzip file hold; empty where they are damaged."""
+    """The first bytes of a gzip file, decompressed; empty if they are damaged."""
     try:
         return zlib.decompressobj(wbits=31).decompress(head, HEAD)
     except zlib.error:

@@ -1,8 +1,8 @@
-"""What the header of a single-file scan says, whatever the format, and the voxels behind it, plane by plane.
+"""A single-file scan as its header describes it, in any format, and its voxels, plane by plane.
 
-The voxels are read here and not by SimpleITK, which hands out a truncated or damaged NIfTI or compressed MHA as if it
-were whole, ends the process on some damaged headers, and holds up to four bytes a voxel at once. Read as a stream,
-every checksum is checked and no more than a plane is held.
+The voxels are not read with SimpleITK. It returns truncated and damaged NIfTI and compressed MHA files as if they were
+complete, ends the process on some damaged headers, and needs up to four bytes per voxel. Files are read as streams
+instead: every checksum is verified, and only one plane is in memory.
 """
 
 import gzip
@@ -26,23 +26,23 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class Stored:
-    """A volume as its file stores it.
+    """A volume as stored in its file.
 
     Attributes:
         file: the scan.
-        data: the file of the voxels, the same one but for `.mhd`.
+        data: the file of the voxels; another file than the scan for `.mhd` and `.nhdr`.
         offset: bytes before the first voxel in `data`, once decompressed.
-        compression: `gzip` (the whole file), `zlib` (the voxels alone), `gzip zlib` (both) or empty.
-        shape: voxels along each axis, the one that changes slowest first.
-        dtype: of a voxel, with its byte order.
-        steps: millimetres from a voxel to the next along each axis of `shape`, a row an axis, as
-            (left, posterior, superior) of the patient.
-        origin: centre of the first voxel, mm, in the same directions.
+        compression: `gzip` (the complete file), `zlib` (only the voxels), `gzip zlib` (both) or empty.
+        shape: number of voxels along each axis, the slowest axis first.
+        dtype: type of a voxel, with its byte order.
+        steps: the step in millimetres from a voxel to the next along each axis of `shape`, one axis per row, as (left,
+            posterior, superior) of the patient.
+        origin: centre of the first voxel in millimetres, in the same directions.
         slope: Hounsfield units = slope x stored value + intercept.
         intercept: see `slope`.
         spacing_known: whether the header holds the distances between voxels.
         orientation_known: whether the header holds the directions of the axes.
-        notes: what the header lacks, for people.
+        notes: notes on missing parts of the header.
     """
 
     file: Path
@@ -62,7 +62,7 @@ class Stored:
     def __post_init__(self) -> None:
         if not self._has_geometry():
             raise damaged(self.file, "the distance or direction of its voxels is zero or not a number")
-        # Known before any memory is taken for what a damaged header says. Deflate shrinks to 1 in 1032 at most.
+        # Checked before memory is allocated for the size in a damaged header. Deflate compresses by 1032 at most.
         most = file_size(self.data) * 1032 ** len(self.compression.split())
         if self.offset + math.prod(self.shape) * self.dtype.itemsize > most:
             raise truncated(self.data)
@@ -79,10 +79,10 @@ class Stored:
         return np.linalg.norm(self.steps, axis=1)
 
     def planes(self) -> Iterator[NDArray]:
-        """The voxels, a plane of the slowest axis at a time, in an array that the next plane overwrites.
+        """The voxels, one plane of the slowest axis at a time, in an array that the next plane overwrites.
 
         Raises:
-            ScanError: the file is shorter than its header says, damaged, or can't be opened.
+            ScanError: the file is truncated or damaged, or can't be opened.
         """
         plane = np.empty(self.shape[1:], dtype=self.dtype)
         window = memoryview(plane.view(np.uint8).reshape(-1).data)
@@ -107,17 +107,17 @@ class Stored:
 
 
 def damaged(file: Path, what: str) -> ScanError:
-    """The error of a header that can't be."""
-    return ScanError(f"the header of {file} is damaged ({what}): copy the scan again, or export it anew")
+    """The error for an invalid header."""
+    return ScanError(f"the header of {file} is damaged ({what}): copy the scan again, or export it again")
 
 
 def truncated(file: Path) -> ScanError:
-    """The error of a file that ends early or fails its checksum, or is no file of voxels at all."""
+    """The error for a file that ends early or fails its checksum, or that is something else."""
     return _something_else(file) or ScanError(f"{file} is truncated or damaged: copy the scan again")
 
 
 def unknown(file: Path, kind: str) -> ScanError:
-    """The error of a file without the header of its kind (`a NIfTI file`): what it is, as far as its content tells."""
+    """The error for a file without the header of its format (`a NIfTI file`); it names the kind of the file."""
     return _something_else(file) or ScanError(f"{file} is damaged, or is not {kind}: copy the scan again")
 
 
@@ -130,16 +130,16 @@ def _something_else(file: Path) -> ScanError | None:
 
 
 def data_beside(file: Path, name: str) -> Path:
-    """The file of voxels that a header names: in its folder, or below.
+    """The file of voxels that a header names, in the folder of the header or below.
 
     Raises:
-        ScanError: it names several, one elsewhere, or one that does not exist.
+        ScanError: the header names several files, a file elsewhere, or one that does not exist.
     """
     if name.upper().startswith("LIST") or "%" in name:
         raise ScanError(f"the voxels of {file} are spread over many files: save the scan as one .mha or .nii.gz file")
     data = file.parent / name
     if Path(name).is_absolute() or ".." in Path(name).parts or not data.is_file():
-        raise ScanError(f"{file} says that its voxels are in {name}, which is not beside it: copy both files")
+        raise ScanError(f"the voxels of {file} are in another file, which is not beside it: copy both files")
     return data
 
 
@@ -156,10 +156,10 @@ def file_size(file: Path) -> int:
 
 
 def volume_shape(file: Path, axes: tuple[int, ...]) -> tuple[int, int, int]:
-    """Voxels along the three axes of a volume, slowest first, from those of a header, fastest first.
+    """The shape of a volume, slowest axis first, from the axes of a header, fastest first.
 
     Raises:
-        ScanError: it is not one volume.
+        ScanError: the axes are not those of one volume.
     """
     if any(voxels < 1 for voxels in axes):
         raise damaged(file, f"it has {' x '.join(map(str, axes))} voxels")
@@ -180,7 +180,7 @@ def _fill(window: memoryview, stream: io.BufferedIOBase | io.RawIOBase) -> None:
 
 
 class _Inflated(io.RawIOBase):
-    """A zlib stream, read as a file; a wrong checksum raises zlib.error, an early end EOFError."""
+    """A zlib stream that is read like a file. A wrong checksum raises zlib.error, an early end EOFError."""
 
     def __init__(self, stream: io.BufferedIOBase) -> None:
         self._stream = stream

@@ -1,4 +1,4 @@
-"""The same work on every slice, in threads: for libraries that let go of Python's lock while they work."""
+"""Runs the same work on every slice in threads, for libraries that release Python's lock."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -8,17 +8,17 @@ from cov3d.processors import cpus
 
 Result = TypeVar("Result")
 
-_BLOCK = 8  # slices handed out at a time: few enough to share evenly, many enough to cost nothing
-_MOST = 8  # threads past which memory, not arithmetic, sets the pace
+_BLOCK = 8  # slices per task: few enough to share evenly, many enough to keep the overhead small
+_MOST = 8  # with more threads, memory is the limit
 
 
 def default_threads() -> int:
-    """Threads to read one scan with when nothing else runs: the processors that this process may use, up to eight."""
+    """The number of threads to read one scan when nothing else runs: the available processors, up to eight."""
     return min(cpus(), _MOST)
 
 
 def each(work: Callable[[int], Result], count: int, threads: int) -> list[Result]:
-    """`work(0)` to `work(count - 1)`, in order, whichever thread did which; with one thread, in this one."""
+    """The results of `work(0)` to `work(count - 1)`, in order. One thread means the calling thread."""
     if threads == 1:
         return [work(index) for index in range(count)]
 

@@ -1,8 +1,8 @@
 """Hounsfield units → grey levels, and the check that the values are Hounsfield units.
 
-A file may hold values that are shifted by 1000 or 1024, or that were never rescaled. Soft tissue shows that they are
-shifted: hardly any where it belongs, and much of it 1000 or so from there. Air shows by how much. The smallest value
-shows nothing: padding may be anything. Padding is one value, so it is a spike in the counts, and spikes are removed.
+A file may hold values that are shifted by 1000 or 1024, or that were never rescaled. Soft tissue shows that values are
+shifted: little of it lies at 0 HU, and much of it about 1000 from there. Air shows by how much. The smallest value does
+not help, because padding may have any value. Padding is a spike in the counts, and spikes are removed.
 """
 
 from collections.abc import Callable, Iterable
@@ -16,12 +16,12 @@ from cov3d.errors import ScanError
 from cov3d.volume import WINDOW_HU, hounsfield_to_grey
 
 _LEAST_SHARE = 0.001
-"""Of the voxels of a CT, at least so many are gas, and so many are tissue."""
+"""At least this share of the voxels of a CT is gas, and at least this share is tissue."""
 _GAS = (1, round(hounsfield_to_grey(-300.0)))
 _TISSUE = (round(hounsfield_to_grey(-200.0)), 255)
 
 _LOWEST, _BINS = -4096, 8192
-"""Values are counted in bins of 1 HU; the ends take the rest."""
+"""Values are counted in bins of 1 HU; the first and last bin hold the values beyond them."""
 _STEP = 20
 _SOFT_TISSUE = (-200, 200)
 _AIR = (-1100, -860)
@@ -29,21 +29,29 @@ _SHIFTS = (1000, 1024)
 _SHIFT = 1012
 """Between the two."""
 _MUCH = 0.04
-"""Less than this share of the voxels is no peak of soft tissue or air."""
+"""A peak of soft tissue or air holds at least this share of the voxels."""
 _NEAR_AIR = 10
 """HU. Air outside and inside the body is nearer than this to -1000 in a calibrated scanner; 24 lie between shifts."""
 _SOME_AIR = 0.02
-"""Less than this share of the voxels within `_WIDTH` of a value is no peak of air."""
+"""A peak of air holds at least this share of the voxels, within `_WIDTH` of its value."""
 _WIDTH = 8
 _FILLED = 0.4
-"""Fewer different values than this share around air are steps too coarse to tell shifts apart."""
+"""If a smaller share of the values around air occurs, they are too coarse to distinguish the shifts."""
 _BESIDE, _FALLS = 80, 0.6
-"""A peak of air falls to less than this share of its height within so many HU on both sides."""
+"""A peak of air falls below this share of its height within so many HU on both sides."""
 
 
 @dataclass
 class Levels:
-    """The values of a volume: counts of a ninth of them by Hounsfield unit, their range, and gas and tissue in all."""
+    """Statistics of the values of a volume.
+
+    Attributes:
+        counts: a histogram of every ninth value, in bins of 1 HU.
+        lowest, highest: the range of the values.
+        gas, tissue: number of voxels of gas and of tissue.
+        no_number: number of voxels that are not finite.
+        size: number of voxels.
+    """
 
     counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(_BINS, dtype=np.int64))
     lowest: float = np.inf
@@ -62,9 +70,9 @@ class Levels:
 
 
 def to_grey(hounsfield: NDArray[np.float32], target: NDArray[np.uint8]) -> Levels:
-    """Write a plane's grey levels into `target`, of the same shape (rows, columns); `hounsfield` is overwritten.
+    """Write the grey levels of a plane into `target`, of the same shape (rows, columns); `hounsfield` is overwritten.
 
-    Values that are no numbers become air.
+    Values that are not finite become air.
     """
     found = Levels(size=hounsfield.size)
     finite = np.isfinite(hounsfield)
@@ -82,17 +90,17 @@ def to_grey(hounsfield: NDArray[np.float32], target: NDArray[np.uint8]) -> Level
 
 
 def fill(file: Path, convert: Callable[[float], Iterable[Levels]]) -> tuple[str, ...]:
-    """Fill a volume with grey levels, and once more if its Hounsfield units turn out to be shifted.
+    """Fill a volume with grey levels; fill it again if its Hounsfield units are shifted.
 
     Args:
-        file: the scan, for the errors.
-        convert: fills the volume, with this many units taken from each value.
+        file: the scan, for errors.
+        convert: function that fills the volume, after it subtracts its argument from each value.
 
     Returns:
-        Notes: what was corrected.
+        Notes on corrections.
 
     Raises:
-        ScanError: the values are not Hounsfield units, or are shifted by an amount that is not certain.
+        ScanError: the values are not Hounsfield units, or are shifted by an uncertain amount.
     """
     levels = _total(convert(0.0))
     notes = []
@@ -114,10 +122,10 @@ def fill(file: Path, convert: Callable[[float], Iterable[Levels]]) -> tuple[str,
 
 
 def shift_of(levels: Levels, file: Path) -> float:
-    """How much higher the values are than Hounsfield units: 0, or 1000 or 1024 with either sign.
+    """The difference between the values and Hounsfield units: 0, or 1000 or 1024 with either sign.
 
     Raises:
-        ScanError: they are shifted, and it is not certain by how much.
+        ScanError: the values are shifted by an uncertain amount.
     """
     counts = _without_spikes(levels.counts)
     sign, found, near = _direction(counts)
@@ -136,7 +144,7 @@ def shift_of(levels: Levels, file: Path) -> float:
 
 
 def is_hounsfield(levels: Levels) -> bool:
-    """Whether values are certainly Hounsfield units: air lies at -1000, soft tissue at 0, and much is of either."""
+    """Whether values are certainly Hounsfield units: much air lies at -1000, and much soft tissue at 0."""
     counts = _without_spikes(levels.counts)
     air = _lowest_peak(counts, -1000, -1000)
     if air is None or abs(air + 1000) > _NEAR_AIR or _direction(counts)[0]:
@@ -153,7 +161,7 @@ def _total(parts: Iterable[Levels]) -> Levels:
 
 
 def _without_spikes(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The counts without single values that stand out: padding, and values that were clipped."""
+    """The counts without spikes, such as padding and clipped values."""
     spread = counts.astype(np.float64)
     spread[[0, -1]] = 0
     around = np.convolve(spread, np.ones(2 * _WIDTH + 1), "same") - spread
@@ -162,7 +170,7 @@ def _without_spikes(counts: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def _direction(counts: NDArray[np.float64]) -> tuple[int, float, int]:
-    """Whether the values are too high (1), too low (-1) or neither (0); the share that shows it, and near what."""
+    """Whether the values are too high (1), too low (-1) or neither (0); the share of voxels that shows it; where."""
     steps = counts[: _BINS // _STEP * _STEP].reshape(-1, _STEP).sum(axis=1)
     alone = steps[1:-1] > 20 * np.maximum(steps[:-2], steps[2:])
     steps[1:-1][alone] = 0
@@ -174,12 +182,12 @@ def _direction(counts: NDArray[np.float64]) -> tuple[int, float, int]:
     here, above = share(*_SOFT_TISSUE), share(*(edge + _SHIFT for edge in _SOFT_TISSUE))
     air_below, below = share(*(edge - _SHIFT for edge in _AIR)), share(*(edge - _SHIFT for edge in _SOFT_TISSUE))
     body = share(_AIR[1], 1000)
-    # Bone gets rarer the denser it is; shifted soft tissue is a peak above the gap that lung and fat leave.
+    # The denser bone is, the rarer it is. Shifted soft tissue is a peak above a gap between lung and fat.
     if above >= _MUCH and above > share(_SOFT_TISSUE[1] + 100, _SHIFT + _SOFT_TISSUE[0]):
         return 1, above, _SHIFT
     if air_below >= _MUCH and here < _MUCH:
         return -1, air_below, _AIR[0] - _SHIFT + 120
-    # Without air around the body: what would be the body is bone, little of it as dense as soft tissue should be.
+    # Without air around the body: little lies at 0 HU, where soft tissue should be, and the rest is bone.
     if below >= _MUCH and here < min(_MUCH, body / 4):
         return -1, below, -_SHIFT
     return 0, 0.0, 0
@@ -204,7 +212,7 @@ def _lowest_peak(counts: NDArray[np.float64], first: int, last: int) -> int | No
 
 
 def _window(values: NDArray[np.float32]) -> None:
-    """Hounsfield units → whole grey levels, in place. Whole units are rounded exactly: the product fits a float32."""
+    """Hounsfield units → rounded grey levels, in place. Integers are rounded exactly: the product fits a float32."""
     low, high = WINDOW_HU
     np.clip(values, low, high, out=values)
     values -= np.float32(low)

@@ -1,12 +1,12 @@
-"""Files that look like scans, or parts of scans, in a format that is not read: they are named, never passed over.
+"""Finds files that look like scans, or parts of scans, in formats that are not read.
 
-A file is known by its name; one without a suffix, as DICOM files often are, by its first bytes.
+Files are identified by their names; files without a suffix, as DICOM files often are, by their first bytes.
 """
 
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from cov3d.readers import kinds
@@ -20,7 +20,7 @@ _RAW = Kind(
 )
 _NUMBERED_SUFFIX = Kind("a numbered copy", "numbered copies", "name it by its format, such as .nii.gz")
 _ARCHIVE = Kind("an archive", "archives", "unpack it")
-_GONE = Kind("a link to what does not exist", "links to what does not exist", "copy what it points to")
+_GONE = Kind("a dead link", "dead links", "copy the file that it points to")
 _OTHER_JPEG = Kind(
     "a JPEG picture by another name", "JPEG pictures by another name", "name them 1.jpg, 2.jpg, …", "JPEG"
 )
@@ -49,43 +49,72 @@ _ARCHIVES = {
 }
 _COMPRESSIONS = {".gz": kinds.GZIP, ".bz2": kinds.BZIP2, ".xz": kinds.XZ, ".zst": kinds.ZSTD}
 _INCOMPLETE_SUFFIXES = (".part", ".partial", ".crdownload", ".download", ".filepart", ".tmp")
+_TEXTS = (".pdf", ".txt", ".csv", ".xlsx", ".docx", ".json", ".xml", ".html")
 _COPY = re.compile(r"\.\d+$| ?\(\d+\)$|~$")
 _SNIFFED = 8
-"""Files without a suffix that are opened in one folder: a series is of one kind."""
+"""Number of files without a suffix that are opened in one folder: a series is of one kind."""
 _FEW, _FEW_BESIDE_SCANS = 3, 20
-"""More files of slices than this in a folder are a series. In a folder that holds scans as files, each may be one."""
+"""More files than this in a folder are one series. In a folder of scans as files, each file may be a scan."""
 _MOST_IN_ERROR = 5
 MOST_BESIDE = 9
-"""More pictures than this beside scans may be a scan themselves."""
+"""More pictures than this beside scans may be another scan."""
 
 
 def find_unread(
     folder: Path, names: Iterable[str], taken: Iterable[str] = (), *, beside_scans: bool = False
 ) -> list[LeftOut]:
-    """What looks like scans among the files of a folder that are in no format that is read.
+    """The files of a folder that look like scans, or slices, in a format that is not read; see `sort_unread`."""
+    return sort_unread(folder, names, taken, beside_scans=beside_scans)[0]
+
+
+def sort_unread(
+    folder: Path, names: Iterable[str], taken: Iterable[str] = (), *, beside_scans: bool = False
+) -> tuple[list[LeftOut], list[str]]:
+    """Files of a folder that are not read: those that look like scans or slices, and the names of the others.
 
     Args:
         folder: the folder.
         names: its files.
-        taken: names of its sub-folders, and of its files that are read. An archive, or compressed copy, beside what it
-            holds is passed over.
+        taken: names of its subfolders, and of its files that are read. An archive or compressed copy beside the files
+            that it holds is one of the others.
         beside_scans: whether there are scans in or below the folder.
     """
     taken = list(taken)
     is_flat = any(name.lower().endswith(_suffixes_read()) for name in taken)
-    return [
-        left
-        for kind, files in _by_kind(folder, sorted(names, key=_natural), taken).items()
-        for left in _of_one_kind(folder, kind, files, is_flat=is_flat, beside_scans=beside_scans)
-    ]
+    ordered = sorted(names, key=_natural)
+    suffixes = {_suffix(name) for name in (*ordered, *taken)}
+    left_out: list[LeftOut] = []
+    named: set[str] = set()
+    for kind, files in _by_kind(folder, ordered, taken, suffixes).items():
+        listed = _likely_slices(files) if _is_slice(kind) else files
+        left_out += _of_one_kind(folder, kind, listed, is_flat=is_flat, beside_scans=beside_scans) if listed else []
+        named |= set(listed)
+    read = {name for name in ordered if (by := _kind_by_name(name)) and _belongs(name, by, ordered, suffixes)}
+    return left_out, [name for name in ordered if name not in named and name not in read]
+
+
+def not_scans(folder: Path, names: Sequence[str]) -> list[LeftOut]:
+    """Entries for files that do not look like scans, many in one folder as one."""
+    if len(names) > _FEW:
+        return [LeftOut(folder, f"holds {in_range(list(names), 'files in no format that is read')}", is_scan=False)]
+    return [LeftOut(folder / name, "is in no format that is read", is_scan=False) for name in names]
+
+
+def _is_slice(kind: Kind) -> bool:
+    """Whether pictures of a kind are slices; a TIFF may hold all slices of a scan."""
+    return bool(kind.name) and kind != kinds.TIFF
+
+
+def _likely_slices(files: list[str]) -> list[str]:
+    """The pictures with a number in their name; all of them if none has one and there are many."""
+    numbered = [file for file in files if any(sign.isdigit() for sign in file)]
+    return numbered or files * (len(files) > MOST_BESIDE)
 
 
 def _of_one_kind(folder: Path, kind: Kind, files: list[str], *, is_flat: bool, beside_scans: bool) -> list[LeftOut]:
-    """The files of one kind in a folder: as one series, or each for itself."""
-    is_slice = bool(kind.name) and kind != kinds.TIFF  # a TIFF may hold all slices of a scan
+    """Entries for the files of one kind in a folder: one for a series, or one for each file."""
+    is_slice = _is_slice(kind)
     if is_slice:
-        numbered = [file for file in files if any(sign.isdigit() for sign in file)]
-        files = numbered or files * (len(files) > MOST_BESIDE)
         most = 1
     elif kind in (_NOT_DICOM, kinds.TIFF):
         most = _FEW_BESIDE_SCANS if is_flat else _FEW
@@ -98,7 +127,7 @@ def _of_one_kind(folder: Path, kind: Kind, files: list[str], *, is_flat: bool, b
 
 
 def instead(left_out: list[LeftOut]) -> str:
-    """What was found in place of scans, to follow the sentence of an error; empty for nothing."""
+    """Words on files found in place of scans, to append to an error; empty if nothing was found."""
     if not left_out:
         return ""
     more = f"; and {len(left_out) - _MOST_IN_ERROR} more" if len(left_out) > _MOST_IN_ERROR else ""
@@ -106,7 +135,7 @@ def instead(left_out: list[LeftOut]) -> str:
 
 
 def in_range(files: list[str], what: str) -> str:
-    """How many files there are, and the first and last of them: `3 pictures (1.png to 3.png)`."""
+    """The number of files, and the names of the first and the last: `3 pictures (1.png to 3.png)`."""
     names = files[0] if len(files) == 1 else f"{files[0]} to {files[-1]}"
     return f"{len(files)} {what} ({names})"
 
@@ -116,8 +145,7 @@ def _natural(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", name)]
 
 
-def _by_kind(folder: Path, names: list[str], taken: list[str]) -> dict[Kind, list[str]]:
-    suffixes = {_suffix(name) for name in (*names, *taken)}
+def _by_kind(folder: Path, names: list[str], taken: list[str], suffixes: set[str]) -> dict[Kind, list[str]]:
     stems = {stem_of(name) for name in taken}
     groups: dict[Kind, list[str]] = defaultdict(list)
     unnamed = []
@@ -145,17 +173,24 @@ def _suffix(name: str) -> str:
 
 
 def is_picture(name: str) -> bool:
-    """Whether a file is a picture, by its name; a JPEG is none here."""
+    """Whether a file is a picture other than JPEG, by its name."""
     return _suffix(name) in _PICTURES
 
 
 def has_dicom_name(name: str) -> bool:
-    """Whether a file may be DICOM by its name: it has that of DICOM, or of nothing that is known."""
+    """Whether a file may be DICOM by its name: the ending is that of DICOM, or unknown."""
     return _kind_by_name(name) in (None, _NOT_DICOM)
 
 
+def known_ending(name: str) -> str:
+    """The ending of a file name if it is one of a known format, such as `.nii.gz`; empty for any other."""
+    lower = name.lower()
+    endings = (*_suffixes_read(), *_VOLUMES, *_PICTURES, *_ARCHIVES, *_COMPRESSIONS, *_INCOMPLETE_SUFFIXES, *_TEXTS)
+    return max((ending for ending in endings if lower.endswith(ending)), key=len, default="")
+
+
 def stem_of(name: str) -> str:
-    """A name in lower case without its suffixes: those of `scan.nii.gz`, `scan.tar.gz` and `scan` are one."""
+    """A name in lower case without its suffixes: `scan` for `scan.nii.gz`, `scan.tar.gz` and `scan`."""
     stem = name.lower()
     known = (*_COMPRESSIONS, *_ARCHIVES, *_VOLUMES, ".zip", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr")
     while (suffix := _suffix(stem)) in known:
@@ -164,7 +199,7 @@ def stem_of(name: str) -> str:
 
 
 def _kind_by_name(name: str) -> Kind | None:
-    """What a file is by its name, if it looks like a scan in a format that is not read."""
+    """The kind of a file by its name, if it looks like a scan in a format that is not read."""
     lower, suffix = name.lower(), _suffix(name)
     if lower == "dicomdir":
         return _INDEX
@@ -191,7 +226,7 @@ def _is_packed(kind: Kind) -> bool:
 
 
 def _belongs(name: str, kind: Kind, names: list[str], suffixes: set[str]) -> bool:
-    """Whether a file holds the voxels of a header beside it, which is named in its place."""
+    """Whether a file holds the voxels of a header beside it; only the header is named."""
     stem, suffix = os.path.splitext(name)  # noqa: PTH122
     if suffix.lower() == ".img":
         return any(other in names for other in (f"{stem}.hdr", f"{stem}.HDR"))
@@ -199,13 +234,13 @@ def _belongs(name: str, kind: Kind, names: list[str], suffixes: set[str]) -> boo
 
 
 def is_unnamed(name: str) -> bool:
-    """Whether a name has no suffix, or, as a UID, digits in its place."""
+    """Whether a name has no suffix; the last number of a UID does not count."""
     suffix = _suffix(name)
     return not suffix or suffix[1:].isdigit()
 
 
 def _instead_of_dicom(file: Path) -> Kind:
-    """What a file is that has the name of a DICOM file and not its content."""
+    """The kind of a file with the name but not the content of DICOM."""
     if file.is_symlink() and not file.exists():
         return _GONE
     kind = kinds.kind_of_file(file)
@@ -213,7 +248,7 @@ def _instead_of_dicom(file: Path) -> Kind:
 
 
 def _by_content(folder: Path, names: list[str]) -> dict[Kind, list[str]]:
-    """Files without a suffix by what they are; some, of all parts of the list, stand for the rest."""
+    """Files without a suffix by kind. Only some are opened, at regular intervals; the others count as the same kind."""
     groups: dict[Kind, list[str]] = defaultdict(list)
     opened = names[:: max(1, len(names) // _SNIFFED)]
     for name in opened:

@@ -1,7 +1,7 @@
-"""A zip of one scan, of any format that is read → Volume.
+"""A zip of one scan, in any format that is read → Volume.
 
-It is unpacked into a temporary folder that is removed again. Nothing is written beside it. An archive that would write
-outside that folder, or that grows beyond all measure, is refused before anything is unpacked.
+The zip is unpacked into a temporary folder, which is removed again. Nothing is written beside it. An archive that would
+write outside that folder, or that would become far too large, is refused before it is unpacked.
 """
 
 import shutil
@@ -20,7 +20,7 @@ from cov3d.volume import Volume
 _MOST_BYTES = 16 << 30
 _MOST_FILES = 100_000
 _SMALL, _MOST_RATIO = 64 << 20, 100
-"""An archive that unpacks to more bytes than the first must not be packed more tightly than the second."""
+"""An archive that unpacks to more than `_SMALL` bytes must not be compressed by more than `_MOST_RATIO`."""
 _LINK = 0o120000
 _SNIFFED = 20
 
@@ -28,7 +28,7 @@ _SNIFFED = 20
 def reader(
     find: Callable[[Path], list[Path]], read_one: Callable[[Path, int], Volume]
 ) -> Callable[[Path, int], Volume]:
-    """The `Format.read` of a zip, from what finds the scans of a folder and what reads one."""
+    """Make the `Format.read` of zips from functions that find the scans of a folder and read a scan."""
 
     def read(file: Path, threads: int) -> Volume:
         with tempfile.TemporaryDirectory(prefix="cov3d-") as folder:
@@ -47,12 +47,12 @@ def reader(
 
 
 def format_of_zip(find: Callable[[Path], list[Path]], read_one: Callable[[Path, int], Volume]) -> Format:
-    """The format, from what finds the scans of a folder and what reads one."""
+    """Make the format from functions that find the scans of a folder and read a scan."""
     return Format("zip", reader(find, read_one), suffixes=(".zip",), kinds=(ZIP,), why_no_scan=why_no_scan)
 
 
 def why_no_scan(file: Path) -> str:
-    """Why a zip is no scan, by its list of files and the first bytes of a few; empty if it may be one."""
+    """Why a zip is no scan, by its list of files and the first bytes of some; empty if it may be a scan."""
     try:
         with zipfile.ZipFile(file) as archive:
             members = _members(file, archive)
@@ -78,10 +78,10 @@ def _volume_suffixes() -> tuple[str, ...]:
 
 
 def _members(file: Path, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    """The files in an archive; hidden ones, and archives in it, left out.
+    """The files in an archive, without hidden files and archives.
 
     Raises:
-        ScanError: it is encrypted, would write outside its folder, or grows beyond all measure.
+        ScanError: it is encrypted, would write outside its folder, or would become far too large.
     """
     members = [member for member in archive.infolist() if not member.is_dir()]
     for member in members:

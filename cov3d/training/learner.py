@@ -3,44 +3,32 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
-from fastai.data.core import DataLoaders
-from fastai.torch_core import default_device
 from rich.console import Console
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from cov3d.errors import OutputError
 from cov3d.evaluation.metrics import TaskScore
 from cov3d.evaluation.summary import write_summary
 from cov3d.files import folder_lock, remove_aside
 from cov3d.labels import CATEGORIES, TASKS
-from cov3d.models.memory import check_has_blocks, checkpoint_activations
-from cov3d.models.names import Architecture
+from cov3d.models.memory import check_has_blocks
 from cov3d.preprocessing.store import Store
 from cov3d.run_files import SCANS
 from cov3d.training import checkpoint, distributed, memory, resume, run_scans
-from cov3d.training.callbacks import EpochResult, EpochSeeds, LossWatch, PrepareBatch, Validation, seed_everything
+from cov3d.training.assemble import assemble
+from cov3d.training.callbacks import EpochResult, LossWatch, Validation, seed_everything
 from cov3d.training.description import checkpoint_info, describe, identity_of, model_arguments
 from cov3d.training.device import amp_mode
 from cov3d.training.distributed import ALONE, World
-from cov3d.training.fit import ScanLearner, autocast_left, chosen_algorithms, compiler_explained, fit, make_learner
+from cov3d.training.fit import ScanLearner, autocast_left, chosen_algorithms, compiler_explained, fit
 from cov3d.training.folder import begin, check_best_files, is_finished
 from cov3d.training.journal import Journal
-from cov3d.training.loaders import (
-    EpochShuffle,
-    Fold,
-    ScanDataset,
-    check_preprocessed,
-    scan_loader,
-    shared_memory_explained,
-)
-from cov3d.training.loss import FocalEMDLoss
+from cov3d.training.loaders import Fold, check_preprocessed, shared_memory_explained
 from cov3d.training.options import Compute, TrainingOptions
 from cov3d.training.progress import EpochProgress
 from cov3d.training.resume import ResumeState
@@ -135,29 +123,25 @@ def train(
             estimate = memory.describe(model, options, device, checkpointing=compute.gradient_checkpointing)
             console.print(estimate, highlight=False, soft_wrap=True)
             learn, validation, losses = assemble(options, fold, store, model, device, compute, categories, world)
-
-            def save(file: Path, task: str, result: EpochResult) -> None:
-                checkpoint.save(file, model, checkpoint_info(options, fold, description, task, result))
-
             journal = Journal(
                 folder,
                 validation,
                 losses,
                 identity=identity,
                 versions=description["versions"] | {"arithmetic": amp_mode(options.precision, device) or "fp32"},
-                save_checkpoint=save,
+                save_checkpoint=_checkpoint_writer(model, options, fold, description),
                 writes=world.is_first,
             )
             if state is not None:
                 _restore(learn, journal, state, console)
             _fit(learn, options, journal, validation, losses, console, trackers if world.is_first else ())
-        last = None if validation.result is None else validation.result.scores
+        history = pd.DataFrame(journal.rows)
         if world.is_first:
-            before_summary(folder, pd.DataFrame(journal.rows))
-            best = {task: (result.epoch, result.scores[task]) for task, result in journal.best.items()}
-            write_summary(folder, len(journal.rows), {task: best.get(task) for task in TASKS}, last)
+            before_summary(folder, history)
+            _write_summary(journal, validation)
     done_before = 0 if state is None else state.epoch
-    return Run(folder, model.eval(), journal.best, pd.DataFrame(journal.rows), done_before, last or {})
+    last = {} if validation.result is None else validation.result.scores
+    return Run(folder, model.eval(), journal.best, history, done_before, last)
 
 
 @contextmanager
@@ -190,6 +174,15 @@ def _claim(
     if not distributed.agree(0 if state is None else state.epoch, world):
         raise OutputError(f"not all processes of this run see the same {folder}: give a shared folder as --output-dir")
     return state
+
+
+def _checkpoint_writer(
+    model: nn.Module, options: TrainingOptions, fold: Fold, description: dict[str, Any]
+) -> Callable[[Path, str, EpochResult], None]:
+    def save(file: Path, task: str, result: EpochResult) -> None:
+        checkpoint.save(file, model, checkpoint_info(options, fold, description, task, result))
+
+    return save
 
 
 def _restore(learn: ScanLearner, journal: Journal, state: ResumeState, console: Console) -> None:
@@ -228,83 +221,8 @@ def _fit(
             raise callback.error
 
 
-def assemble(
-    options: TrainingOptions,
-    fold: Fold,
-    store: Store,
-    model: nn.Module,
-    device: torch.device,
-    compute: Compute,
-    categories: Sequence[str] = CATEGORIES,
-    world: World = ALONE,
-) -> tuple[ScanLearner, Validation, LossWatch]:
-    """Make the learner of a run, and return it with its callbacks for validation and loss.
-
-    The model is moved to the device, and its memory layout is set.
-    """
-    training_set = ScanDataset(fold.train, store, categories)
-    validation_set = ScanDataset(fold.validation, store, categories)
-    loader = partial(scan_loader, batch_size=options.batch_size, workers=compute.workers, device=device)
-    loaders = DataLoaders(
-        loader(training_set, sampler=EpochShuffle(len(training_set), options.seed, world)),
-        loader(validation_set, sampler=distributed.share(len(validation_set), world)),
-    )
-    loss = FocalEMDLoss(
-        gamma=options.gamma,
-        emd_weight=options.emd_weight,
-        distances=options.distances,
-        negative_positive_distance=options.negative_positive_distance,
-    )
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    default_device(use=device.type == "cuda")  # fastai uses this, as plain loaders have no device
-    amp = amp_mode(options.precision, device)
-    channels_last = compute.uses_channels_last(amp)
-    _lay_out(model, options.architecture, device, compute, channels_last=channels_last)
-    validation = Validation(list(fold.validation["scan"]), list(fold.validation["label"]), categories, model, world)
-    seeds = EpochSeeds(options.seed, world.rank)
-    prepare = PrepareBatch(
-        seeds,
-        reflect=options.reflect,
-        brightness=options.brightness,
-        contrast=options.contrast,
-        channels_last=channels_last,
-    )
-    losses = LossWatch(world)
-    learn = make_learner(
-        loaders,
-        _spread(model, device, world),
-        loss,
-        device=device,
-        amp=amp,
-        accumulate=options.accumulate,
-        validation=validation,
-        losses=losses,
-        callbacks=[seeds, prepare, losses, validation],
-        decoupled_decay=options.decoupled_decay,
-    )
-    return learn, validation, losses
-
-
-def _lay_out(
-    model: nn.Module, architecture: Architecture, device: torch.device, compute: Compute, *, channels_last: bool
-) -> None:
-    """Move the network to the device and set up its computation, in place. The names of its weights do not change."""
-    model.to(device)
-    if channels_last:
-        model.to(memory_format=torch.channels_last_3d)
-    if compute.gradient_checkpointing:
-        checkpoint_activations(model, architecture)
-    if compute.compile:
-        model.compile()
-
-
-def _spread(model: nn.Module, device: torch.device, world: World) -> nn.Module:
-    """Wrap the network to exchange gradients between processes; unchanged if there is only one process."""
-    if world.size == 1:
-        return model
-    return DistributedDataParallel(
-        model,
-        device_ids=[device] if device.type == "cuda" else None,
-        gradient_as_bucket_view=True,  # no second copy of the gradients
-    )
+def _write_summary(journal: Journal, validation: Validation) -> None:
+    """Write the summary, which marks the run as finished."""
+    best = {task: (result.epoch, result.scores[task]) for task, result in journal.best.items()}
+    last = None if validation.result is None else validation.result.scores
+    write_summary(journal.folder, len(journal.rows), {task: best.get(task) for task in TASKS}, last)

@@ -443,6 +443,10 @@ def refusals(data: Path, trained: Path, tmp: Path) -> dict[str, tuple[list[objec
         "infer two scans of one name": ([*mine, "--scans", data], "submission files hold names only"),
         "infer without scans": (mine, "Missing option"),
         "phantom into a full folder": (["phantom", data], "not empty|holds|empty"),
+        "phantom with lesions nowhere": (
+            ["phantom", tmp / "p", "--lesions", "middle"],
+            "is not one of",
+        ),
         "phantom of too few": (["phantom", tmp / "p", "--scans", 3], "scans"),
         "demo into a folder of others": (["demo", tmp], "not a folder of an earlier demo"),
     }

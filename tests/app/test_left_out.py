@@ -1,6 +1,7 @@
 """What looks like a scan and is not taken: pictures beside scans, and formats that are not read."""
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from cov3d.readers import find_scans, read_volume
 from cov3d.training import checkpoint
 from tests.conftest import Ended, sphere_chest, write_slices
 from tests.inference.test_inference import member
+from tests.readers import dicom_files
 
 Command = Callable[..., Ended]
 DICOM = bytes(128) + b"DICM" + bytes(100)
@@ -196,7 +198,7 @@ def test_what_belongs_to_scans_or_is_none_is_not_named(tmp_path: Path, folds: Co
 def test_a_link_to_a_patient_that_is_gone_is_named(tmp_path: Path, folds: Command) -> None:
     put(tmp_path, "P1.nii.gz")
     (tmp_path / "P2").symlink_to(tmp_path / "gone" / "P2")
-    assert "left out: P2 is a link to what does not exist" in folds(tmp_path)[1]
+    assert "left out: P2 is a dead link" in folds(tmp_path)[1]
 
 
 def test_pipes_are_not_opened(tmp_path: Path, folds: Command) -> None:
@@ -243,6 +245,86 @@ def predicted(folder: Path) -> list[str]:
     return pd.read_csv(folder / "predictions.csv")["scan"].tolist()
 
 
+def not_predicted(ended: Ended) -> dict[str, str]:
+    """The table at the end of `infer`: reasons by name, each name once."""
+    lines = [line.strip() for line in ended.err.splitlines()]
+    start = next((at for at, line in enumerate(lines) if line.startswith("not predicted ")), len(lines))
+    rows = []
+    for line in lines[start + 2 :]:
+        if not line or line.startswith(("…", "error:")):
+            break
+        rows.append(tuple(re.split(r"  +", line, maxsplit=1)))
+    assert len(dict(rows)) == len(rows)
+    return dict(rows)
+
+
+def test_infer_names_all_that_it_did_not_predict_once_with_the_reason(
+    tmp_path: Path, infer: Callable[..., Ended]
+) -> None:
+    root, out = tmp_path / "ct", tmp_path / "out"
+    write_slices(root / "P1", sphere_chest(depth=12, side=48))
+    write_slices(root / "P2", sphere_chest(depth=12, side=48))
+    dicom_files.other_image(root / "D" / "scout.dcm", ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
+    dicom_files.other_image(root / "D" / "mr.dcm", Modality="MR")
+    dicom_files.series(root / "D" / "ct", sphere_values(), indices=range(16))
+    (root / "gone.dcm").symlink_to(tmp_path / "nowhere.dcm")
+    put(root, "bad.nii.gz", "report.pdf", "D/DICOMDIR", "masks/P1.nii.gz", "D/notes.txt", ".DS_Store")
+    slices(root / "P5", 1)
+    (root / "empty").mkdir()
+    ended = infer(root, "--skip-errors")
+    assert ended.code == 3
+    rows = {name.removeprefix(f"{root}/"): reason for name, reason in not_predicted(ended).items()}
+    for name, reason in {
+        "bad.nii.gz": "is damaged, or is not a NIfTI file",
+        "gone.dcm": "is a dead link",
+        "P5": "holds 1 slice",
+        "empty": "no JPEG slices",
+        "D/scout.dcm": "is a localizer",
+        "D/mr.dcm": "is a DICOM MR image",
+        "D/DICOMDIR": "is a DICOM index",
+        "D/notes.txt": "is in no format that is read",
+        "report.pdf": "is in no format that is read",
+        "masks": "is a folder of label maps",
+    }.items():
+        assert reason in rows.pop(name), name
+    assert rows == {}
+    assert "warning: left out" not in ended.err
+    assert "10 not predicted, 4 likely a scan" in ended.err
+    assert ended.err.rstrip().endswith(
+        f"not predicted: 2 could not be read, 2 left out that look like a scan; see {out / 'intake.csv'}"
+    )
+    intake = pd.read_csv(out / "intake.csv", keep_default_na=False)
+    assert (intake["outcome"] != "predicted").sum() == 10
+
+
+def test_a_long_table_shows_the_first_and_the_number_of_the_others(tmp_path: Path, infer: Callable[..., Ended]) -> None:
+    root, out = tmp_path / "ct", tmp_path / "out"
+    write_slices(root / "P", sphere_chest(depth=12, side=48))
+    put(root, *(f"{number}.mnc" for number in range(27)))
+    ended = infer(root)
+    assert ended.code == 3
+    assert len(not_predicted(ended)) == 20
+    assert f"… and 7 more in {out / 'intake.csv'}" in ended.err
+
+
+def test_the_table_needs_no_output_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    from cov3d.app.left_out import end_with_table
+    from cov3d.readers import LeftOut
+
+    entries = [LeftOut(Path(f"{number}.txt"), "is in no format that is read", is_scan=False) for number in range(22)]
+    end_with_table({}, entries, [], None)
+    printed = capsys.readouterr().err
+    assert "22 not predicted" in printed
+    assert printed.rstrip().endswith("… and 2 more")
+    end_with_table({}, [], [], None)
+    assert capsys.readouterr() == ("", "")
+
+
+def sphere_values() -> np.ndarray:
+    """The simplest chest in Hounsfield units."""
+    return np.rint(sphere_chest(16, 48)[::-1].astype(float) / 0.17 - 1150).astype(np.int16)
+
+
 def test_infer_predicts_the_others_names_who_was_left_out_and_exits_with_3(
     tmp_path: Path, infer: Callable[..., Ended]
 ) -> None:
@@ -255,9 +337,12 @@ def test_infer_predicts_the_others_names_who_was_left_out_and_exits_with_3(
     ended = infer(root)
     assert ended.code == 3
     assert predicted(out) == ["P1", "P2"]
-    for name in ("P3/series/IM0001 is a damaged DICOM file", "P4.nii.bz2 is compressed by bzip2", "P5 holds 1 slice"):
-        assert f"left out: {root}/{name}" in ended.err
-    assert f"left out and not predicted: 3 that look like a scan; see {out / 'left-out.csv'}" in ended.err
+    rows = not_predicted(ended)
+    assert rows[f"{root}/P3/series/IM0001"].startswith("is a damaged DICOM file")
+    assert rows[f"{root}/P4.nii.bz2"].startswith("is compressed by bzip2")
+    assert rows[f"{root}/P5"].startswith("holds 1 slice")
+    assert len(rows) == 3
+    assert f"error: not predicted: 3 left out that look like a scan; see {out / 'intake.csv'}" in ended.err
     assert len(pd.read_csv(out / "left-out.csv")) == 3
     submitted = [name for file in ("covid.csv", "non-covid.csv") for name in (out / file).read_text().split()]
     assert sorted(submitted) == ["P1", "P2"]
@@ -271,7 +356,7 @@ def test_pictures_beside_scans_are_no_reason_to_fail(tmp_path: Path, infer: Call
     ended = infer(root)
     assert ended.code == 0, ended.err
     assert predicted(out) == ["P1", "P2"]
-    assert f"left out: {root / 'Figure1.jpg'} is a picture beside scans" in ended.err
+    assert not_predicted(ended) == {str(root / "Figure1.jpg"): "is a picture beside scans: it is no scan"}
     assert pd.read_csv(out / "left-out.csv")["likely_scan"].tolist() == ["no"]
     (root / "Figure1.jpg").unlink()
     assert infer(root).code == 0

@@ -68,6 +68,7 @@ ELSEWHERE: dict[str, dict[str, str]] = {
         "resolution": "test_phantom_writes_what_it_says",
         "masks": "test_phantom_writes_what_it_says",
         "layout": "test_a_phantoms_seed_and_layout_reach_it",
+        "lesions": "test_the_lungs_with_lesions_reach_a_phantom",
         "jobs": "test_jobs_reach_the_pool",
     },
     "folds": {
@@ -406,6 +407,14 @@ def test_a_phantoms_seed_and_layout_reach_it(reached: Callable[..., ReachedError
     call = reached(phantoms, "write_phantom", "phantom", tmp_path / "p", "--seed", 9, "--layout", "stoic")
     assert (call.options["seed"], call.options["layout"]) == (9, "stoic")
     assert reached(phantoms, "write_phantom", "phantom", tmp_path / "p").options["layout"] == "cov19ctdb"
+
+
+def test_the_lungs_with_lesions_reach_a_phantom(reached: Callable[..., ReachedError], tmp_path: Path) -> None:
+    import cov3d.phantom as phantoms
+
+    call = reached(phantoms, "write_phantom", "phantom", tmp_path / "p", "--lesions", "one-sided")
+    assert call.options["lesions"] == "one-sided"
+    assert reached(phantoms, "write_phantom", "phantom", tmp_path / "p").options["lesions"] == "both"
 
 
 def test_a_table_elsewhere_is_read(reached: Callable[..., ReachedError], data: Path, tmp_path: Path) -> None:

@@ -48,6 +48,35 @@ def test_killed_it_leaves_neither_a_word_nor_a_process(tmp_path: Path) -> None:
     assert said == ""
 
 
+STARTING = """
+import os, signal, time
+from multiprocessing import util
+from cov3d.app.stopping import watched
+from cov3d.processes import Leash, Pool
+start = util.spawnv_passfds
+def and_interrupt(path, args, passfds):
+    child = start(path, args, passfds)
+    if any(b"spawn_main" in os.fsencode(word) for word in args):
+        os.kill(os.getpid(), signal.SIGTERM)
+    return child
+util.spawnv_passfds = and_interrupt
+with watched("phantom") as watch:
+    try:
+        with Leash() as leash, Pool(1, leash, int) as pool:
+            print(pool.submit(int).result(), flush=True)
+            time.sleep(5)
+    except KeyboardInterrupt:
+        print(watch.sentence())
+"""
+
+
+def test_a_process_that_is_being_started_is_not_cut_off() -> None:
+    """The signal comes when the process runs, and has not been sent what it needs."""
+    ended = subprocess.run([sys.executable, "-c", STARTING], capture_output=True, text=True, timeout=60, check=False)
+    assert ended.stderr == ""
+    assert ended.stdout.splitlines()[-1].startswith("stopped by SIGTERM")
+
+
 SWALLOWING = """
 import os, signal, sys, time
 from cov3d.app.stopping import watched

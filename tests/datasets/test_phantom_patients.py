@@ -9,7 +9,7 @@ import pydicom
 import pytest
 
 from cov3d.datasets import scan_table
-from cov3d.datasets.names import PhantomLayout
+from cov3d.datasets.names import LesionSides, PhantomLayout
 from cov3d.labels import NON_COVID
 from cov3d.phantom import PhantomScan, make_scan, write, write_phantom
 from cov3d.phantom.layouts import placed
@@ -24,9 +24,9 @@ LAYOUTS = [PhantomLayout(name) for name in NAMES]
 
 
 @cache
-def short_scan(seed: int, partition: str, number: int, *, resolution: int) -> PhantomScan:
+def short_scan(seed: int, partition: str, number: int, *, resolution: int, lesions: LesionSides) -> PhantomScan:
     """A scan with few slices, drawn once for all layouts, to keep the tests quick."""
-    return make_scan(seed, partition, number, resolution=resolution, slices=12)
+    return make_scan(seed, partition, number, resolution=resolution, slices=12, lesions=lesions)
 
 
 def write_quickly(root: Path, layout: PhantomLayout) -> pd.DataFrame:
@@ -71,7 +71,7 @@ def test_slices_hold_the_scan_in_its_order(dataset: Path) -> None:
     layout = PhantomLayout(dataset.name)
     for one in (placed(planned, layout) for planned in plan(SCANS, SEED)[:2]):
         assert one.path in set(truth["scan"])
-        scan = short_scan(SEED, one.partition, one.number, resolution=RESOLUTION)
+        scan = short_scan(SEED, one.partition, one.number, resolution=RESOLUTION, lesions=LesionSides.BOTH)
         files = sorted((dataset / one.path).iterdir(), key=lambda file: int("".join(filter(str.isdigit, file.stem))))
         if layout == PhantomLayout.COVID_CT_MD:
             slices = [pydicom.dcmread(file) for file in files]

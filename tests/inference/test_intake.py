@@ -1,5 +1,6 @@
 """`intake.csv`: how each scan was read; all that was given and not predicted; and no patient in any file."""
 
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -132,6 +133,55 @@ def test_no_identifier_reaches_what_infer_writes_and_prints(tmp_path: Path, infe
         assert len(names) >= 2
     else:
         assert names[-2:] == ["P2", "P3"] or names[-1] == "P2"
+
+
+def named_after_patients(root: Path) -> None:
+    """An export whose folders and files have patients' names: scans, failed scans, and all kinds of other files."""
+    series(root / "Geheim^Gerda" / "Lunge Geheim", chest_hu(), secret(1), names="Geheim_{}.dcm".format)
+    series(root / "Geheim^Gerda" / "thick Geheim", chest_hu(8), _thick, names="Geheim dick {}.dcm".format)
+    write_slices(root / "Secret Anna", sphere_chest(12, 48))
+    for number, name in enumerate(("scout Geheim.dcm", "Geheim.Gerda")):
+        other_image(root / "Geheim^Gerda" / name, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"], InstanceNumber=number)
+    for name in ("MR Geheim 1.dcm", "MR Geheim 2.dcm"):
+        other_image(root / "Geheim^Gerda" / "MR Geheim" / name, Modality="MR")
+    for name in ("Geheim 1.dcm", "Geheim 2.dcm", "Geheim 3.dcm", "Geheim 4.dcm"):
+        (root / "Secret Bert").mkdir(exist_ok=True)
+        (root / "Secret Bert" / name).write_bytes(b"x")
+    for name in ("Geheim.nii.gz", "Geheim.nii.bz2", "Brief Geheim.pdf", "Geheim Befund"):
+        (root / name).write_bytes(b"x")
+    (root / "gone Geheim.dcm").symlink_to(root / "nowhere Geheim.dcm")
+    (root / "masks Geheim").mkdir()
+    write_slices(root / "Secret twice", sphere_chest(12, 48))
+    (root / "Secret twice" / "Geheim_2.jpg").write_bytes(b"other")
+    with zipfile.ZipFile(root / "Geheim.zip", "w") as archive:
+        archive.writestr("Geheim/Gerda Geheim.nii.gz", b"x")
+
+
+def test_short_names_hide_every_name_in_the_tree(tmp_path: Path, infer: Command) -> None:
+    """No folder or file name reaches a result or the printed table; with paths, all of them do."""
+    root = tmp_path / "ct"
+    named_after_patients(root)
+    ended = infer(root, "--name-by", "series", "--skip-errors")
+    assert ended.code == 3, ended.err
+    written = {file.name: file.read_text() for file in (tmp_path / "out").glob("*.csv")}
+    assert {"predictions.csv", "manifest.csv", "intake.csv", "left-out.csv"} <= set(written)
+    for name, text in {**written, "stdout": ended.out, "stderr": ended.err}.items():
+        text = text.replace(str(tmp_path / "out"), "")
+        for word in ("Geheim", "Gerda", "Secret", "Anna", "Bert", "Lunge", "Befund", "Brief", str(tmp_path)):
+            assert word not in text, (name, word)
+    intake = pd.read_csv(tmp_path / "out" / "intake.csv", keep_default_na=False)
+    assert intake["scan"].is_unique
+    assert intake["scan"].str.fullmatch(r"(series|scan|file|folder)-[0-9a-f]{10}(\.[a-z0-9.]+)?").all()
+    left = intake[intake["outcome"] == "left out"]
+    assert {name.partition(".")[2] for name in left["scan"]} == {"", "dcm", "bz2", "pdf", "zip"}
+    assert left["reason"].str.contains("holds 2 DICOM MR images (file-", regex=False).any()
+    again = infer(root, "--name-by", "series", "--skip-errors")
+    assert again.err == ended.err
+    assert infer(root, "--name-by", "path", "--skip-errors").code == 3
+    by_path = pd.read_csv(tmp_path / "out" / "intake.csv", keep_default_na=False)
+    assert by_path["reason"].tolist() != intake["reason"].tolist()
+    assert f"{root}/Geheim^Gerda/MR Geheim" in set(by_path["scan"])
+    assert len(by_path) == len(intake)
 
 
 def test_short_names_are_stable_when_files_move(tmp_path: Path, infer: Command) -> None:

@@ -12,7 +12,7 @@ import pytest
 import SimpleITK
 
 from cov3d.datasets import scan_table
-from cov3d.datasets.names import PhantomLayout
+from cov3d.datasets.names import LesionSides, PhantomLayout
 from cov3d.labels import CATEGORIES, NON_COVID
 from cov3d.phantom import PhantomScan, make_scan, write, write_phantom
 from cov3d.phantom.layouts import placed, to_hounsfield
@@ -32,9 +32,9 @@ FOLDERS = {"": "CT-0", "mild": "CT-1", "moderate": "CT-2", "severe": "CT-3", "cr
 
 
 @cache
-def short_scan(seed: int, partition: str, number: int, *, resolution: int) -> PhantomScan:
+def short_scan(seed: int, partition: str, number: int, *, resolution: int, lesions: LesionSides) -> PhantomScan:
     """A scan of the datasets below: with few slices, and drawn once for both layouts, to keep the tests quick."""
-    return make_scan(seed, partition, number, resolution=resolution, slices=28)
+    return make_scan(seed, partition, number, resolution=resolution, slices=28, lesions=lesions)
 
 
 @pytest.fixture(scope="module", params=["stoic", "mosmed"])
@@ -84,7 +84,7 @@ def test_the_scan_table_has_the_labels_of_the_truth(dataset: Path, truth: pd.Dat
 def test_a_file_read_back_is_the_person_of_the_slices(dataset: Path, truth: pd.DataFrame) -> None:
     """In canonical order: the phantom's voxels, of the same number in the layout of COV19-CT-DB."""
     for place, planned in enumerate(plan(SCANS, SEED)):
-        scan = short_scan(SEED, planned.partition, planned.number, resolution=RESOLUTION)
+        scan = short_scan(SEED, planned.partition, planned.number, resolution=RESOLUTION, lesions=LesionSides.BOTH)
         assert truth["severity"][place] == ("" if scan.category == NON_COVID else scan.category)
         volume = read_volume(dataset / truth["scan"][place])
         assert np.abs(volume.voxels.astype(int) - scan.voxels).max() <= 1
@@ -115,6 +115,7 @@ def test_a_file_written_again_later_has_the_same_bytes(dataset: Path, truth: pd.
     patient = write._Task(
         *(tmp_path / "p", placed(plan(SCANS, SEED)[0], PhantomLayout(dataset.name)), SEED, RESOLUTION, True),
         PhantomLayout(dataset.name),
+        LesionSides.BOTH,
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(write, "make_scan", short_scan)

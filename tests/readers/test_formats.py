@@ -287,25 +287,3 @@ def test_a_stranger_adds_a_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert read_volume(scan).voxels[0, 0, 0] == 7
     with pytest.raises(ScanError, match=r"\.toy"):
         find_scans([(tmp_path / "a.txt", (tmp_path / "a.txt").write_text("x"))[0]])
-
-
-def test_a_real_series_is_one_volume_in_every_format(real_ct: Path, tmp_path: Path) -> None:
-    """Axial, flipped and stored sagittally; NIfTI's affine against MetaImage's and NRRD's."""
-    folder = real_ct / "dicom" / "P002"
-    if not folder.is_dir():
-        pytest.skip("no real DICOM here")
-    volume = read_volume(folder)
-    assert (volume.voxels.shape, volume.notes) == ((133, 512, 512), ())
-    reader = SimpleITK.ImageSeriesReader()
-    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder)))
-    made = SimpleITK.Cast(reader.Execute(), SimpleITK.sitkInt16)[:, :, 50:80]
-    part = volume.voxels[133 - 80 : 133 - 50]
-    for letters, name in (("LPS", "a.nii"), ("RAI", "b.mha"), ("PIR", "c.nrrd"), ("LAS", "d.nii")):
-        written = write(tmp_path / name, SimpleITK.DICOMOrient(made, letters))
-        other = read_volume(written)
-        assert np.array_equal(other.voxels, part), letters
-        assert other.spacing == pytest.approx(volume.spacing, abs=1e-5)
-        written.unlink()
-    write_slices(tmp_path / "jpeg", part)
-    difference = np.abs(read_volume(tmp_path / "jpeg").voxels.astype(np.int16) - part)
-    assert difference.mean() <= 2

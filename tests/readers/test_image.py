@@ -287,7 +287,7 @@ def test_a_damaged_plain_file_is_never_a_scan(
         ((DIM + 6, "h", 30000), "truncated"),
         ((DATATYPE, "h", 9999), "no known type"),
         ((DATATYPE, "h", 32), "colours or vectors"),
-        ((344, "h", 0), "no NIfTI file"),
+        ((344, "h", 0), "not a NIfTI file"),
     ],
 )
 def test_a_damaged_nifti_header_is_refused_in_a_sentence(

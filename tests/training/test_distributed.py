@@ -94,7 +94,7 @@ def test_two_processes_train_as_one_with_twice_the_batch(root: Path, tmp_path: P
             return iter([*order[:5], order[0]])
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cov3d.training.learner.EpochShuffle", Padded)
+        patch.setattr("cov3d.training.assemble.EpochShuffle", Padded)
         alone = train(doubled, fold, Store.open(root / "store", Size.TINY), tmp_path / "alone", device=CPU)
     state = torch.load(root / "validated-10" / "last.pt", weights_only=True)["model"]
     for name, tensor in alone.model.state_dict().items():

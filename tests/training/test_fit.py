@@ -23,7 +23,7 @@ from cov3d.models.names import Architecture
 from cov3d.models.registry import build
 from cov3d.preprocessing.sizes import Size
 from cov3d.preprocessing.store import Store
-from cov3d.training import learner, memory
+from cov3d.training import assemble, memory
 from cov3d.training.fit import adam, compiler_explained, split_by_decay
 from cov3d.training.options import Compute, TrainingOptions
 from tests.training.test_training import CPU, QUICK, equal, run, weights
@@ -163,14 +163,14 @@ def test_nothing_of_a_run_is_kept_when_it_has_ended(
     labelled: tuple[Store, pd.DataFrame], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept: list[weakref.ref[object]] = []
-    make = learner.make_learner
+    make = assemble.make_learner
 
     def noting(*arguments: Any, **how: Any) -> Any:
         made = make(*arguments, **how)
         kept.append(weakref.ref(made))
         return made
 
-    monkeypatch.setattr(learner, "make_learner", noting)
+    monkeypatch.setattr(assemble, "make_learner", noting)
     gc.disable()  # which would find it some time, or not
     try:
         run(labelled, tmp_path / "run")

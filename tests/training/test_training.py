@@ -18,7 +18,7 @@ from cov3d.inference.predict import predict_store
 from cov3d.models.names import Architecture
 from cov3d.preprocessing.sizes import Size
 from cov3d.preprocessing.store import Store
-from cov3d.training import checkpoint, learner
+from cov3d.training import assemble, checkpoint
 from cov3d.training.callbacks import seed_everything
 from cov3d.training.checkpoint import seen_in_training
 from cov3d.training.device import amp_mode, choose_device
@@ -228,7 +228,7 @@ def test_a_scan_that_is_not_preprocessed_is_named_before_training(
 def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_best_so_far(
     labelled: tuple[Store, pd.DataFrame], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Breaking(learner.FocalEMDLoss):
+    class Breaking(assemble.FocalEMDLoss):
         calls = 0
 
         def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -236,7 +236,7 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_best_so_far(
             value = super().forward(logits, labels)
             return value * float("nan") if Breaking.calls == 7 else value  # epoch 2: 3 steps, 2 validations an epoch
 
-    monkeypatch.setattr(learner, "FocalEMDLoss", Breaking)
+    monkeypatch.setattr(assemble, "FocalEMDLoss", Breaking)
     with pytest.raises(TrainingDivergedError, match=r"loss became nan in epoch 2, step 2: .*--learning-rate"):
         run(labelled, tmp_path / "run", replace(QUICK, epochs=4))
     model, info = checkpoint.load(tmp_path / "run" / "presence.safetensors")
