@@ -1,7 +1,7 @@
 """cov3d: detect COVID-19 and predict its severity from 3-D chest CT. Research use only.
 
 The commands are also functions: `cov3d.preprocess`, `cov3d.train`, `cov3d.crossval`, `cov3d.evaluate`,
-`cov3d.predict`. Each is imported, with torch if needed, when it is first used.
+`cov3d.predict`. `cov3d.Predictor` keeps networks loaded. Each is imported, with torch if needed, when it is first used.
 """
 
 from importlib import import_module
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from cov3d.api.prediction import predict as predict
     from cov3d.api.preprocessing import preprocess as preprocess
     from cov3d.api.training import train as train
+    from cov3d.inference.predictor import Predictor as Predictor
 
 __version__ = "0.1.0"
 
@@ -22,6 +23,7 @@ _API = {
     "crossval": "cov3d.api.crossval",
     "evaluate": "cov3d.api.evaluation",
     "predict": "cov3d.api.prediction",
+    "Predictor": "cov3d.inference.predictor",
 }
 
 

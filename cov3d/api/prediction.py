@@ -246,7 +246,7 @@ def _say_what_begins(job: Job, task: Task, listener: Listener) -> None:
     for sentence in about(job.infos):
         listener.say(sentence)
     if note := task_note(job.infos, task):
-        listener.warn(note)
+        listener.say(note)
 
 
 def _predict(job: Job, source: Source, folder: Path | None, listener: Listener) -> Predictions:
@@ -272,7 +272,7 @@ def _predict(job: Job, source: Source, folder: Path | None, listener: Listener) 
 
 def _say_result(found: Predictions, job: Job, listener: Listener) -> None:
     if found.review:
-        listener.warn(f"{len(found.review)} of {len(found.table)} predictions should be reviewed by a person")
+        listener.say(f"{len(found.review)} of {len(found.table)} predictions should be reviewed by a person")
     for call, count in found.table["presence"].value_counts().sort_index().items():
         listener.say(f"{count} scans predicted {call}")
 

@@ -11,7 +11,7 @@ import math
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +37,7 @@ class Stored:
         dtype: type of a voxel, with its byte order.
         steps: the step in millimetres from a voxel to the next along each axis of `shape`, one axis per row, as (left,
             posterior, superior) of the patient.
-        origin: centre of the first voxel in millimetres, in the same directions.
+        origin: centre of the first voxel in millimetres, in the same directions; zeros if the header does not say.
         slope: Hounsfield units = slope x stored value + intercept.
         intercept: see `slope`.
         spacing_known: whether the header holds the distances between voxels.
@@ -52,7 +52,7 @@ class Stored:
     shape: tuple[int, int, int]
     dtype: np.dtype
     steps: NDArray[np.float64]
-    origin: NDArray[np.float64]
+    origin: NDArray[np.float64] = field(default_factory=lambda: np.zeros(3))
     slope: float = 1.0
     intercept: float = 0.0
     spacing_known: bool = True

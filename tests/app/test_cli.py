@@ -198,7 +198,9 @@ def test_several_checkpoints_and_scan_folders_are_taken(
     assert "2 checkpoints" in ended.out
     table = pd.read_csv(tmp_path / "predictions.csv")
     assert all(scan.startswith(("task1/", "task2/")) for scan in table["scan"])
-    assert {path.name for path in tmp_path.iterdir()} == {"predictions.csv", "manifest.csv", "intake.csv"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *("predictions.csv", "review.csv", "manifest.csv", "intake.csv", "infer.html", "prediction.json")
+    }
 
 
 def test_skip_errors_lists_bad_scans_and_exits_3(cov3d: Command, data: Path, trained: Path, tmp_path: Path) -> None:
@@ -441,7 +443,7 @@ def refusals(data: Path, trained: Path, tmp: Path) -> dict[str, tuple[list[objec
             "can't be",
         ),
         "infer two scans of one name": ([*mine, "--scans", data], "submission files hold names only"),
-        "infer without scans": (mine, "Missing option"),
+        "infer without scans": (mine, "give either scans or from_store"),
         "phantom into a full folder": (["phantom", data], "not empty|holds|empty"),
         "phantom with lesions nowhere": (
             ["phantom", tmp / "p", "--lesions", "middle"],

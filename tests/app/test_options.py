@@ -152,7 +152,9 @@ ELSEWHERE: dict[str, dict[str, str]] = {
         ),
         "test_what_infer_declares_reaches_the_prediction",
     )
-    | dict.fromkeys(("series", "name_by"), "tests/inference/test_intake.py"),
+    | dict.fromkeys(("series", "name_by"), "tests/inference/test_intake.py")
+    | dict.fromkeys(("from_store", "shard", "dask"), "tests/inference/test_shares.py")
+    | dict.fromkeys(("explain", "review_only", "precision", "mc_dropout"), "tests/inference/test_answers.py"),
     "ensemble": {
         **dict.fromkeys(
             ("predictions", "name", "data", "runs", "fold", "all_folds", "task", "temperature", "sources"),

@@ -179,7 +179,7 @@ def test_a_damaged_scan_and_a_stop_leave_the_earlier_predictions_and_keep_the_ne
     assert f"kept in {case.folder}, and the same command continues" in stopped.err
     ended = cov3d(*words)
     assert ended.code == 0, ended.err
-    assert "2 of 3 scans were predicted before" in ended.out
+    assert "2 of 3 scans were predicted by an earlier call" in ended.out
     assert predicted == [1, 1, 1]
     assert contents(case.folder) == before
 
@@ -194,7 +194,7 @@ def test_what_was_kept_of_another_scan_or_network_is_not_used(
         with full_disk("critical.csv", monkeypatch):
             assert cov3d(*words).code == 2
     write_slices(data / "task1" / "ct_1", 255 - sphere_chest(depth=13, side=48))
-    kept = next(path for path in (case.folder / ".predicted").iterdir())
+    kept = next((case.folder / ".predicted").glob("*.jsonl"))
     with kept.open("ab") as stream:
         stream.write(b'{"scan": "ct_0", "probabilities": [[9')  # a line that was cut short
     assert cov3d(*case.words).code == 0
