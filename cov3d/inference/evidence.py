@@ -55,6 +55,7 @@ def captured(model: nn.Module, source: MapSource) -> Iterator[list[tuple[Tensor,
             hook.remove()
 
 
+@torch.inference_mode()
 def checked_map(model: nn.Module, source: MapSource, features: Tensor, logits: Tensor) -> ClassMap:
     """The class map of a batch.
 
