@@ -99,8 +99,8 @@ def predict(
     _check_together(folder, share, wanted, explain=explain, store=from_store, scans=scans, dask=dask)
     target = choose_device(device)
     store = None if from_store is None else open_store(Path(from_store))
-    given, by = paths_of([] if scans is None else scans, "scan"), choice(NameBy, name_by, "name_by")
-    inputs = _find(given, series, by) if store is None else _stored(store)
+    by = choice(NameBy, name_by, "name_by")
+    inputs = _find(paths_of(scans or [], "scan"), series, by) if store is None else _stored(store)
     paths = paths_of(checkpoints, "checkpoint")
     job = Job(
         inputs.scans,

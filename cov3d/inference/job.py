@@ -102,13 +102,15 @@ class Job:
             with cluster_source(self.dask, self.checkpoints, self.extras, self.amp, device, self.batch_size) as source:
                 yield source
             return
-        loaded = Networks(networks.load_members(self.checkpoints, self.device), self.device, self.amp)
+        loaded = Networks(networks.load_members(self.checkpoints, self.device, amp=self.amp), self.device, self.amp)
         if self.extras.dropout_passes:
             loaded.check_dropout()
 
         def on_this_machine(scans: Mapping[str, Path]) -> Iterator[ScanPrediction]:
             if self.store is not None:
-                batches = stored_scan_batches(self.store, list(scans), batch_size=self.batch_size)
+                batches = stored_scan_batches(
+                    self.store, list(scans), batch_size=self.batch_size, threads=self.processors
+                )
                 return loaded.predict_batches(batches, self.extras)
             spread = spread_over(self.processors, len(scans))
             return predict_each(scans, loaded, **spread, batch_size=self.batch_size, extras=self.extras)

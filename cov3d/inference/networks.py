@@ -36,18 +36,22 @@ class Member:
     file: Path | None = None
 
 
-def load_members(files: Sequence[Path], device: torch.device, *, fitted_temperature: bool = True) -> list[Member]:
+def load_members(
+    files: Sequence[Path], device: torch.device, *, fitted_temperature: bool = True, amp: str | None = None
+) -> list[Member]:
     """Load the networks of several checkpoints for averaging.
 
     Args:
         files: the checkpoints.
         device: to load the networks to.
         fitted_temperature: whether to use the temperatures in the checkpoints; else 1.
+        amp: the mixed precision that they will predict in; their memory layout is the faster one for it.
 
     Raises:
         CheckpointError: a file is not a checkpoint, the categories differ, or a checkpoint needs the preprocessing of
             another version.
     """
+    layout = torch.channels_last_3d if amp is not None and device.type == "cuda" else torch.contiguous_format
     members: list[Member] = []
     for file in files:
         model, info = checkpoint.load(file)
@@ -63,7 +67,7 @@ def load_members(files: Sequence[Path], device: torch.device, *, fitted_temperat
             )
         if not fitted_temperature:
             info = replace(info, temperature=None)
-        members.append(Member(model.to(device), info, file))
+        members.append(Member(model.to(device=device, memory_format=layout), info, file))
     return members
 
 

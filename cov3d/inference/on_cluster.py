@@ -6,12 +6,16 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 
 from cov3d.errors import ScanError
 from cov3d.inference.networks import Extras, Networks, ScanPrediction, load_members
-from cov3d.inference.predict import Source, predict_each
+from cov3d.inference.predict import Source
+from cov3d.inference.raw_scans import Preparation, raw_scan_batches
 from cov3d.preprocessing.cluster import cluster
 from cov3d.training.device import choose_device
+
+_ONE_AT_A_TIME = Lock()
 
 
 @contextmanager
@@ -61,11 +65,16 @@ def _result(future: "Future[list[ScanPrediction]]", lost: tuple[type[Exception],
 def _predict_batch(
     batch: Mapping[str, Path], files: tuple[Path, ...], extras: Extras, amp: str | None, device: str
 ) -> list[ScanPrediction]:
-    """Runs on a worker."""
-    return list(predict_each(batch, _networks(files, amp, device), batch_size=len(batch), extras=extras))
+    """Runs on a worker, whose threads share the networks: they preprocess at once, and predict one after another."""
+    with _ONE_AT_A_TIME:
+        networks = _networks(files, amp, device)
+    how = Preparation(networks.sizes, draw=extras.draw, find_zones=extras.explain)
+    prepared = list(raw_scan_batches(batch, how, jobs=0, batch_size=len(batch)))
+    with _ONE_AT_A_TIME:
+        return list(networks.predict_batches(prepared, extras))
 
 
 @lru_cache(maxsize=1)
 def _networks(files: tuple[Path, ...], amp: str | None, device: str) -> Networks:
     target = choose_device(device)
-    return Networks(load_members(files, target), target, amp)
+    return Networks(load_members(files, target, amp=amp), target, amp)

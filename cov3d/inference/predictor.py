@@ -155,7 +155,7 @@ class Predictor:
             raise Cov3dError("batch_size and jobs are at least 1, mc_dropout at least 0")
         target = choose_device(device)
         amp = arithmetic(precision, target, explain=explain)
-        members = load_members(files, target)
+        members = load_members(files, target, amp=amp)
         self._networks = Networks(members, target, amp)
         if mc_dropout:
             self._networks.check_dropout()

@@ -1,6 +1,8 @@
 """Preprocessed volumes of a store → batches for the networks, in place of raw scans."""
 
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -44,10 +46,23 @@ def check_size(store: Store, infos: Sequence[CheckpointInfo]) -> None:
         )
 
 
-def stored_scan_batches(store: Store, scans: Sequence[str], *, batch_size: int) -> Iterator[list[RawScan]]:
-    """Batches of volumes of a store, in order; a volume that can't be read is a scan with an error."""
-    for start in range(0, len(scans), batch_size):
-        yield [_stored(store, scan) for scan in scans[start : start + batch_size]]
+def stored_scan_batches(
+    store: Store, scans: Sequence[str], *, batch_size: int, threads: int = 1
+) -> Iterator[list[RawScan]]:
+    """Batches of volumes of a store, in order; a volume that can't be read is a scan with an error.
+
+    Volumes are read ahead while the networks predict, as many as two batches and the threads need.
+    """
+    pool = ThreadPoolExecutor(threads)
+    coming: deque[Future[RawScan]] = deque()
+    waiting = iter(scans)
+    try:
+        for start in range(0, len(scans), batch_size):
+            while len(coming) < 2 * batch_size + threads and (scan := next(waiting, None)) is not None:
+                coming.append(pool.submit(_stored, store, scan))
+            yield [coming.popleft().result() for _ in range(min(batch_size, len(scans) - start))]
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _stored(store: Store, scan: str) -> RawScan:
