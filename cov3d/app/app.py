@@ -9,6 +9,7 @@ from torchapp.cli import Method, flag, main, method
 
 import cov3d
 from cov3d.app import (
+    answers,
     compute,
     crossval,
     data,
@@ -34,7 +35,7 @@ GROUPS = {
     "Data": ("phantom", "folds", "preprocess"),
     "Training": ("weights", "experiments", "train", "tune", "crossval"),
     "Evaluation": ("validate", "compare", "report"),
-    "Prediction": ("ensemble", "infer", "submit", "check_submission"),
+    "Prediction": ("ensemble", "infer", "submit", "check_submission", "explain", "export"),
     "Try it": ("demo",),
 }
 """The commands in the order of the work, in groups as the help shows them."""
@@ -71,6 +72,8 @@ class Cov3d(TorchApp):
     infer = main(infer.infer)
     submit = main(submission.submit)
     check_submission = main(submission.check_submission)
+    explain = main(answers.explain)
+    export = main(answers.export)
     report = main(report.report)
     demo = main(demonstration.demo)
 

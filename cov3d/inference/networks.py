@@ -67,7 +67,7 @@ def load_members(
             )
         if not fitted_temperature:
             info = replace(info, temperature=None)
-        members.append(Member(model.to(device=device, memory_format=layout), info, file))
+        members.append(Member(model.to(device).to(memory_format=layout), info, file))
     return members
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # it loads scipy
     from cov3d.evaluation.comparison import Comparison
     from cov3d.evaluation.crossval import CrossValidation
     from cov3d.evaluation.scores import TaskEvaluation
+    from cov3d.inference.sanity import Sanity
 
 POSTERIOR_NOTE = '* posterior interval, because the bootstrap (BCa) has no result; see "How to read the scores"'
 
@@ -214,4 +215,17 @@ def answer_table(table: pd.DataFrame, *, review_only: bool = False) -> Table:
         spread = [f"{row['spread']:.2f}" if pd.notna(row["spread"]) else "–"] if has_spread else []
         why = escape(row["review"])
         made.add_row(escape(row["scan"]), row["presence"], f"{row['p_covid']:.2f}", *spread, row["severity"], why)
+    return made
+
+
+def sanity_table(trained: "Sanity", untrained: "Sanity") -> Table:
+    """How often explanations name the lung with the lesions, of a network and of one with random weights."""
+    n_scans = len(trained.findings)
+    made = Table(title=f"Explanations of {n_scans} synthetic scans with lesions in one lung", title_justify="left")
+    made.box = box.SIMPLE_HEAD
+    for column in ("", "predicted positive", "lung named by occlusion", "by the map", "map inside the lungs"):
+        made.add_column(column, justify="right" if column else "left")
+    for name, one in (("this network", trained), ("random weights", untrained)):
+        inside = "–" if one.inside_lungs is None else f"{one.inside_lungs:.0%}"
+        made.add_row(name, f"{one.detected:.0%}", f"{one.occlusion:.0%}", f"{one.map:.0%}", inside)
     return made

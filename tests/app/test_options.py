@@ -175,6 +175,8 @@ ELSEWHERE: dict[str, dict[str, str]] = {
     "check_submission": dict.fromkeys(
         ("folder", "scans", "task", "line_format", "allow_empty"), "tests/challenge/test_check.py"
     ),
+    "explain": dict.fromkeys(("checkpoint", "sanity", "scans", "seed", "device"), "tests/inference/test_sanity.py"),
+    "export": dict.fromkeys(("checkpoint", "form", "output", "overwrite"), "tests/inference/test_export.py"),
     "report": dict.fromkeys(("runs", "data", "table", "store", "output_dir"), "tests/app/test_report.py"),
     "demo": dict.fromkeys(
         ("directory", "scans", "seed", "epochs", "overwrite", "device", "jobs", "quick"), "tests/app/test_demo.py"

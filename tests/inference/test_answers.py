@@ -129,7 +129,7 @@ def test_the_effect_of_a_zone_is_a_difference_of_log_odds() -> None:
 
 @pytest.fixture
 def lesion_scans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A checkpoint of the network that looks for what is brighter than tissue, and chests with such a spot or without."""
+    """A network that looks for what is brighter than tissue, and chests with such a spot or without."""
     use_cell_network(monkeypatch)
     for name, place in (("left", slice(86, 100)), ("none", slice(0, 0)), ("right", slice(28, 42))):
         voxels = sphere_chest(depth=48, side=128)
