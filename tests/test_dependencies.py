@@ -38,7 +38,7 @@ def declared(*extras: str) -> set[str]:
 
 
 def test_what_the_package_imports_is_declared() -> None:
-    assert imported(ROOT / "cov3d") - declared("dask", "tensorboard", "wandb") == set()
+    assert imported(ROOT / "cov3d") - declared("dask", "onnx", "tensorboard", "wandb") == set()
 
 
 def test_what_is_declared_is_imported() -> None:

@@ -9,7 +9,6 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from cov3d.preprocessing.crop import Box
 from cov3d.preprocessing.lungs import Segmentation, middle_column
@@ -61,6 +60,8 @@ def lung_zones(segmentation: Segmentation, box: Box, shape: tuple[int, int, int]
 
 def _filled(lung: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """One lung in one slice, with what it encloses or nearly encloses."""
+    from scipy import ndimage
+
     reach = np.hypot(*np.mgrid[-_GAP : _GAP + 1, -_GAP : _GAP + 1]) <= _GAP
     padded = np.pad(lung, _GAP)
     closed = ndimage.binary_closing(padded, reach)[_GAP:-_GAP, _GAP:-_GAP]

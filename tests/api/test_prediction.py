@@ -32,7 +32,7 @@ def networks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     from cov3d.inference import networks
     from cov3d.training import checkpoint
 
-    monkeypatch.setattr(networks, "load_members", lambda files, device: [member(1)])
+    monkeypatch.setattr(networks, "load_members", lambda files, device, **how: [member(1)])
     monkeypatch.setattr(checkpoint, "read_info", lambda file: member(1).info)
     before = torch.get_num_threads()
     yield

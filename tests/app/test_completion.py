@@ -21,7 +21,7 @@ def test_the_help_shows_every_command_in_its_group(cov3d: Command) -> None:
         title: list(names) for title, names in GROUPS.items()
     }
     assert list(GROUPS) == ["Data", "Training", "Evaluation", "Prediction", "Try it"]
-    assert len(set(COMMANDS)) == len(COMMANDS) == 16
+    assert len(set(COMMANDS)) == len(COMMANDS) == 18
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ def test_two_scans_of_one_name_are_refused_before_a_network_is_loaded(
     for place in ("one", "two"):
         write_slices(tmp_path / "scans" / place / "ct_1", np.zeros((3, 32, 32), np.uint8))
     loaded: list[object] = []
-    monkeypatch.setattr(networks, "load_members", lambda files, device: loaded.append(files))
+    monkeypatch.setattr(networks, "load_members", lambda files, device, **how: loaded.append(files))
     ended = cov3d("infer", "--checkpoint", checkpoint, "--scans", tmp_path / "scans", "--output-dir", tmp_path / "out")
     assert ended.code == 2
     assert "2 scans are called ct_1 (one/ct_1, two/ct_1)" in ended.err

@@ -230,7 +230,7 @@ def test_preprocess_names_what_is_left_out_each_time(cov3d: Command, tmp_path: P
 @pytest.fixture
 def infer(cov3d: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ended]:
     """Predict a folder by a network that needs no checkpoint."""
-    monkeypatch.setattr(networks, "load_members", lambda files, device: [member(1)])
+    monkeypatch.setattr(networks, "load_members", lambda files, device, **how: [member(1)])
     monkeypatch.setattr(checkpoint, "read_info", lambda file: member(1).info)
 
     def run(scans: Path, *words: object) -> Ended:

@@ -299,7 +299,7 @@ def test_what_validate_declares_reaches_the_scoring(
     reached: Callable[..., ReachedError], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cov3d: Command
 ) -> None:
     info = INFO.__class__(**{**vars(INFO), "fold": 1})
-    monkeypatch.setattr(networks, "load_members", lambda files, device: [Member(torch.nn.Identity(), info)])
+    monkeypatch.setattr(networks, "load_members", lambda files, device, **how: [Member(torch.nn.Identity(), info)])
     base = ["validate", "--checkpoint", tmp_path / "best.safetensors", "--data", data]
     plain = reached(validation, "validate", *base)
     assert plain.arguments[1]["scan"].tolist() == ["train/x/scan_2", "train/x/scan_3"]
@@ -326,7 +326,7 @@ def test_what_infer_declares_reaches_the_prediction(
             (tmp_path / "scans" / scan / slice_name).write_bytes(b"")
     loaded: list[Path] = []
 
-    def load_members(files: list[Path], device: torch.device) -> list[Member]:
+    def load_members(files: list[Path], device: torch.device, *, amp: str | None) -> list[Member]:
         loaded[:] = files
         return [Member(torch.nn.Identity(), INFO) for _ in files]
 

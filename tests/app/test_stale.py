@@ -40,7 +40,7 @@ def data(tmp_path: Path, cov3d: Command, monkeypatch: pytest.MonkeyPatch) -> Pat
     assert cov3d("folds", "--data", root).code == 0
     Store.create(root / "preprocessed" / "tiny", Size.TINY)
     member = Member(torch.nn.Identity(), INFO.__class__(**{**vars(INFO), "fold": 1}))
-    monkeypatch.setattr(networks, "load_members", lambda files, device: [member])
+    monkeypatch.setattr(networks, "load_members", lambda files, device, **how: [member])
     write_severities(root, "train", [("a0", 3), *((f"a{number}", 1) for number in range(1, 5))])
     write_slices(root / "train" / "non-covid" / "new", np.zeros((2, 8, 8), np.uint8))
     return root

@@ -46,7 +46,7 @@ def secret(study: int) -> dicom_files.Change:
 @pytest.fixture
 def infer(cov3d: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     """Predict a folder by a network that needs no checkpoint."""
-    monkeypatch.setattr(networks, "load_members", lambda files, device: [member(1)])
+    monkeypatch.setattr(networks, "load_members", lambda files, device, **how: [member(1)])
     monkeypatch.setattr(checkpoint, "read_info", lambda file: member(1).info)
 
     def run(scans: Path, *words: object) -> Ended:
