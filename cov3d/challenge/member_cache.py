@@ -29,7 +29,7 @@ from cov3d.files import remove_aside, write_text
 from cov3d.inference.kept import file_state
 from cov3d.inference.member_tables import MemberTable
 from cov3d.inference.predict import ScanPrediction, doubtful, load_members, manifest, none_readable, predict_each
-from cov3d.preprocessing.pipeline import RECORD_COLUMNS
+from cov3d.preprocessing.record import RECORD_COLUMNS
 from cov3d.preprocessing.store import MANIFEST
 from cov3d.training.checkpoint import CheckpointInfo, read_info
 from cov3d.values import Field, check_fields, read_object, string
