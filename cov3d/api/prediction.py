@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cov3d.api.arguments import choice, paths_of, spread
+from cov3d.api.inputs import skipping_named
 from cov3d.challenge import submission as submissions
 from cov3d.challenge.line_format import LineFormat
 from cov3d.errors import Cov3dError
@@ -182,7 +183,11 @@ def _predict(
         f"predicting {len(scans)} scans with {len(members)} checkpoint{'s' * (len(members) > 1)}, on {how.device}"
     )
     becomes = f"what was predicted is kept in {folder}, and the same command continues" if folder else "nothing is kept"
-    with listener.stoppable(becomes), listener.progress("predicting", len(scans)) as advance:
+    with (
+        skipping_named(scans, skip_errors=how.skip_errors),
+        listener.stoppable(becomes),
+        listener.progress("predicting", len(scans)) as advance,
+    ):
         done: list[str] = []
 
         def on_scan(scan: str) -> None:
@@ -200,7 +205,7 @@ def _predict(
             **spread(how.processors, scans),
         )
     if found.kept:
-        listener.say(f"{found.kept} of {len(scans)} scans were predicted before the command was interrupted")
+        listener.say(f"{found.kept} of {len(scans)} scans were predicted by an earlier call that did not finish")
     listener.warn_of_all([f"{scan}: {reason}" for scan, reason in found.doubtful.items()])
     for call, count in found.table["presence"].value_counts().sort_index().items():
         listener.say(f"{count} scans predicted {call}")

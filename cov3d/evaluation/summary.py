@@ -34,7 +34,7 @@ def write_summary(
     tasks = {
         task: {
             "best_epoch": chosen and chosen[0],
-            "best_is": f"{SELECTED}, among {epochs} epochs, by its own macro F1: it flatters",
+            "best_is": f"{SELECTED}: the best macro F1 of {epochs} epochs; expect lower scores on new scans",
             "epochs_to_choose_from": epochs,
             "best": chosen and chosen[1].as_dict(),
             "last_epoch": last and epochs,
@@ -62,8 +62,10 @@ class Selection:
     last: Mapping[str, float]
 
     def __str__(self) -> str:
-        among = "" if self.epochs is None else f" among {self.epochs}"
-        return f"epoch {self.epoch}{among}, {SELECTED} by {self.task} macro F1"
+        if self.epochs == 1:
+            return f"epoch {self.epoch}, the only epoch"
+        of = "" if self.epochs is None else f" of {self.epochs}"
+        return f"epoch {self.epoch}{of}, {SELECTED} by {self.task} macro F1"
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

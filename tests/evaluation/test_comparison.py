@@ -21,6 +21,7 @@ from cov3d.evaluation.predictions import (
     save_predictions,
     severity_columns,
 )
+from cov3d.evaluation.summary import Selection
 from cov3d.labels import CATEGORIES, SEVERITIES, STOIC_CATEGORIES
 from cov3d.reports.tables import comparison_table
 from tests.conftest import Ended
@@ -161,7 +162,7 @@ def test_a_run_is_compared_by_the_predictions_of_the_tasks_best_epoch(saved: tup
     found = compare_runs(run, other, "severity")
     assert found.files == (str(run / "validation-severity.csv"), str(other))
     assert found.rows == compare(predictions(seed=1), predictions(seed=3), CATEGORIES, "severity").rows
-    assert str(found.selections[0]) == "epoch 3 among 9, selected on this fold by severity macro F1"
+    assert str(found.selections[0]) == "epoch 3 of 9, selected on this fold by severity macro F1"
     assert found.selections[1] is None
 
 
@@ -260,3 +261,15 @@ def test_a_prediction_table_comes_back(tmp_path: Path, categories: tuple[str, ..
     assert found.columns.tolist() == table.columns.tolist()
     assert found["label"].tolist() == table["label"].tolist()
     assert (found.filter(like="p_").to_numpy(np.float32) == table.filter(like="p_").to_numpy()).all()
+
+
+@pytest.mark.parametrize(
+    ("epochs", "wanted"),
+    [
+        (40, "epoch 1 of 40, selected on this fold by presence macro F1"),
+        (1, "epoch 1, the only epoch"),
+        (None, "epoch 1, selected on this fold by presence macro F1"),
+    ],
+)
+def test_how_an_epoch_was_chosen_in_words(epochs: int | None, wanted: str) -> None:
+    assert str(Selection("presence", 1, epochs, {})) == wanted

@@ -198,7 +198,7 @@ def test_a_run_of_one_epoch_selected_none(scans: pd.DataFrame, tmp_path: Path) -
     (run / "summary.json").write_text(json.dumps({**summary, "epochs": 1}))
     text = as_text(report(tmp_path / "report", [run], scans))
     assert text.count("Weights of epoch 1, the only epoch.") == 2
-    assert "among 1" not in text
+    assert "epoch 1 of 1" not in text
 
 
 def test_every_score_and_interval_in_a_table_is_explained_beside_it(scans: pd.DataFrame, tmp_path: Path) -> None:
