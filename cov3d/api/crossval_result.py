@@ -64,11 +64,14 @@ def collect(
 
 
 def temperature_sentence(task: str, calibration: Calibration) -> str:
-    """What a task's temperature does."""
-    errors = f"calibration error {number(calibration.error_before)}, scaled {number(calibration.error_after)}"
-    scores = f"macro F1 {number(calibration.f1_before)}, scaled {number(calibration.f1_after)}"
-    value = f"temperature {calibration.temperature.value:.3g}"
-    return f"{task}: {value}; {errors}; {scores} (each fold by the temperature of the others)"
+    """A task's temperature and its effect on the scores."""
+    fitted = calibration.temperature
+    errors = f"calibration error {number(calibration.error_before)}, with it {number(calibration.error_after)}"
+    scores = f"macro F1 {number(calibration.f1_before)}, with it {number(calibration.f1_after)}"
+    return (
+        f"{task}: temperature {fitted.value:.3g}, fitted on {fitted.scans} scans; {errors}; {scores} (each fold with "
+        "the temperature of the other folds; small differences may be chance)"
+    )
 
 
 def _use_temperature(task: str, calibration: Calibration, runs: Mapping[int, Path], listener: Listener) -> None:

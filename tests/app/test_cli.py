@@ -18,6 +18,7 @@ from cov3d.app.app import COMMANDS, Cov3d
 from cov3d.phantom import write_phantom
 from cov3d.preprocessing.sizes import Size
 from cov3d.preprocessing.store import Store
+from cov3d.training import checkpoint
 from tests.conftest import Ended, sphere_chest, write_slices
 
 Command = Callable[..., Ended]
@@ -97,6 +98,19 @@ def test_the_run_folder_is_complete(trained: Path) -> None:
         "validation-presence.csv",
     }
     assert (trained / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_validate_states_the_temperature_of_the_checkpoint(
+    cov3d: Command, data: Path, trained: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "presence.safetensors"
+    shutil.copy(trained / "presence.safetensors", file)
+    for temperature, count in ((2.0, 1), (1.0, 0)):
+        checkpoint.write_temperature(file, temperature)
+        ended = cov3d("validate", "--data", data, "--checkpoint", file, "--output-dir", tmp_path / f"{temperature}")
+        assert ended.code == 0, ended.err
+        shown = re.sub(r"\s+", " ", ended.out)
+        assert shown.count("scaled by temperature 2, which crossval fitted for presence") == count
 
 
 def test_validate_scores_the_checkpoint_as_training_did(cov3d: Command, data: Path, trained: Path) -> None:
