@@ -57,7 +57,7 @@ def collect(
         networks = [Path(os.path.relpath(run.resolve(), folder.resolve())).as_posix() for run in runs.values()]
         write_origin(to, networks=networks, seen_in_training=seen)
         by_source = score_sources(found.tables, found.categories, sources, to)
-    warn_of_small_classes({task: evaluation.calls.small for task, evaluation in found.pooled.items()}, listener)
+    warn_of_small_classes(found.pooled, listener)
     for task, calibration in found.calibration.items() if temperature else ():
         _use_temperature(task, calibration, runs, listener)
     return CrossValidationResult(folder, found, by_source)

@@ -91,7 +91,7 @@ def evaluate(
         raise PredictionsError(f"the table's categories are {', '.join(found_categories)}, not {', '.join(known)}")
     origin = sources_of(sources, table)
     evaluated = task_scores.evaluate(table, known, seed=seed, specificity=specificity)
-    warn_of_small_classes({task: evaluation.calls.small for task, evaluation in evaluated.items()}, listener)
+    warn_of_small_classes(evaluated, listener)
     by_source = centres.evaluate_centres(dict.fromkeys(TASKS, table), known, origin, seed=seed) if origin else {}
     return evaluated | {f"{task}, {name}": one for name, tasks in by_source.items() for task, one in tasks.items()}
 
@@ -278,9 +278,9 @@ def score_sources(
     return found
 
 
-def warn_of_small_classes(found: Mapping[str, Mapping[str, int]], listener: Listener) -> None:
+def warn_of_small_classes(found: Mapping[str, TaskEvaluation] | Mapping[str, Comparison], listener: Listener) -> None:
     """Warn of classes with fewer than ten scans, by task."""
-    for task, small in found.items():
-        if small:
+    for task, result in found.items():
+        if small := result.predictions.small:
             counts = ", ".join(f"{count} {name}" for name, count in small.items())
             listener.warn(f"{task}: fewer than 10 scans of a class ({counts}): its score and its interval say little")

@@ -206,9 +206,9 @@ def test_what_compare_can_not_read_is_one_sentence(
     (tmp_path / "scans.csv").write_text("scan,label\na,mild\n")
     save_predictions(predictions({"covid-severe": 12}, categories=STOIC_CATEGORIES), tmp_path / "stoic.csv")
     sentences = {
-        tmp_path / "empty": "holds no validation-presence.csv",
+        tmp_path / "empty": "has no validation-presence.csv",
         tmp_path / "none.csv": "there is no prediction table at",
-        tmp_path / "scans.csv": "is no prediction table: its columns are scan, label",
+        tmp_path / "scans.csv": "is not a prediction table: it has the columns scan, label",
         tmp_path / "stoic.csv": "has the categories non-covid, mild",
     }
     for path, sentence in sentences.items():
@@ -229,8 +229,8 @@ P, S = " ".join(probability_columns(CATEGORIES)), " ".join(severity_columns(CATE
         ("p_mild", "nan", "line 3: the probabilities of scan 1 are not all numbers from 0 to 1"),
         ("p_mild", "much", "line 3: the probabilities of scan 1 are not all numbers from 0 to 1"),
         (P, "1.0005 0 0 0 0", "line 3: the probabilities of scan 1 are not all numbers from 0 to 1"),
-        (S, "0.5 0.5 0.5 0.5", "line 3: the probabilities of each severity of scan 1 don't add up to 1"),
-        (S, "1 0 much 0", "line 3: the probabilities of each severity of scan 1 are not all numbers from 0 to 1"),
+        (S, "0.5 0.5 0.5 0.5", "line 3: the conditional probabilities of scan 1 don't add up to 1"),
+        (S, "1 0 much 0", "line 3: the conditional probabilities of scan 1 are not all numbers from 0 to 1"),
         ("presence", "yes", "line 3: presence is 'yes', but must be one of non-covid, covid"),
         ("severity", "", "line 3: severity is '', but must be one of mild"),
         ("label", "Mild", "line 3: label is 'Mild', but must be one of non-covid"),
