@@ -300,7 +300,7 @@ def test_what_can_not_be_averaged_is_one_sentence_and_exit_code_2(
         (one, "--name", "EP1"): "and not both",
         (one, "--fold", 1): "--fold and --all-folds go with --name",
         ("--name", "EP1", "--fold", 1, "--all-folds"): "--fold and --all-folds cannot be combined",
-        ("--name", "EP9"): "EP9 is none of the paper's ensembles, which are EP1, EP2",
+        ("--name", "EP9"): "EP9 is not one of the paper's ensembles: EP1, EP2",
         ("--name", "EP1", "--task", "severity"): "EP1 is an ensemble for presence, not severity",
     }
     for words, sentence in refused.items():
