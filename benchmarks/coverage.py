@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from cov3d.evaluation.calls import Calls
 from cov3d.evaluation.confusion import f1, f1_scores
 from cov3d.evaluation.intervals import Interval, Method, intervals
+from cov3d.evaluation.task_predictions import TaskPredictions
 
 SIZES = ((31, 20, 45, 5), (150, 150))
 ACCURACY = 0.7
@@ -46,7 +46,7 @@ class Coverage:
     posterior: NDArray[np.float64]
 
 
-def simulate(sizes: Sequence[int], accuracy: float, sets: int, seed: int) -> Iterator[Calls]:
+def simulate(sizes: Sequence[int], accuracy: float, sets: int, seed: int) -> Iterator[TaskPredictions]:
     """Sets of scans of these class sizes, called at random."""
     rng = np.random.default_rng(seed)
     classes = len(sizes)
@@ -55,7 +55,7 @@ def simulate(sizes: Sequence[int], accuracy: float, sets: int, seed: int) -> Ite
     for _ in range(sets):
         other = (true + rng.integers(1, classes, len(true))) % classes
         called = np.where(rng.random(len(true)) < accuracy, true, other)
-        yield Calls(("",) * len(true), names, true, called, np.eye(classes)[called])
+        yield TaskPredictions(("",) * len(true), names, true, called, np.eye(classes)[called])
 
 
 def true_scores(sizes: Sequence[int], accuracy: float) -> NDArray[np.float64]:
@@ -73,7 +73,7 @@ def coverage(sizes: Sequence[int], accuracy: float = ACCURACY, *, sets: int, res
     found: list[list[Interval]] = []
     for number, calls in enumerate(simulate(sizes, accuracy, sets, seed)):
         rows, prior = calls.with_pseudo_scans()
-        statistic = partial(f1_scores, rows.true, rows.called, len(sizes))
+        statistic = partial(f1_scores, rows.true, rows.predicted, len(sizes))
         found.append(intervals(statistic, rows.true, prior, seed=number, resamples=resamples))
     low, high = (np.array([[getattr(i, end) for i in row] for row in found]) for end in ("low", "high"))
     return Coverage(

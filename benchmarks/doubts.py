@@ -13,7 +13,6 @@ from dataclasses import replace
 from multiprocessing import get_context
 
 import numpy as np
-import pandas as pd
 from real_scans import RealScan
 from rich.console import Console
 from rich.table import Table
@@ -58,8 +57,8 @@ def made_wrong(located: Located) -> Iterator[tuple[str, Located]]:
 
 def doubts_about(located: Located) -> str:
     """The doubts about a crop by itself, in one line; empty where there are none."""
-    manifest = pd.DataFrame([{"scan": "scan", **make_record(located)}])
-    return "; ".join(doubt.phrase for doubt in find_doubts(manifest)["scan"])
+    record = replace(make_record(located), scan="scan")
+    return "; ".join(doubt.phrase for doubt in find_doubts([record])["scan"])
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,11 @@ import pandas as pd
 import typer
 from rich.console import Console
 
-from cov3d.preprocessing.pipeline import RECORD_COLUMNS, Preprocessed
+from cov3d.preprocessing.pipeline import Preprocessed, locate, make_record
 from cov3d.preprocessing.sizes import Size
 from cov3d.preprocessing.store import Store
 from cov3d.training import checkpoint, resume
+from cov3d.volume import Volume
 
 LABELS = ("non-covid", "mild", "severe", "covid")
 
@@ -37,7 +39,8 @@ def make_data(root: Path) -> None:
         for number, label in enumerate(LABELS):
             scan = f"train/{fold}/{number}"
             voxels = rng.integers(0, 80, Size.TINY.shape, dtype=np.uint8) + np.uint8(40 * number)
-            record = dict.fromkeys(RECORD_COLUMNS[1:], 0) | {"crop": "lungs", "lung_share": 0.2}
+            located = locate(Volume(voxels, root / scan, len(voxels)))
+            record = replace(make_record(located), crop="lungs", lung_share=0.2)
             store.write(scan, Preprocessed({Size.TINY: voxels}, record))
             rows.append((scan, "train", label, fold))
     pd.DataFrame(rows, columns=["scan", "partition", "label", "fold"]).to_csv(root / "scans.csv", index=False)

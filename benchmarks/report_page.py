@@ -13,6 +13,7 @@ import shutil
 import statistics
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def fill(store: Store, scans: int) -> None:
         scan, done = f"train/covid/ct_scan_{number}", made[number % PHANTOMS]
         for folder, suffix, content in (
             ("previews", ".webp", done.preview or b""),
-            ("records", ".json", json.dumps({"scan": scan, **done.record}).encode()),
+            ("records", ".json", json.dumps(replace(done.scan_record, scan=scan).by_column()).encode()),
         ):
             file = store.folder / folder / f"{scan}{suffix}"
             file.parent.mkdir(parents=True, exist_ok=True)

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from cov3d.api.evaluation import score_sources, warn_of_small_classes
 from cov3d.errors import OutputError
-from cov3d.evaluation import centres
 from cov3d.evaluation import crossval as crossvalidation
 from cov3d.evaluation.crossval import Calibration, CrossValidation
 from cov3d.evaluation.scores import TaskEvaluation
@@ -56,24 +56,22 @@ def collect(
         seen = seen_by_runs(runs)
         networks = [Path(os.path.relpath(run.resolve(), folder.resolve())).as_posix() for run in runs.values()]
         write_origin(to, networks=networks, seen_in_training=seen)
-        by_source = centres.evaluate_centres(found.tables, found.categories, sources, seed=0) if sources else {}
-        if sources:
-            centres.save_centres(by_source, to / centres.FILE_NAME)
-    for task, evaluation in found.pooled.items():
-        if small := evaluation.calls.small:
-            counts = ", ".join(f"{count} {name}" for name, count in small.items())
-            listener.warn(f"{task}: fewer than 10 scans of a class ({counts}): its score and its interval say little")
+        by_source = score_sources(found.tables, found.categories, sources, to)
+    warn_of_small_classes(found.pooled, listener)
     for task, calibration in found.calibration.items() if temperature else ():
         _use_temperature(task, calibration, runs, listener)
     return CrossValidationResult(folder, found, by_source)
 
 
 def temperature_sentence(task: str, calibration: Calibration) -> str:
-    """What a task's temperature does."""
-    errors = f"calibration error {number(calibration.error_before)}, scaled {number(calibration.error_after)}"
-    scores = f"macro F1 {number(calibration.f1_before)}, scaled {number(calibration.f1_after)}"
-    value = f"temperature {calibration.temperature.value:.3g}"
-    return f"{task}: {value}; {errors}; {scores} (each fold by the temperature of the others)"
+    """A task's temperature and its effect on the scores."""
+    fitted = calibration.temperature
+    errors = f"calibration error {number(calibration.error_before)}, with it {number(calibration.error_after)}"
+    scores = f"macro F1 {number(calibration.f1_before)}, with it {number(calibration.f1_after)}"
+    return (
+        f"{task}: temperature {fitted.value:.3g}, fitted on {fitted.scans} scans; {errors}; {scores} (each fold with "
+        "the temperature of the other folds; small differences may be chance)"
+    )
 
 
 def _use_temperature(task: str, calibration: Calibration, runs: Mapping[int, Path], listener: Listener) -> None:

@@ -172,19 +172,3 @@ def warn_of_left_out(table: Path, listener: Listener) -> int:
         likely = sum(left.is_scan for left in left_out)
         listener.warn(f"{len(left_out)} left out, {likely} of which look like scans: {table.parent / FILE_NAME}")
     return len(left_out)
-
-
-def warn_if_stale(data: Path, file: Path, table: "pd.DataFrame", listener: Listener, *, strict: bool) -> None:
-    """Warn of a scan table, read from `file`, that does not fit the dataset any more.
-
-    Raises:
-        DatasetError: it does not, and `strict` is set.
-    """
-    from cov3d.datasets.stale import stale_sentence
-    from cov3d.errors import DatasetError
-
-    sentence = stale_sentence(data, file, table)
-    if sentence and strict:
-        raise DatasetError(sentence)
-    if sentence:
-        listener.warn(sentence)

@@ -91,7 +91,7 @@ def evaluate(
         raise PredictionsError(f"the table's categories are {', '.join(found_categories)}, not {', '.join(known)}")
     origin = sources_of(sources, table)
     evaluated = task_scores.evaluate(table, known, seed=seed, specificity=specificity)
-    warn_of_small_classes({task: evaluation.calls.small for task, evaluation in evaluated.items()}, listener)
+    warn_of_small_classes(evaluated, listener)
     by_source = centres.evaluate_centres(dict.fromkeys(TASKS, table), known, origin, seed=seed) if origin else {}
     return evaluated | {f"{task}, {name}": one for name, tasks in by_source.items() for task, one in tasks.items()}
 
@@ -182,14 +182,19 @@ def _write_validated(
     info = member.info
     if seen := seen_in_training(info, found.table["scan"]):
         count = len(found.table)
-        listener.warn(f"the checkpoint was trained on {seen} of the {count} scans of fold {fold}: scores flatter")
+        listener.warn(f"trained on {seen} of the {count} scans of fold {fold}: the scores are too high")
+    if info.temperature not in (None, 1.0):
+        listener.say(
+            f"probabilities are scaled by temperature {info.temperature:.3g}, which crossval fitted for {info.task}; "
+            "the calibration of the other task may be worse than without it"
+        )
     evaluated = task_scores.evaluate(found.table, info.categories, seed=seed, specificity=specificity)
     selection = selection_of(checkpoint.parent, info.task, info.epoch) if fold == info.fold else None
-    said = selection and selection.as_dict()
+    chosen = selection and selection.as_dict()
     with staged(folder, validation.RESULT_FILES) as to:
         validation.save_validated(found, to)
         write_origin(to, networks=[checkpoint.name], seen_in_training=seen if info.trained_on else None)
-        save_scores(evaluated, to, {"fold": fold, "selection": said, "seed": seed, "specificity": specificity})
+        save_scores(evaluated, to, {"fold": fold, "selection": chosen, "seed": seed, "specificity": specificity})
         score_figures.save_pictures(evaluated, to)
         by_source = score_sources(dict.fromkeys(TASKS, found.table), info.categories, origin, to, seed)
     return ValidationResult(found, evaluated, by_source, fold, selection, folder)
@@ -273,9 +278,9 @@ def score_sources(
     return found
 
 
-def warn_of_small_classes(found: Mapping[str, Mapping[str, int]], listener: Listener) -> None:
+def warn_of_small_classes(found: Mapping[str, TaskEvaluation] | Mapping[str, Comparison], listener: Listener) -> None:
     """Warn of classes with fewer than ten scans, by task."""
-    for task, small in found.items():
-        if small:
+    for task, result in found.items():
+        if small := result.predictions.small:
             counts = ", ".join(f"{count} {name}" for name, count in small.items())
             listener.warn(f"{task}: fewer than 10 scans of a class ({counts}): its score and its interval say little")

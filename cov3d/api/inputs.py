@@ -1,12 +1,12 @@
 """What several functions of the API begin with: the scan table, the store's folder, the place of what they write."""
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cov3d.errors import DatasetError, OutputError
+from cov3d.errors import DatasetError, OutputError, ScanError
 from cov3d.listener import Listener
 from cov3d.preprocessing.sizes import Size
 
@@ -30,7 +30,6 @@ def scan_table(data: Path, table: Path | None, listener: Listener, *, strict: bo
         OutputError: a new table can't be written.
     """
     from cov3d.datasets import scan_table as tables
-    from cov3d.datasets.stale import stale_sentence
 
     file = table or data / tables.FILE_NAME
     with elsewhere("--table", table):
@@ -38,11 +37,24 @@ def scan_table(data: Path, table: Path | None, listener: Listener, *, strict: bo
     if problems is not None:
         listener.warn_of_all(problems, most=None)
         listener.say(f"made the scan table {file} ({len(found)} scans)")
-    elif sentence := stale_sentence(data, file, found):
-        if strict:
-            raise DatasetError(sentence)
-        listener.warn(sentence)
+    else:
+        warn_if_stale(data, file, found, listener, strict=strict)
     return found
+
+
+def warn_if_stale(data: Path, file: Path, table: "pd.DataFrame", listener: Listener, *, strict: bool) -> None:
+    """Warn if a scan table, read from `file`, no longer fits the dataset.
+
+    Raises:
+        DatasetError: it does not fit, and `strict` is set.
+    """
+    from cov3d.datasets.stale import stale_sentence
+
+    sentence = stale_sentence(data, file, table)
+    if sentence and strict:
+        raise DatasetError(sentence)
+    if sentence:
+        listener.warn(sentence)
 
 
 def store_folder(data: Path, store: Path | None, size: Size) -> Path:
@@ -68,6 +80,25 @@ def elsewhere(option: str, given: object) -> Iterator[None]:
         if given is not None or number not in _MAY_NOT_WRITE:
             raise
         raise OutputError(f"{error}: give another place with {option}") from error
+
+
+@contextmanager
+def skipping_named(scans: Collection[str], *, skip_errors: bool) -> Iterator[None]:
+    """If one of several scans can't be read, name the option that skips it.
+
+    Args:
+        scans: names of the scans.
+        skip_errors: whether the option is given already.
+
+    Raises:
+        ScanError: as in the block, with the option.
+    """
+    try:
+        yield
+    except ScanError as error:
+        if skip_errors or len(scans) < 2 or "--skip-errors" in str(error):
+            raise
+        raise ScanError(f"{error}; to skip scans that can't be read, give --skip-errors") from error
 
 
 def path_or_none(given: str | Path | None) -> Path | None:

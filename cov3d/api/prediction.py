@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cov3d.api import prediction_files as files
 from cov3d.api.arguments import choice, paths_of
+from cov3d.api.inputs import skipping_named
 from cov3d.api.prediction_files import PredictionResult, Submission
 from cov3d.api.preprocessing import parse_shard
 from cov3d.challenge import submission as submissions
@@ -254,7 +255,11 @@ def _predict(job: Job, source: Source, folder: Path | None, listener: Listener) 
     becomes = f"what was predicted is kept in {folder}, and the same command continues" if folder else "nothing is kept"
     kept = None if folder is None else job.kept_in(folder)
     n_scans = len(job.own_scans)
-    with listener.stoppable(becomes), listener.progress("predicting", n_scans) as advance:
+    with (
+        skipping_named(job.own_scans, skip_errors=job.skip_errors),
+        listener.stoppable(becomes),
+        listener.progress("predicting", n_scans) as advance,
+    ):
         done = 0
 
         def on_scan(prediction: ScanPrediction | None) -> None:
@@ -266,7 +271,7 @@ def _predict(job: Job, source: Source, folder: Path | None, listener: Listener) 
 
         found = job.run(source, kept, on_scan)
     if found.kept:
-        listener.say(f"{found.kept} of {n_scans} scans were predicted by an earlier call")
+        listener.say(f"{found.kept} of {n_scans} scans were predicted by an earlier call that did not finish")
     return found
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cov3d.api.datasets import warn_if_stale, warn_of_left_out
-from cov3d.api.inputs import elsewhere, path_or_none, scan_table, store_folder
+from cov3d.api.datasets import warn_of_left_out
+from cov3d.api.inputs import elsewhere, path_or_none, scan_table, skipping_named, store_folder, warn_if_stale
 from cov3d.errors import Cov3dError
 from cov3d.listener import SILENT, Listener
 from cov3d.preprocessing.sizes import Size
@@ -167,6 +167,7 @@ def _fill(
     from cov3d.preprocessing.batch import preprocess_scans
 
     with (
+        skipping_named(scans, skip_errors=how.skip_errors),
         listener.stoppable(_THEN),
         listener.progress(f"preprocessing, {store.size}", len(scans)) as advance,
     ):

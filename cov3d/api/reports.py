@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cov3d.api.inputs import elsewhere, path_or_none
+from cov3d.api.inputs import elsewhere, path_or_none, warn_if_stale
 from cov3d.datasets import scan_table as tables
-from cov3d.datasets.stale import stale_sentence
-from cov3d.errors import DatasetError
 from cov3d.files import folder_lock
 from cov3d.listener import SILENT, Listener
 from cov3d.reports import report as reports
@@ -89,8 +87,5 @@ def _known_scans(root: Path, table: Path | None, listener: Listener, *, strict: 
     if not (table or file.exists()):
         return None
     scans = tables.load(file)
-    if sentence := stale_sentence(root, file, scans):
-        if strict:
-            raise DatasetError(sentence)
-        listener.warn(sentence)
+    warn_if_stale(root, file, scans, listener, strict=strict)
     return scans

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cov3d.api.arguments import choice, paths_of
+from cov3d.api.inputs import skipping_named
 from cov3d.challenge import check
 from cov3d.challenge import sets as submission_sets
 from cov3d.challenge.check import Checked
@@ -176,6 +177,7 @@ def _predict(
     by = f"{len(networks)} network{'s' * (len(networks) > 1)}"
     listener.say(f"{task}: {len(scans)} scans by {by}, on {how.device}")
     with (
+        skipping_named(scans, skip_errors=how.skip_errors),
         listener.stoppable(f"what was predicted is kept in {kept}, and the same command continues"),
         listener.progress(f"predicting {task}", len(scans)) as advance,
     ):

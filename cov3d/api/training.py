@@ -195,12 +195,12 @@ def _say_result(run: Run, fold: int, listener: Listener) -> None:
             score = number(best.scores[task].macro_f1)
             last = number(run.last[task].macro_f1)
             listener.say(
-                f"best {task} macro F1 {score}, after epoch {best.epoch}, selected on this fold among "
-                f"{len(run.history)} ({last} after the last): {run.folder / task}.safetensors"
+                f"best {task} macro F1 {score}, after epoch {best.epoch} of {len(run.history)}, selected on this fold "
+                f"({last} after the last epoch): {run.folder / task}.safetensors"
             )
         else:
             listener.warn(f"no scan of fold {fold} could be scored for {task}: no checkpoint was chosen for it")
-    listener.say("What was selected on this fold flatters: the more so, the more epochs there were to choose from.")
+    listener.say("Scores selected on this fold are too high, the more so the more epochs there were to choose from.")
 
 
 def _warn_if_not_of_stoic(chosen: TrainingOptions, start: Start, listener: Listener) -> None:

@@ -1,17 +1,17 @@
 """What a search for hyper-parameters found, and the command that trains it."""
 
 import json
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cov3d.api.run_inputs import RunInputs
 from cov3d.challenge.run_names import differing
+from cov3d.command_words import command
 from cov3d.errors import Cov3dError
 from cov3d.files import write_text
 from cov3d.training.options import TrainingOptions
-from cov3d.training.search_space import Objective, option
+from cov3d.training.search_space import Objective
 from cov3d.training.trials import Trial, best_of
 from cov3d.training.tune import BEST, TABLE
 
@@ -82,18 +82,8 @@ def write_best(
 
 def train_command(options: TrainingOptions, inputs: RunInputs) -> str:
     """The command line that trains with these options on these inputs; every size has its own store."""
-    words = ["cov3d", "train"]
-    for name in ("data", "table", "weights", "weights_dir", "from_checkpoint"):
-        if (path := getattr(inputs, name)) is not None:
-            words += [f"--{option(name)}", str(path)]
+    paths = {name: getattr(inputs, name) for name in ("data", "table", "weights", "weights_dir", "from_checkpoint")}
+    kind: dict[str, object] = {"experiment": options.experiment}
     if options.experiment is None:
-        words += ["--architecture", options.architecture.value, "--size", options.size.value]
-    else:
-        words += ["--experiment", str(options.experiment)]
-    for name, value in {**differing(options), "fold": options.fold, "seed": options.seed}.items():
-        word = option(name)
-        if isinstance(value, bool):
-            words.append(f"--{word}" if value else f"--no-{word}")
-        else:
-            words += [f"--{word}", *map(str, value if isinstance(value, tuple) else [value])]
-    return shlex.join(words)
+        kind = {"architecture": options.architecture, "size": options.size}
+    return command("train", **paths, **kind, **{**differing(options), "fold": options.fold, "seed": options.seed})

@@ -59,11 +59,11 @@ def _fetch_one(wanted: Architecture, folder: Path, listener: Listener) -> Path:
     from cov3d.models import weights as kinetics
 
     file = folder / kinetics.file_name(wanted)
-    if kinetics.is_whole(wanted, file):
+    if kinetics.is_intact(wanted, file):
         listener.say(f"{wanted}: {file} is there, its checksum verified")
         return file
     if file.exists():
-        listener.warn(f"{wanted}: {file} is not whole: fetching it again")
+        listener.warn(f"{wanted}: {file} is damaged: it is downloaded again")
     listener.say(f"{wanted}: fetching {kinetics.source(wanted)}")
     with listener.download(file.name) as on_bytes:
         kinetics.fetch(wanted, folder, on_bytes)

@@ -73,7 +73,7 @@ def check_fresh(data: Path, file: Path, table: "pd.DataFrame", *, strict: bool) 
     Raises:
         DatasetError: it does not, and `strict` is set.
     """
-    from cov3d.api.datasets import warn_if_stale
+    from cov3d.api.inputs import warn_if_stale
 
     warn_if_stale(data, file, table, Printer(), strict=strict)
 

@@ -80,7 +80,7 @@ def _run_all(self: object, directory: Path, steps: list["Step"]) -> "Validated":
         out().rule(f"[bold]{step.command}", align="left")
         say(f"$ {step.line}")
         if step.done is not None and step.done.exists():
-            say(f"{step.done} is there: done before the demo was interrupted")
+            say(f"{step.done} is already there: this step is skipped")
         else:
             result = getattr(self, step.command)(**step.options)
             validated = result if step.command == "validate" else validated

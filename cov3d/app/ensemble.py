@@ -140,9 +140,9 @@ def _show_scores(made: "EnsembleResult") -> None:
     from cov3d.reports.tables import centre_table, evaluation_table
 
     for name, evaluation in made.evaluated.items():
-        title = "; ".join(filter(None, [f"{name}, {len(evaluation.calls)} scans", made.flatters]))
+        title = "; ".join(filter(None, [f"{name}, {len(evaluation.predictions)} scans", made.flatters]))
         out().print(evaluation_table(evaluation, title))
-    warn_of_small_classes({name: evaluation.calls.small for name, evaluation in made.evaluated.items()}, Printer())
+    warn_of_small_classes(made.evaluated, Printer())
     if made.no_centres:
         say_warning(made.no_centres)
     if made.centres:

@@ -80,7 +80,7 @@ def _show_validated(made: "ValidationResult") -> None:
         out().print(confusion_table(evaluation.result, f"{task}, scans"))
     if made.centres:
         out().print(centre_table(made.centres))
-    warn_of_small_classes({task: evaluation.calls.small for task, evaluation in made.evaluated.items()}, Printer())
+    warn_of_small_classes(made.evaluated, Printer())
 
 
 def compare(
@@ -107,9 +107,10 @@ def compare(
     found = evaluation.compare(run_a, run_b, task=task, seed=seed, output_dir=output_dir, overwrite=overwrite)
     for name, result in found.items():
         a, b = result.files
-        title = f"{name}: A = {a}, B = {b}; their predictions differ on {result.differing} of {len(result.calls)} scans"
+        count = len(result.predictions)
+        title = f"{name}: A = {a}, B = {b}; their predictions differ on {result.differing} of {count} scans"
         out().print(comparison_table(result, title))
-    evaluation.warn_of_small_classes({name: result.calls.small for name, result in found.items()}, Printer())
+    evaluation.warn_of_small_classes(found, Printer())
     say("p: paired permutation test, two-sided, of macro F1")
     if output_dir is not None:
         say(f"results in {output_dir}")

@@ -1,7 +1,7 @@
-"""Submission files → what is wrong with them, all of it at once.
+"""Check submission files, and list all problems at once.
 
-A file in another format than the one expected is still read as what it seems to be: who wrote a header should hear of
-the header, and not of every scan as well.
+A file in an unexpected format is read in the format that it seems to have. So an unexpected header gives one problem,
+not one for every scan.
 """
 
 import re
@@ -21,18 +21,18 @@ _MARKS = {
     b"\xfe\xff": ("utf-16", "UTF-16"),
 }
 _HEADERS = ("scan", "scans", "name", "names", "scanname", "ctscan", "patient", "filename", "id", "0")
-"""What a first line that is no scan's name is most often, without spaces and capitals."""
+"""Common header lines, without spaces and capitals."""
 _POSITIVE = PRESENCE_FILES[0]
 
 
 @dataclass
 class Checked:
-    """What a folder of submission files holds.
+    """The result of checking a folder of submission files.
 
     Attributes:
-        task: the task that its files are of.
-        counts: the number of names in each file.
-        problems: a sentence for each thing that is wrong.
+        task: task of the files.
+        counts: number of names in each file.
+        problems: a sentence for each problem.
     """
 
     task: Task
@@ -42,7 +42,7 @@ class Checked:
 
 @dataclass(frozen=True)
 class _Entry:
-    """A name in a file, and the line it stands on."""
+    """A name in a file, and its line."""
 
     file: str
     line: int
@@ -60,19 +60,19 @@ def check_submission(
     line_format: LineFormat = LineFormat.PLAIN,
     allow_empty: bool = False,
 ) -> Checked:
-    """Check that each test scan stands in exactly one file of its task, and nothing else does.
+    """Check that each test scan is in exactly one file of its task, and that there are no other names.
 
     Of `both` tasks, the severity files must hold the scans predicted positive, those of `covid.csv`, each once.
 
     Args:
-        folder: what holds the files; predictions and manifest may lie beside them.
-        scans: names of the test scans; paths are called by their last part.
-        task: whose files there should be; None for those of which there are any.
-        line_format: how names should stand in them.
-        allow_empty: take a file without names for what was meant: no scan was predicted so.
+        folder: folder of the files; other files, such as predictions, are ignored.
+        scans: names of the test scans; of a path the last part is used.
+        task: task of the expected files; None for the tasks of the files in the folder.
+        line_format: expected format of the files.
+        allow_empty: accept files without names.
 
     Raises:
-        SubmissionError: the folder is missing, or holds no submission file.
+        SubmissionError: the folder is missing, or has no submission file.
         DatasetError: two of `scans` have one name.
         OSError: a file can't be read.
     """
@@ -99,8 +99,8 @@ def check_submission(
         checked.problems += _compare([entry for name in SEVERITY_FILES for entry in entries[name]], known, "")
     if checked.task == Task.BOTH:
         positive = {entry.name: known[entry.name] for entry in entries[_POSITIVE] if entry.name in known}
-        graded = [entry for name in SEVERITY_FILES for entry in entries[name]]
-        checked.problems += _compare(graded, positive, f"of {_POSITIVE} ", known)
+        severities = [entry for name in SEVERITY_FILES for entry in entries[name]]
+        checked.problems += _compare(severities, positive, f"of {_POSITIVE} ", known)
     return checked
 
 
@@ -109,9 +109,9 @@ def _files(task: Task) -> tuple[str, ...]:
 
 
 def _task(folder: Path) -> Task:
-    """The task whose files are there."""
+    """The task of the files in the folder."""
     if not folder.is_dir():
-        raise SubmissionError(f"there is no folder {folder}: give the one that holds the submission files")
+        raise SubmissionError(f"there is no folder {folder}: give the folder of the submission files")
     presence, severity = (
         any((folder / name).is_file() for name in files) for files in (PRESENCE_FILES, SEVERITY_FILES)
     )
@@ -120,22 +120,22 @@ def _task(folder: Path) -> Task:
     if not presence and not severity:
         below = sorted({path.parent for name in FILES for path in folder.rglob(name)})
         hint = f": give the folders below it, such as {below[0]}" if below else ""
-        raise SubmissionError(f"{folder} holds none of the submission files {', '.join(FILES)}{hint}")
+        raise SubmissionError(f"{folder} has none of the submission files {', '.join(FILES)}{hint}")
     return Task.PRESENCE if presence else Task.SEVERITY
 
 
 def _other_files(folder: Path) -> Iterator[str]:
-    """Files that may be meant for a submission's."""
+    """Files with a name similar to that of a submission file."""
     for path in sorted(folder.iterdir()):
         if path.name in FILES or not path.is_file():
             continue
         alike = [name for name in FILES if _plain(path.stem) == _plain(Path(name).stem)]
         if alike:
-            yield f"{path.name} is no file of a submission: it should be called {alike[0]}"
+            yield f"{path.name} is not a submission file: rename it to {alike[0]}"
 
 
 def _read(file: Path, known: dict[str, str], expected: LineFormat) -> tuple[list[_Entry], list[str]]:
-    """The names in a file, and what is wrong with how they stand there."""
+    """The names in a file, and the problems of its format."""
     text, problems = _decode(file)
     lines = list(enumerate(text.removesuffix("\n").split("\n") if text else [], start=1))
     if blank := [number for number, line in lines if not line.strip()]:
@@ -147,11 +147,11 @@ def _read(file: Path, known: dict[str, str], expected: LineFormat) -> tuple[list
         problems.append(f"{file.name} seems to be in the format {seems}, not {expected} ({_because(seems, filled)})")
     if seems == LineFormat.HEADER:
         if expected == LineFormat.HEADER and _plain(filled[0][1]) not in _HEADERS:
-            problems.append(f"{file.name}: the header {filled[0][1].strip()[:40]!r} may be a scan's name: call it name")
+            problems.append(f"{file.name}: the header {filled[0][1].strip()[:40]!r} may be a scan: write name")
         filled = filled[1:]
     if seems == LineFormat.ROW:
         if len(filled) > 1:
-            problems.append(f"{file.name} holds {len(filled)} lines, not one row")
+            problems.append(f"{file.name} has {len(filled)} lines, not one row")
         if nameless := sum(not name.strip() for _, line in filled for name in line.split(",")):
             problems.append(f"{file.name}: {nameless} of its names {'is' if nameless == 1 else 'are'} empty")
         filled = [(number, name) for number, line in filled for name in line.split(",") if name.strip()]
@@ -160,16 +160,16 @@ def _read(file: Path, known: dict[str, str], expected: LineFormat) -> tuple[list
 
 
 def _decode(file: Path) -> tuple[str, list[str]]:
-    """A file's text with line feeds, and what is odd about its bytes."""
+    """A file's text with line feeds, and the problems of its encoding."""
     content = file.read_bytes()
-    encoding, called = next((said for mark, said in _MARKS.items() if content.startswith(mark)), ("utf-8", ""))
+    encoding, odd = next((found for mark, found in _MARKS.items() if content.startswith(mark)), ("utf-8", ""))
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError:
-        text, called = content.decode("latin-1"), "not UTF-8, but perhaps Latin-1"
+        text, odd = content.decode("latin-1"), "not UTF-8, but perhaps Latin-1"
     if "\0" in text:
-        text, called = text.replace("\0", ""), "UTF-16 without a byte order mark"
-    problems = [f"{file.name} is {called}: write it as plain UTF-8"] if called else []
+        text, odd = text.replace("\0", ""), "UTF-16 without a byte order mark"
+    problems = [f"{file.name} is {odd}: write it as plain UTF-8"] if odd else []
     for ending, name in (("\r\n", "CR LF, as on Windows"), ("\r", "CR, as on old Macs")):
         if ending in text:
             problems.append(f"{file.name}: lines end in {name}, not in LF")
@@ -178,7 +178,7 @@ def _decode(file: Path) -> tuple[str, list[str]]:
 
 
 def _formats_of(lines: list[tuple[int, str]], known: dict[str, str]) -> tuple[LineFormat, ...]:
-    """The formats that non-empty lines may be in, the likeliest first; none where there is nothing to tell it by."""
+    """Possible formats of non-empty lines, the most likely first; empty if unknown."""
     if not lines:
         return ()
     first = lines[0][1]
@@ -195,13 +195,13 @@ def _because(seems: LineFormat, lines: list[tuple[int, str]]) -> str:
     number, first = lines[0]
     return {
         LineFormat.PLAIN: f"line {number} is one scan's name, {first.strip()!r}",
-        LineFormat.HEADER: f"line {number}, {first.strip()[:40]!r}, is no test scan",
-        LineFormat.ROW: f"line {number} holds several names, with commas between them",
+        LineFormat.HEADER: f"line {number}, {first.strip()[:40]!r}, is not a test scan",
+        LineFormat.ROW: f"line {number} has several names, separated by commas",
     }[seems]
 
 
 def _mend(entries: list[_Entry], known: dict[str, str], problems: list[str]) -> list[_Entry]:
-    """The entries with the names that are meant; what had to be taken off joins `problems`, a sentence a kind."""
+    """The entries with corrected names. Corrections are added to `problems`, a sentence for each kind."""
     by_kind: dict[str, list[_Entry]] = defaultdict(list)
     mended = []
     for entry in entries:
@@ -211,14 +211,12 @@ def _mend(entries: list[_Entry], known: dict[str, str], problems: list[str]) -> 
         mended.append(_Entry(entry.file, entry.line, name if name in known else entry.name.strip()))
     for kind, odd in by_kind.items():
         lines = _lines([entry.line for entry in odd])
-        problems.append(
-            f"{odd[0].file}: {lines} {kind}, the first {odd[0].name.strip()!r}: names only should stand there"
-        )
+        problems.append(f"{odd[0].file}: {lines} {kind}, the first {odd[0].name.strip()!r}: write names only")
     return mended
 
 
 def _name(text: str, known: dict[str, str]) -> str:
-    """The scan's name that a line seems to mean: without spaces, quotes, folders and further columns."""
+    """The scan's name in a line, without spaces, quotes, folders and further columns."""
     if text in known:
         return text
     for part in text.split(","):
@@ -247,11 +245,13 @@ def _lines(numbers: list[int]) -> str:
 def _compare(
     entries: list[_Entry], wanted: dict[str, str], of: str, known: dict[str, str] | None = None
 ) -> Iterator[str]:
-    """What is foreign, doubled and missing among `entries`, of which each name of `wanted` should be one.
+    """Unknown, repeated and missing names: each name of `wanted` should be in `entries` once.
 
     Args:
-        of: which scans are wanted, in words.
-        known: all the test scans, where only some are wanted.
+        entries: names in files.
+        wanted: expected names, with the scans.
+        of: description of the expected scans.
+        known: all test scans, if only some are expected.
     """
     places: dict[str, list[_Entry]] = defaultdict(list)
     for entry in entries:
@@ -260,18 +260,18 @@ def _compare(
     for name, found in places.items():
         if name in wanted:
             if len(found) > 1:
-                yield f"{name} stands in {len(found)} places: {', '.join(map(str, found))}"
+                yield f"{name} is in {len(found)} places: {', '.join(map(str, found))}"
         elif known is not None and name in known:
-            yield f"{found[0]}: {name} is graded, but not in {_POSITIVE}"
+            yield f"{found[0]}: {name} has a severity, but is not in {_POSITIVE}"
         else:
             meant = alike.get(_plain(name))
-            hint = f": is {meant} meant?" if meant else ""
-            yield f"{', '.join(map(str, found))}: {name[:80]!r} is no test scan{hint}"
+            hint = f": did you mean {meant}?" if meant else ""
+            yield f"{', '.join(map(str, found))}: {name[:80]!r} is not a test scan{hint}"
     for name, scan in wanted.items():
         if name not in places:
-            yield f"{name} {of}stands in none of the files" + (f" ({scan})" if scan != name else "")
+            yield f"{name} {of}is in none of the files" + (f" ({scan})" if scan != name else "")
 
 
 def _plain(text: str) -> str:
-    """A name without what people write differently."""
+    """A name without capitals, spaces and punctuation."""
     return re.sub(r"[^a-z0-9]", "", text.lower())

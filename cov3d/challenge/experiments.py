@@ -50,8 +50,8 @@ class Experiment:
         brightness: σ_b of equation 8.
         contrast: σ_c of equation 8.
         epochs: passes over the training scans.
-        presence: the paper's scores of the presence task.
-        severity: of the severity task.
+        presence: the paper's scores of presence.
+        severity: the paper's scores of severity.
     """
 
     number: int
@@ -67,7 +67,7 @@ class Experiment:
     severity: PaperScore
 
     def hyper_parameters(self) -> dict[str, Any]:
-        """What the row sets, by the names of `TrainingOptions`; no dropout where the network has none."""
+        """The options in the row, by the names of `TrainingOptions`; without dropout if the network has none."""
         names = ("architecture", "size", "dropout", "emd_weight", "brightness", "contrast", "epochs")
         values = {name: getattr(self, name) for name in names}
         return {name: value for name, value in values.items() if value is not None} | {"seed": self.number}
@@ -90,7 +90,7 @@ class Submission:
     Attributes:
         task: the task that it was submitted to.
         number: from 1, in the order of the paper.
-        source: what predicted: an experiment's number or an ensemble's name.
+        source: the experiment's number or the ensemble's name.
         folds: the folds whose networks are averaged.
     """
 
@@ -168,10 +168,10 @@ def _parse(row: dict[str, str]) -> Experiment:
 
 
 def find(number: int) -> Experiment:
-    """The experiment of a number.
+    """The experiment with a number.
 
     Raises:
-        Cov3dError: there is none.
+        Cov3dError: there is no such experiment.
     """
     if number not in experiments():
         raise Cov3dError(
@@ -181,26 +181,26 @@ def find(number: int) -> Experiment:
 
 
 def find_ensemble(name: str) -> Ensemble:
-    """The ensemble of a name, in capitals or not.
+    """The ensemble with a name, in any case.
 
     Raises:
-        Cov3dError: there is none.
+        Cov3dError: there is no such ensemble.
     """
     named = {ensemble.name: ensemble for ensemble in ENSEMBLES}
     if name.upper() not in named:
-        raise Cov3dError(f"{name} is none of the paper's ensembles, which are {', '.join(named)}")
+        raise Cov3dError(f"{name} is not one of the paper's ensembles: {', '.join(named)}")
     return named[name.upper()]
 
 
 def check_start(number: int | None, from_checkpoint: object) -> None:
-    """Make sure that an experiment that was pretrained on STOIC is given a network that was.
+    """Check that an experiment that was pretrained on STOIC has a checkpoint to start from.
 
     Args:
-        number: of the experiment; None where none was asked for.
-        from_checkpoint: what `--from-checkpoint` was given; None where it was not.
+        number: number of the experiment; None for no experiment.
+        from_checkpoint: value of `--from-checkpoint`; None if not given.
 
     Raises:
-        Cov3dError: it is needed and missing; the sentence says how to make one.
+        Cov3dError: the checkpoint is missing; the message has the commands that make one.
     """
     if number is None or from_checkpoint is not None or not (row := find(number)).stoic:
         return
@@ -213,7 +213,7 @@ def check_start(number: int | None, from_checkpoint: object) -> None:
 
 
 def options_of(number: int | None, **given: Any) -> TrainingOptions:
-    """The options of one of the paper's experiments; what is `given` wins, and None stands for the defaults.
+    """The options of one of the paper's experiments, or the defaults if None; `given` options replace them.
 
     Raises:
         Cov3dError: there is no such experiment, or a value can't be trained with.

@@ -1,4 +1,4 @@
-"""How names stand in a submission file, apart from the code that writes them so that `--help` need not load it."""
+"""The format of names in submission files. It is separate from the code that writes them, so that `--help` is fast."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -8,14 +8,14 @@ HEADER = "scan"
 
 
 class LineFormat(StrEnum):
-    """How names stand in a submission file: a line each, a line each under a header, or one comma-separated row."""
+    """Format of a submission file: a name a line, the same below a header, or one comma-separated row."""
 
     PLAIN = "plain"
     HEADER = "header"
     ROW = "row"
 
     def render(self, names: Sequence[str]) -> str:
-        """The text of a file of these names; without names there is no line, or the header only."""
+        """The text of a file with these names; without names it is empty, or has the header only."""
         if self == LineFormat.ROW:
             return ",".join(names) + "\n" if names else ""
         lines = [HEADER, *names] if self == LineFormat.HEADER else names

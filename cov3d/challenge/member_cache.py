@@ -1,10 +1,9 @@
-"""The predictions of single networks on raw scans, kept on disk: each network predicts each scan once.
+"""The predictions of single networks for raw scans, kept on disk: each network predicts each scan once.
 
-An ensemble's members appear in several submissions, and predicting thousands of scans by dozens of networks takes
-hours. So what each network said is kept, in a prediction table of its own, named by its run and its checkpoint's
-contents: another checkpoint under the same name is predicted anew, and so is a scan whose files have changed. It is
-kept at temperature 1, which serves sets with and without temperatures. Scans are preprocessed once for all the networks
-that lack them.
+Several submissions share networks, and predicting thousands of scans by dozens of networks takes hours. So the
+predictions of each network are kept in a prediction table, whose name has the run and a hash of the checkpoint. A
+changed checkpoint or scan is predicted again. Predictions are kept at temperature 1, for sets with and without
+temperatures. A scan is preprocessed once for all networks that have not predicted it.
 """
 
 import hashlib
@@ -31,28 +30,28 @@ from cov3d.inference.member_tables import MemberTable
 from cov3d.inference.networks import Networks, ScanPrediction, load_members
 from cov3d.inference.predict import manifest, none_readable, predict_each
 from cov3d.inference.review import reviewed
-from cov3d.preprocessing.pipeline import RECORD_COLUMNS
+from cov3d.preprocessing.record import RECORD_COLUMNS
 from cov3d.preprocessing.store import MANIFEST
 from cov3d.training.checkpoint import CheckpointInfo, read_info
 from cov3d.values import Field, check_fields, read_object, string
 
 _SETTINGS = "settings.json"
 _STATE = "state"
-"""The manifest's column for what the scan's files were, see `file_state`; empty of older versions."""
+"""The manifest's column for the state of the scan's files, see `file_state`; empty in older versions."""
 _SECONDS_BETWEEN_SAVES = 60
 _LONGEST = 160  # file systems allow names of 255
 
 
 @dataclass
 class NetworkPredictions:
-    """What networks said of raw scans.
+    """The predictions of networks for raw scans.
 
     Attributes:
-        tables: by checkpoint, all of the same scans, at temperature 1.
+        tables: predictions by checkpoint, of the same scans, at temperature 1.
         manifest: how each scan was cropped, with the columns of a store's manifest, and `doubtful`.
-        failed: what is wrong with the scans that could not be read, by name.
-        doubtful: why predictions may not be worth much, by scan.
-        kept: how many predictions, of a scan by a network, were there already.
+        failed: reasons why scans could not be read, by name.
+        doubtful: reasons why predictions may be unreliable, by scan.
+        kept: number of predictions (of one scan by one network) from an earlier call.
     """
 
     tables: dict[Path, MemberTable]
@@ -74,20 +73,20 @@ def predict_networks(
     skip_errors: bool = False,
     on_scan: Callable[[int], None] = lambda done: None,
 ) -> NetworkPredictions:
-    """Predict raw scans by each of several networks, but for what is in `folder` already.
+    """Predict raw scans with each of several networks, except predictions that are already in `folder`.
 
     Args:
         scans: paths by name.
-        checkpoints: of the networks.
-        folder: keeps the tables; of these scans only.
-        device, jobs, threads, batch_size: as of `predict_each`.
+        checkpoints: checkpoints of the networks.
+        folder: folder of the tables; it must not be used for other scans.
+        device, jobs, threads, batch_size: as in `predict_each`.
         skip_errors: skip scans that can't be read.
-        on_scan: called with how many scans are done.
+        on_scan: called with the number of finished scans.
 
     Raises:
         ScanError: a scan can't be read.
-        CheckpointError: a checkpoint can't be read, or is of another version of the preprocessing.
-        OutputError: the folder is of other scans, or can't be written.
+        CheckpointError: a checkpoint can't be read, or needs another version of the preprocessing.
+        OutputError: the folder was used for other scans, or can't be written.
     """
     cache = _Cache(folder, scans, checkpoints)
     lacking = cache.lacking()
@@ -128,7 +127,7 @@ def predict_networks(
 
 
 class _Cache:
-    """The folder of tables, and what is new to it."""
+    """The folder of tables, and predictions to be added to it."""
 
     def __init__(self, folder: Path, scans: Mapping[str, Path], checkpoints: Sequence[Path]) -> None:
         self.folder, self.scans = folder, scans
@@ -144,7 +143,7 @@ class _Cache:
         self._saved = time.monotonic()
 
     def _claim(self) -> None:
-        """Refuse a folder of other scans: their names may be the same."""
+        """Refuse a folder that was used for other scans, which may have the same names."""
         root = os.path.commonpath([os.path.abspath(path.parent) for path in self.scans.values()])  # noqa: PTH100
         file = self.folder / _SETTINGS
         if not file.exists():
@@ -155,7 +154,7 @@ class _Cache:
             raise OutputError(f"{file} can't be read ({error}): remove {self.folder}") from error
         if there != root:
             raise OutputError(
-                f"{self.folder} keeps predictions of the scans below {there}, and these are below {root}: give another "
+                f"{self.folder} has predictions of the scans below {there}, but these are below {root}: give another "
                 f"--output-dir, or remove {self.folder}"
             )
         remove_aside(self.folder)
@@ -176,10 +175,10 @@ class _Cache:
             table = table.assign(**{_STATE: table.get(_STATE, "")})[[*RECORD_COLUMNS, _STATE]]
             return {row["scan"]: {str(name): value for name, value in row.items()} for row in table.to_dict("records")}
         except (OSError, ValueError, KeyError) as error:
-            raise OutputError(f"{file} can't be read ({error}): remove it, and its scans are done again") from error
+            raise OutputError(f"{file} can't be read ({error}): remove it, to predict its scans again") from error
 
     def _forget(self, changed: Sequence[str]) -> None:
-        """Drop scans whose files are others now, from the tables of every network in the folder."""
+        """Remove scans whose files have changed from the tables of all networks in the folder."""
         for file in self.folder.glob("*.csv") if changed else ():
             if file.name == MANIFEST:
                 continue
@@ -191,7 +190,7 @@ class _Cache:
                 save_predictions(left, file)
 
     def lacking(self) -> dict[str, list[Path]]:
-        """The checkpoints that a scan has not been predicted by, for each that lacks one."""
+        """For each scan that is not predicted by all checkpoints, the checkpoints that have not predicted it."""
         found = {
             scan: [file for file in self.files if scan not in self._known[file] or scan not in self._records]
             for scan in self.scans
@@ -199,7 +198,7 @@ class _Cache:
         return {scan: files for scan, files in found.items() if files}
 
     def add(self, outcome: ScanPrediction, networks: Sequence[Path]) -> None:
-        """Take note of a scan's predictions, and write what is new once in a while."""
+        """Add a scan's predictions, and write new predictions from time to time."""
         assert outcome.probabilities is not None
         for file, probabilities in zip(networks, outcome.probabilities, strict=True):
             self._known[file][outcome.scan] = probabilities
@@ -211,7 +210,7 @@ class _Cache:
             self.save()
 
     def save(self) -> None:
-        """Write what is new; the manifest last, for a scan that is not in it is predicted again."""
+        """Write new predictions. The manifest is last: a scan that is not in it is predicted again."""
         for file in sorted(self._changed):
             known = self._known[file]
             names = sorted(known)
@@ -225,20 +224,20 @@ class _Cache:
         self._saved = time.monotonic()
 
     def table(self, checkpoint: Path, wanted: Sequence[str]) -> MemberTable:
-        """What a network said of scans, as it stands in its file, so that an interruption changes no digit."""
+        """The predictions of a network as in its file, so that an interruption does not change a digit."""
         file = self.files[checkpoint]
         table, categories = load_predictions(file)
         rows = table[table["scan"].isin(set(wanted))].sort_values("scan", ignore_index=True)
         return MemberTable(file.stem, (file,), rows, categories)
 
     def records(self, wanted: Sequence[str]) -> list[dict[str, Any]]:
-        """How scans were preprocessed."""
+        """The records of scans."""
         rows: list[dict[str, Any]] = [dict(self._records[scan]) for scan in sorted(wanted)]
         return [row | {"lung_share": float(row["lung_share"] or 0)} for row in rows]
 
 
 def _table_name(checkpoint: Path) -> str:
-    """A name that tells a person which network it is of, and is another for another network."""
+    """A readable name for a network's table, different for each network."""
     with checkpoint.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     run = re.sub(r"[^\w.-]", "-", checkpoint.resolve().parent.name)[:_LONGEST]

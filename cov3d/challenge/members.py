@@ -12,14 +12,14 @@ from cov3d.run_files import validation_table
 def gather_experiments(
     numbers: Sequence[int], folds: Sequence[int], task: Task, runs: Runs, *, fitted_temperature: bool
 ) -> list[MemberTable] | list[Missing]:
-    """The members that are experiments, each over `folds`; or all the runs that are missing.
+    """The members, one for each experiment, with tables of all `folds`; or the list of missing runs.
 
     Args:
-        numbers: of the experiments.
-        folds: whose tables are put together.
+        numbers: numbers of the experiments.
+        folds: folds whose tables are concatenated.
         task: presence or severity.
-        runs: where they are looked for.
-        fitted_temperature: as of `member_tables.gather`.
+        runs: runs to search.
+        fitted_temperature: as in `member_tables.gather`.
 
     Raises:
         PredictionsError: a table can't be read.

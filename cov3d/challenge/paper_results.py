@@ -1,7 +1,7 @@
 """The paper's tables of results (5 to 7) with ours beside them.
 
-Scores are macro F1 in percent. What our runs do not give is a dash, and a note below the table says what is missing and
-how to make it. The score of the best epoch was selected on the fold that it is of; beside it stands the last epoch's.
+Scores are macro F1 in percent. Missing results are a dash, and a note below the table states what is missing and how
+to make it. The score of the best epoch was selected on its own fold; the score of the last epoch is beside it.
 """
 
 import json
@@ -36,8 +36,8 @@ def experiment_table(runs: Runs, on_row: Callable[[int], None] = lambda _: None)
     """Table 5: the paper's experiments, its results, and those of our runs of them.
 
     Args:
-        runs: where our runs are looked for.
-        on_row: is told how many experiments are done.
+        runs: our runs.
+        on_row: called with the number of finished experiments.
     """
     frame: list[dict[str, Any]] = []
     shown: list[tuple[str, ...]] = []
@@ -73,7 +73,7 @@ def experiment_table(runs: Runs, on_row: Callable[[int], None] = lambda _: None)
 
 @dataclass(frozen=True)
 class _Ours:
-    """What our runs of an experiment gave, in percent, by task; None where they do not say."""
+    """The scores of our runs of an experiment, in percent, by task; None if unknown."""
 
     folds: tuple[int, ...]
     best: dict[str, float | None]
@@ -102,7 +102,7 @@ def _find_experiment(number: int, runs: Runs) -> _Ours:
             _check_disjoint(folders.values())
             scores = pd.DataFrame([_summary_scores(run, "best") for run in folders.values()], dtype=float)
             cv = {task: _mean_and_deviation(scores[task]) for task in TASKS}
-        differs = " or ".join(sorted({said for run in folders.values() if (said := differing_options(run, number))}))
+        differs = " or ".join(sorted({words for run in folders.values() if (words := differing_options(run, number))}))
     except Cov3dError as error:
         missing.append(f"experiment {number}: {error}")
     return _Ours(tuple(folders), best, last, cv, differs, missing)
@@ -113,7 +113,7 @@ def _nothing() -> dict[str, Any]:
 
 
 def _summary_scores(run: Path, which: str) -> dict[str, float | None]:
-    """The macro F1s that a run's summary gives, in percent; None where there is none.
+    """The macro F1s in a run's summary, in percent; None if there is none.
 
     Raises:
         DatasetError: the summary can't be read.
@@ -127,7 +127,7 @@ def _summary_scores(run: Path, which: str) -> dict[str, float | None]:
 
 
 def _check_disjoint(runs: Iterable[Path]) -> None:
-    """Make sure that runs on several folds were not made with different scan tables.
+    """Check that runs on several folds were made with the same scan table.
 
     Raises:
         DatasetError: a scan is in two of them.
@@ -143,19 +143,19 @@ def _check_disjoint(runs: Iterable[Path]) -> None:
 
 
 def _mean_and_deviation(scores: pd.Series) -> tuple[float, float] | None:
-    """Mean and standard deviation (n − 1) over the folds that have a score; None where fewer than two have."""
+    """Mean and standard deviation (n − 1) over the folds that have a score; None if fewer than two have."""
     scores = scores.dropna()
     return (float(scores.mean()), float(scores.std())) if len(scores) > 1 else None
 
 
 def differing_options(run: Path, number: int) -> str:
-    """What a run of an experiment was told otherwise than the experiment says, as `name value, …`."""
-    told = run_options(run)
+    """The options of a run that differ from those of its experiment, as `name value, …`."""
+    used = run_options(run)
     meant = json.loads(json.dumps(asdict(options_of(number)), default=list))
-    names = [name for name in meant if name not in ("fold", "experiment") and name in told]
+    names = [name for name in meant if name not in ("fold", "experiment") and name in used]
     # Distances of one are cut to the number of categories.
-    other = [name for name in names if told[name] != meant[name] and not _all_ones(name, told[name], meant[name])]
-    return ", ".join(f"{name} {_brief(told[name])}" for name in other)
+    other = [name for name in names if used[name] != meant[name] and not _all_ones(name, used[name], meant[name])]
+    return ", ".join(f"{name} {_brief(used[name])}" for name in other)
 
 
 def _all_ones(name: str, *values: Any) -> bool:
@@ -226,7 +226,7 @@ def _ensemble_scores(ensemble: Ensemble, runs: Runs) -> tuple[float | None, tupl
     first, problems = _scores_by_fold(ensemble, [0], runs)
     every, more = _scores_by_fold(ensemble, range(FOLDS), runs)
     cv = _mean_and_deviation(100 * pd.Series(every, dtype=float))
-    # What is missing on fold 0 is missing of all folds too: it is said once.
+    # Runs missing on fold 0 are also missing in all folds: list them once.
     return (100 * first[0] if 0 in first else None), cv, problems or more
 
 

@@ -1,4 +1,4 @@
-"""A table of the paper made anew, as CSV and Markdown; and the two of them that count scans (1, 2)."""
+"""A table of the paper as CSV and Markdown, and the two tables that count scans (1, 2)."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ class PaperTable:
     """One of the paper's tables.
 
     Attributes:
-        name: of its files, such as `table-5`.
-        title: of the table.
-        frame: its values, for CSV: numbers as they are, empty where there is none.
-        head: names of the columns as people read them.
-        rows: the cells as people read them, a dash where there is nothing.
-        notes: what a reader must know.
-        missing: what it lacks, and how to make it.
+        name: name of its files, such as `table-5`.
+        title: title of the table.
+        frame: values for CSV; empty if unknown.
+        head: names of the columns for readers.
+        rows: cells for readers; a dash if unknown.
+        notes: notes for readers.
+        missing: missing results and how to make them.
     """
 
     name: str
@@ -65,7 +65,7 @@ def save(table: PaperTable, folder: Path) -> None:
 
 
 def counts_by_partition(scans: pd.DataFrame) -> PaperTable:
-    """Table 1: number of scans of each label in each partition; the unlabelled ones have a row of their own."""
+    """Table 1: number of scans of each label in each partition; scans without a label have their own row."""
     return _counts("table-1", "Table 1: scans by label and partition", scans["label"], _by_partition(scans))
 
 
@@ -76,7 +76,7 @@ def severities_by_partition(scans: pd.DataFrame) -> PaperTable:
 
 
 def _by_partition(scans: pd.DataFrame) -> dict[str, Any]:
-    """Which scans are in each partition that has any."""
+    """For each partition that has scans, which scans are in it."""
     return {name: scans["partition"] == name for name in PARTITIONS if (scans["partition"] == name).any()}
 
 

@@ -1,4 +1,4 @@
-"""The name of a run's folder: what the run is, and what differs from the paper's experiment or from the defaults."""
+"""The name of a run's folder: its experiment or network, and the options that differ from the defaults."""
 
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,8 @@ def run_name(options: TrainingOptions, from_checkpoint: str | Path | None = None
     or from the defaults, and fold and seed.
 
     Args:
-        options: of the run.
-        from_checkpoint: the checkpoint that it starts from. The name says so, unless the experiment needs one.
+        options: options of the run.
+        from_checkpoint: the checkpoint that it starts from. It is noted in the name, unless the experiment needs one.
 
     Raises:
         Cov3dError: there is no such experiment.
@@ -29,9 +29,9 @@ def name_without_fold(options: TrainingOptions, from_checkpoint: str | Path | No
 
 
 def differing(options: TrainingOptions) -> dict[str, Any]:
-    """The options that are not the experiment's, or not the defaults.
+    """The options that differ from the experiment's or from the defaults.
 
-    Fold and seed are left out, and so is what `run_name` begins with.
+    Fold, seed and the start of `run_name` are left out.
     """
     plain = options_of(options.experiment, architecture=options.architecture)
     apart = {"experiment", "architecture", "fold", "seed"} | ({"size"} if options.experiment is None else set())

@@ -1,4 +1,4 @@
-"""The folder of runs → the run of an experiment and a fold, or the command that makes it."""
+"""Find the run of an experiment and a fold in a folder of runs, or give the command that makes it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from cov3d.run_files import SUMMARY, run_options, runs_below
 
 @dataclass(frozen=True)
 class Missing:
-    """A run that is not there: which, and what to do."""
+    """A missing run, and how to make it."""
 
     what: str
     remedy: str
@@ -24,7 +24,7 @@ class Missing:
 
 
 class MissingRunsError(SubmissionError):
-    """Runs of experiments are missing; the notes of the error say which, each with what to do."""
+    """Runs of experiments are missing. Each note of the error names a run and how to make it."""
 
     def __init__(self, sentence: str, missing: Iterable[object]) -> None:
         super().__init__(sentence)
@@ -36,9 +36,9 @@ class Runs:
     """The runs below a folder.
 
     Attributes:
-        folder: holds the runs' folders, or folders of them.
+        folder: folder of the runs' folders, at any depth.
         data: root of the dataset, for the commands.
-        given: the folders of the runs that are looked at, where it is not all below `folder`.
+        given: folders of the runs to use; None for all below `folder`.
     """
 
     def __init__(self, folder: Path, data: Path, given: Iterable[Path] | None = None) -> None:
@@ -48,8 +48,8 @@ class Runs:
     def find(self, experiment: int, fold: int, file: str) -> Path | Missing:
         """A file of the finished run of an experiment and a fold.
 
-        The run is the one with `cov3d train`'s own name, else the only one that says of itself that it is of this
-        experiment and fold, such as one with another size.
+        This is the run with the default name of `cov3d train`, else the only run whose options name the experiment and
+        the fold, such as one with another size.
         """
         what = f"experiment {experiment}, fold {fold}"
         candidates = self._by_experiment.get((experiment, fold), [])
@@ -63,7 +63,7 @@ class Runs:
         (run,) = chosen
         if not (run / SUMMARY).is_file():
             if not named:
-                return Missing(f"{what} is not finished", f"give the command that began {run} again, with --resume")
+                return Missing(f"{what} is not finished", f"run the command that started {run} again, with --resume")
             return Missing(f"{what} is not finished", f"{self._command(experiment, fold, run)} --resume")
         if not (run / file).is_file():
             remedy = "no scan of the fold could be scored for it, or the file was lost"
@@ -71,7 +71,7 @@ class Runs:
         return run / file
 
     def folds_of(self, experiment: int) -> set[int]:
-        """The folds that there is a run of an experiment on, finished or not."""
+        """The folds for which an experiment has a run, finished or not."""
         return {fold for number, fold in self._by_experiment if number == experiment}
 
     @cached_property
@@ -84,7 +84,7 @@ class Runs:
         return found
 
     def _command(self, experiment: int, fold: int, run: Path | None = None) -> str:
-        """The command that makes a run, or goes on with it."""
+        """The command that makes or resumes a run."""
         folder = run or self.folder / default_name(experiment, fold)
         return command(
             "train",

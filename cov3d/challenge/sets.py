@@ -46,7 +46,7 @@ class SubmissionSet:
 
     @property
     def place(self) -> str:
-        """Its folder, below that of all submissions."""
+        """Its folder within the folder of all submissions."""
         return f"{self.task}/{self.number}"
 
 
@@ -61,13 +61,13 @@ def paper_sets() -> list[SubmissionSet]:
 def load_sets(file: Path) -> list[SubmissionSet]:
     """Read a file of sets: CSV with the columns `task,number,members,folds,threshold`, or JSON with a list of such.
 
-    A further column, `fitted_temperature`, may say `no` (in JSON false) where temperatures are not to be applied.
+    A further column, `fitted_temperature`, may be `no` (in JSON false): then temperatures are not applied.
 
     In a CSV file, members and folds have spaces between them; folds may be `all`, or empty for fold 0, and the
     threshold may be empty. Paths of members are relative to the file.
 
     Raises:
-        SubmissionError: the file can't be read, or a set in it can't be made; the sentence says which.
+        SubmissionError: the file can't be read, or has a wrong set; the message names it.
         DatasetError: it is a CSV file without one of the columns.
     """
     rows = _json_rows(file) if file.suffix.lower() == ".json" else _csv_rows(file)
@@ -82,7 +82,7 @@ def load_sets(file: Path) -> list[SubmissionSet]:
             raise SubmissionError(f"{file} {where}: there is a {made.place} already: give each set a number of its own")
         sets.append(made)
     if not sets:
-        raise SubmissionError(f"{file} holds no set")
+        raise SubmissionError(f"{file} has no set")
     return sets
 
 
@@ -163,12 +163,12 @@ def _is_name(value: Any) -> bool:
 
 
 def _is_named(member: str) -> bool:
-    """Whether a member is an experiment or an ensemble, and not a path."""
+    """Whether a member is an experiment or an ensemble, not a path."""
     return member.isdecimal() or member.upper() in {ensemble.name for ensemble in ENSEMBLES}
 
 
 def _numbers(members: Iterable[str], task: Task) -> list[int]:
-    """The experiments among members, those of ensembles too.
+    """The experiments of members, including those of ensembles.
 
     Raises:
         Cov3dError: there is none of a number, or an ensemble is of the other task.

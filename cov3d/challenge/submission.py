@@ -20,26 +20,26 @@ FILES = (*PRESENCE_FILES, *SEVERITY_FILES)
 
 
 def check_names(scans: Iterable[str]) -> None:
-    """Refuse two scans of one name: the files hold nothing but names.
+    """Check that no two scans have the same name, because the files have names only.
 
     Raises:
-        DatasetError: the sentence names the two.
+        DatasetError: two scans have the same name.
     """
     scans = list(scans)
     for name, count in Counter(map(submission_name, scans)).items():
         if count > 1:
             same = [scan for scan in scans if submission_name(scan) == name]
             raise DatasetError(
-                f"{count} scans are called {name} ({same[0]}, {same[1]}), and submission files hold names only: "
+                f"{count} scans have the name {name} ({same[0]}, {same[1]}), and submission files have names only: "
                 "predict one test set at a time, or give --no-submission"
             )
 
 
 def check_categories(categories: Sequence[str], task: Task) -> None:
-    """Refuse to write the four files of grades from a checkpoint that has others.
+    """Check that a checkpoint has the severities of the submission files.
 
     Raises:
-        CheckpointError: its categories are not the challenge's, and `task` asks for a file a grade.
+        CheckpointError: it has other categories, and `task` includes severity.
     """
     if task != Task.PRESENCE and tuple(categories) != CATEGORIES:
         raise CheckpointError(
@@ -49,7 +49,7 @@ def check_categories(categories: Sequence[str], task: Task) -> None:
 
 
 def submission_name(scan: str) -> str:
-    """The name of a scan in a submission file: that of its folder."""
+    """The name of a scan in a submission file: the last part of its path."""
     return scan.rpartition("/")[2]
 
 
@@ -62,8 +62,8 @@ def write_submission(
 ) -> dict[str, int]:
     """Write the files of `task` into `folder` and return the number of names in each.
 
-    Presence: `covid.csv` and `non-covid.csv`. Severity: a file for each grade; of `both`, they hold the scans called
-    positive, of `severity` alone every scan, as the challenge's second test set asks.
+    Presence: `covid.csv` and `non-covid.csv`. Severity: a file for each severity. For `both` they have the scans
+    predicted positive; for `severity` they have all scans, as the challenge's second test set requires.
 
     Raises:
         DatasetError: two scans have one name.
@@ -74,12 +74,12 @@ def write_submission(
     check_names(table["scan"])
     files: dict[str, pd.Series] = {}
     if task in (Task.PRESENCE, Task.BOTH):
-        for call in (UNKNOWN_SEVERITY, NON_COVID):
-            files[f"{call}.csv"] = table.loc[table["presence"] == call, "scan"]
+        for presence in (UNKNOWN_SEVERITY, NON_COVID):
+            files[f"{presence}.csv"] = table.loc[table["presence"] == presence, "scan"]
     if task in (Task.SEVERITY, Task.BOTH):
-        graded = table if task == Task.SEVERITY else table[table["presence"] == UNKNOWN_SEVERITY]
-        for grade in categories[1:]:
-            files[f"{grade}.csv"] = graded.loc[graded["severity"] == grade, "scan"]
+        positive = table if task == Task.SEVERITY else table[table["presence"] == UNKNOWN_SEVERITY]
+        for severity in categories[1:]:
+            files[f"{severity}.csv"] = positive.loc[positive["severity"] == severity, "scan"]
     for name, scans in files.items():
         names = sorted(map(submission_name, scans), key=_by_number)
         write_text(folder / name, line_format.render(names))

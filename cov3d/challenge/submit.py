@@ -1,4 +1,4 @@
-"""Sets of submissions, networks' predictions → the submission files, a numbered folder each."""
+"""Write the submission files of each set, in a numbered folder, from the predictions of the networks."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -28,9 +28,9 @@ class Written:
     """A set of submission files.
 
     Attributes:
-        of: what it is.
-        networks: how many were averaged.
-        counts: the number of names in each file.
+        of: the set.
+        networks: number of averaged networks.
+        counts: number of names in each file.
     """
 
     of: SubmissionSet
@@ -44,10 +44,10 @@ def manifest_name(task: Task) -> str:
 
 
 def check_networks(checkpoints: Sequence[Path], task: Task) -> None:
-    """Make sure, before anything is predicted, that the networks of a task can be averaged and its files written.
+    """Check, before predicting, that the networks of a task can be averaged and its files written.
 
     Raises:
-        CheckpointError: a file is no checkpoint, they differ in their categories, or these are not the challenge's.
+        CheckpointError: a file is not a checkpoint, or its categories differ from the others' or the challenge's.
     """
     first = read_info(checkpoints[0]).categories
     check_categories(first, task)
@@ -70,8 +70,8 @@ def write_all(
     """Write the files of every set, the manifest of each task (by the names `manifests`) and the overview.
 
     Raises:
-        PredictionsError: the members of a set don't go together.
-        SubmissionError: what was written is not as it should be.
+        PredictionsError: the members of a set can't be averaged.
+        SubmissionError: the written files have a problem.
         OutputError: a file can't be written.
     """
     written = []
@@ -88,17 +88,17 @@ def write_all(
 def write_set(
     of: SubmissionSet, networks: Mapping[Path, MemberTable], folder: Path, line_format: LineFormat
 ) -> Written:
-    """Average the networks of a set and write its files to its folder, and its prediction table beside the folders.
+    """Average the networks of a set, and write its submission files and its prediction table.
 
     Args:
         of: the set.
-        networks: by checkpoint, what each says at temperature 1.
-        folder: of all submissions.
-        line_format: how names stand in the files.
+        networks: predictions at temperature 1, by checkpoint.
+        folder: folder of all submissions.
+        line_format: format of the files.
 
     Raises:
-        PredictionsError: the members don't go together.
-        SubmissionError: what was written is not as it should be.
+        PredictionsError: the members can't be averaged.
+        SubmissionError: the written files have a problem.
         OutputError: a file can't be written.
     """
     members = list(networks.values())
@@ -109,7 +109,7 @@ def write_set(
     counts = write_submission(table, members[0].categories, folder / of.place, of.task, line_format)
     found = check_submission(folder / of.place, table["scan"], task=of.task, line_format=line_format, allow_empty=True)
     if found.problems:
-        raise SubmissionError(f"{in_place(folder / of.place)} is not to be submitted: {found.problems[0]}")
+        raise SubmissionError(f"{in_place(folder / of.place)} should not be submitted: {found.problems[0]}")
     return Written(of, len(members), counts)
 
 
@@ -119,7 +119,7 @@ def _at_fitted_temperature(member: MemberTable, checkpoint: Path) -> MemberTable
 
 
 def write_overview(written: Sequence[Written], names: Mapping[SubmissionSet, Sequence[str]], folder: Path) -> None:
-    """Write what was submitted: a row a set, with its networks and the number of names in each file.
+    """Write the overview: a row for each set, with its networks and the number of names in each file.
 
     Raises:
         OutputError: the file can't be written.

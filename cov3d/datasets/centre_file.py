@@ -21,10 +21,10 @@ def read_centres(file: Path, scans: Mapping[str, Sequence[str]], where: str, pro
     """The centre of each scan that the table gives one, and no other one.
 
     Everything else is added to `problems`: rows of no scan, rows of several scans, scans without a row, rows without a
-    centre, and rows that contradict each other.
+    centre, and rows that disagree.
 
     Args:
-        file: a CSV file; its columns may be called `scan` and `centre`, too.
+        file: a CSV file; its columns may also have the names `scan` and `centre`.
         scans: the names by which the table may know each scan, its own first, by the scan's name in the dataset.
         where: the scans, in words.
 

@@ -52,8 +52,8 @@ def find(root: Path, known: Collection[Path] = ()) -> Found:
             for label in (UNKNOWN_SEVERITY, NON_COVID)
         )
         places = [folder.relative_to(root).as_posix() for folder in classes[UNKNOWN_SEVERITY]]
-        grades = severities(root, partition, positive, in_words(places or [f"{partition}/covid"]), found)
-        found.scans |= {scan: (partition, grades.get(scan, UNKNOWN_SEVERITY)) for scan in positive}
+        severity_of = severities(root, partition, positive, in_words(places or [f"{partition}/covid"]), found)
+        found.scans |= {scan: (partition, severity_of.get(scan, UNKNOWN_SEVERITY)) for scan in positive}
         found.scans |= dict.fromkeys(negative, (partition, NON_COVID))
     for folder in named(root, _TESTS).get(TEST, []):
         found.scans |= dict.fromkeys(scans_below(folder, root, found, known), UNLABELLED)

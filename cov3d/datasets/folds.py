@@ -23,26 +23,26 @@ _LAST = (UNKNOWN_SEVERITY, NON_COVID)
 
 
 _Unit = tuple[str, ...]
-"""What goes to one fold as a whole: a scan, or all scans of a patient."""
+"""A unit that is put into one fold: a scan, or all scans of a patient."""
 
 
-def deal(
+def assign_folds(
     labels: Mapping[str, str], folds: Iterable[int], seed: int, patients: Mapping[str, str] = MappingProxyType({})
 ) -> dict[str, int]:
     """A fold for every scan; the counts of each label, and of all scans, differ by at most one between folds.
 
-    Scans of one patient have one fold; the counts then differ by more where whole patients leave no choice.
+    All scans of a patient are in one fold, so the counts may then differ by more.
 
-    The result depends on names, labels, patients, folds and seed only. One scan more, fewer or with another label
-    moves, of the other scans, at most one fewer than there are folds for every place that changes: one place of the
-    scan's own label, and one of each label after it where the totals must be evened out. A patient takes as many places
-    as it has scans.
+    The result depends only on names, labels, patients, folds and seed. If a scan is added, removed or relabelled, few
+    other scans change their fold: for each place that changes, at most the number of folds minus one. The places that
+    change are one of the scan's own label, and one of each later label if the totals must be evened out. A patient
+    takes as many places as it has scans.
 
     Args:
-        labels: the label of each scan, by the scan's name.
-        folds: the numbers of the folds.
-        seed: another seed, other folds.
-        patients: the patient of each scan whose patient is known, by the scan's name.
+        labels: label of each scan, by name.
+        folds: numbers of the folds.
+        seed: random seed.
+        patients: patient of each scan, by name, as far as known.
     """
     folds = sorted(folds)
     queue = sorted(set(labels.values()), key=lambda label: (*(label == last for last in reversed(_LAST)), label))
@@ -51,13 +51,13 @@ def deal(
     for scan in labels:
         units[("patient", patients[scan]) if patients.get(scan) else (scan,)].append(scan)
     needs = {unit: Counter(labels[scan] for scan in scans) for unit, scans in units.items()}
-    dealt: dict[_Unit, int] = {}
+    assigned: dict[_Unit, int] = {}
     for unit in sorted(units, key=lambda unit: _turn(unit, needs[unit], queue, seed)):
-        dealt[unit] = fold = _choose(unit, needs[unit], room, folds, seed)
+        assigned[unit] = fold = _choose(unit, needs[unit], room, folds, seed)
         for label, count in needs[unit].items():
             room[label][fold] -= count
-    _even_out(dealt, needs, room, seed)
-    return {scan: fold for unit, fold in dealt.items() for scan in units[unit]}
+    _even_out(assigned, needs, room, seed)
+    return {scan: fold for unit, fold in assigned.items() for scan in units[unit]}
 
 
 def _rooms(counts: Mapping[str, int], queue: list[str], folds: list[int], seed: int) -> dict[str, dict[int, int]]:
@@ -90,12 +90,15 @@ def _choose(
     return min(folds, key=rank)
 
 
+deal = assign_folds  # the name that cov3d.inference.selection uses
+
+
 def _even_out(
-    dealt: dict[_Unit, int], needs: Mapping[_Unit, Mapping[str, int]], room: dict[str, dict[int, int]], seed: int
+    assigned: dict[_Unit, int], needs: Mapping[_Unit, Mapping[str, int]], room: dict[str, dict[int, int]], seed: int
 ) -> None:
     """Move units, the best move first, while the squares of the places left free or overfilled become fewer."""
     alike: dict[tuple[frozenset[tuple[str, int]], int], set[_Unit]] = defaultdict(set)
-    for unit, fold in dealt.items():
+    for unit, fold in assigned.items():
         alike[frozenset(needs[unit].items()), fold].add(unit)
 
     def gain(kind: frozenset[tuple[str, int]], fold: int, to: int) -> int:
@@ -111,7 +114,7 @@ def _even_out(
         unit = min(alike[kind, fold], key=lambda unit: _hash(seed, "fold", *unit, to))
         alike[kind, fold].remove(unit)
         alike[kind, to].add(unit)
-        dealt[unit] = to
+        assigned[unit] = to
         for label, count in kind:
             room[label][fold] += count
             room[label][to] -= count

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 UNLABELLED = (TEST, "")
-"""Partition and label of a scan of which nothing is known: it is preprocessed, and neither trained nor scored on."""
+"""Partition and label of an unknown scan: it is preprocessed, and neither trained nor scored on."""
 _UNWRITABLE = ("Cc", "Cs", "Zl", "Zp")
 """Unicode's categories of control characters, of halves of characters, and of line and paragraph separators."""
 
@@ -30,7 +30,7 @@ class Found:
         problems: what was found wrong.
         without_file: scans whose file of labels is missing.
         left_out: what looks like a scan and is not taken.
-        patients: the patient of each scan, by its name; empty where the dataset does not tell patients.
+        patients: the patient of each scan, by its name; empty if the dataset has no patients.
         centres: the centre that each scan is from, by its name; without those of no known centre.
     """
 

@@ -1,4 +1,4 @@
-"""A file of labels, Excel or CSV, with the columns Name and Category → its rows, each with the place it stands at.
+"""A file of labels, Excel or CSV, with the columns Name and Category → its rows with their positions.
 
 Of an Excel file the one visible sheet that has both columns is read, wherever the header stands in it. A hidden sheet
 is not what a person sees who corrects a label, so it is never read. Rows that a filter hides are rows of the table all
@@ -18,7 +18,7 @@ from cov3d.errors import DatasetError
 
 COLUMNS = ("Name", "Category")
 _HEADER_ROWS = 100
-"""Rows of a sheet among which the header is looked for."""
+"""Number of rows of a sheet that are searched for the header."""
 _NAMED = 5
 """Rows that a problem names."""
 

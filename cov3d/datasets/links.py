@@ -56,7 +56,7 @@ def _agreed(given: set[tuple[str, str]]) -> tuple[str, str] | None:
 def _same_scans(root: Path, found: Found) -> list[list[str]]:
     """Names of one labelled scan, in groups of two or more, the one without a link first.
 
-    Each folder that holds scans is listed once; a scan that is no link is not looked at.
+    Each folder that holds scans is listed once; scans that are not links are ignored.
     """
     inside = defaultdict(list)
     for scan, (_, label) in found.scans.items():

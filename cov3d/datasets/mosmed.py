@@ -1,7 +1,7 @@
 """MosMedData → scans with labels.
 
-`studies/CT-0 … CT-4/study_<n>.nii.gz`. CT-0 is no sign of COVID-19; CT-1 to CT-4 grade the share of the lungs that is
-involved: up to 25 %, 25 to 50 %, 50 to 75 %, over 75 %. They are the five categories of the method. There are no
+`studies/CT-0 … CT-4/study_<n>.nii.gz`. CT-0 is no sign of COVID-19; CT-1 to CT-4 are classes of the involved share
+of the lungs: up to 25 %, 25 to 50 %, 50 to 75 %, over 75 %. They are the five categories of the method. There are no
 partitions.
 """
 
@@ -16,18 +16,18 @@ from cov3d.labels import CATEGORIES
 NAME = "MosMedData"
 STUDIES = "studies"
 GRADES = {f"CT-{number}": category for number, category in enumerate(CATEGORIES)}
-_FOLDERS = {grade: (plain(grade),) for grade in GRADES}
+_FOLDERS = {name: (plain(name),) for name in GRADES}
 
 
 def is_mosmed(root: Path) -> bool:
-    """Whether `root` has a folder of MosMedData's grades."""
+    """Whether `root` has folders CT-0 to CT-4."""
     return bool(named(path_in_any_case(root, STUDIES), _FOLDERS))
 
 
 def find(root: Path, known: Collection[Path] = ()) -> Found:
     """Every scan under `root` with its label.
 
-    Folders that are no grade, and studies that lie in two grades, are reported in `problems`; the latter have no label.
+    Folders with other names, and studies in two folders, are reported in `problems`; the latter have no label.
 
     Args:
         known: folders that are scans and need not be listed.
@@ -36,14 +36,14 @@ def find(root: Path, known: Collection[Path] = ()) -> Found:
         ScanError: a folder can't be listed.
     """
     found = Found()
-    grades: dict[str, list[str]] = defaultdict(list)
+    by_study: dict[str, list[str]] = defaultdict(list)
     studies = path_in_any_case(root, STUDIES)
-    for grade, folders in named(studies, _FOLDERS).items():
-        found.problems += merged(folders, root, grade)
+    for name, folders in named(studies, _FOLDERS).items():
+        found.problems += merged(folders, root, name)
         for scan in (scan for folder in folders for scan in scans_below(folder, root, found, known)):
-            found.scans[scan] = (TRAIN, GRADES[grade])
-            grades[stem(scan)].append(scan)
-    for scans in grades.values():
+            found.scans[scan] = (TRAIN, GRADES[name])
+            by_study[stem(scan)].append(scan)
+    for scans in by_study.values():
         if len(scans) > 1:
             found.problems.append(f"{in_words(scans)} have one name: they are left without a label")
             found.scans |= dict.fromkeys(scans, UNLABELLED)

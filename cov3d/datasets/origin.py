@@ -1,6 +1,6 @@
 """`scans.origin.json`, beside the scan table: how the table was made, and what the dataset held then.
 
-With it, a table that went stale is told from one that a person edited: the dataset of today is compared with the
+With it, a stale table is distinguished from one that a person edited: the dataset of today is compared with the
 dataset of then, not with the table alone.
 """
 

@@ -27,7 +27,7 @@ _PARTITIONS = {
 _TABLE = re.compile(rf"({'|'.join(_PARTITIONS)})(non)?covid(?:19)?")
 _SCAN = re.compile(r"ct[\s_-]*scan[\s_-]*[0-9]+", re.IGNORECASE)
 _DEPTH, _MOST = 3, 64
-"""Folders so far below the root are looked into, unless they lie among more folders than this: those are scans."""
+"""Depth to which folders are searched, and the number of folders beside each other above which they are scans."""
 
 _Key = tuple[str, str]
 """Partition and label."""

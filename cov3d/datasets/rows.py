@@ -1,4 +1,4 @@
-"""A CSV file that others wrote → its rows, each with the line it stands on, for the problems found in it."""
+"""A CSV file that others wrote → its rows, with line numbers for error messages."""
 
 import csv
 import io
@@ -23,8 +23,8 @@ def read_rows(file: Path, columns: Sequence[str], optional: Sequence[str] = ()) 
     """The rows of a CSV file, their values stripped; empty rows are left out, a missing value is an empty string.
 
     The separator is comma, semicolon or tab: the one by which a line has all the columns. That line is the header;
-    lines before it, such as a title, are passed over. Columns are found by name, whatever their order and case; others
-    are passed over. The text is UTF-8, with or without a byte order mark, UTF-16 with one, or Windows-1252 (Latin-1).
+    lines before it, such as a title, are ignored. Columns are found by name, in any order and case; others
+    are ignored. The text is UTF-8, with or without a byte order mark, UTF-16 with one, or Windows-1252 (Latin-1).
 
     Args:
         file: the CSV file.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from cov3d.datasets.folds import FOLDS, deal
+from cov3d.datasets.folds import FOLDS, assign_folds
 from cov3d.datasets.found import TEST, TRAIN, VALIDATION, Found
 from cov3d.datasets.layouts import search
 from cov3d.datasets.origin import Origin, write_origin
@@ -23,7 +23,7 @@ from cov3d.readers.unread import instead
 FILE_NAME = "scans.csv"
 COLUMNS = ("scan", "partition", "label", "fold")
 PATIENT, CENTRE = "patient", "centre"
-"""Columns that a table has where the dataset tells patients or centres; empty where one is not known."""
+"""Columns of tables of datasets with known patients or centres; empty if unknown."""
 PARTITIONS = (TRAIN, VALIDATION, TEST)
 
 
@@ -58,16 +58,15 @@ class Built:
 def build(root: Path, seed: int, splits: Path | None = None, before: Path | None = None) -> Built:
     """The scan table of the dataset at `root`.
 
-    The official validation partition is fold 0 and the training partition is dealt to folds 1 to 4, balanced over
-    the labels (section 2.1); without a validation partition the training scans are dealt to all five. No patient is in
-    two folds. A root of no known layout gives a table of unlabelled scans.
+    The official validation partition is fold 0. The training partition is split into folds 1 to 4, balanced over the
+    labels (section 2.1); without a validation partition it is split into all five folds. No patient is in two folds.
+    Without a known layout, the scans have no labels.
 
     Args:
         root: the dataset's folder.
-        seed: of the deal.
-        splits: a table that says otherwise; see `splits`.
-        before: the scan table that this one replaces, if there is one: its patients, or its centres, are kept where the
-            dataset itself tells none.
+        seed: random seed of the folds.
+        splits: a table with other folds and labels; see `splits`.
+        before: the scan table that is replaced, if any. Its patients and centres are kept if the dataset has none.
 
     Raises:
         DatasetError: `root` is missing, holds no scan, is a scan itself or fits two layouts; a file of labels can't
@@ -107,25 +106,25 @@ def _keep_columns(table: Path, found: Found) -> None:
 
 
 def check_root(root: Path) -> None:
-    """Make sure that there is a dataset's folder.
+    """Check that the dataset's folder exists.
 
     Raises:
-        DatasetError: there is none.
+        DatasetError: it does not exist.
     """
     if not root.is_dir():
         raise DatasetError(f"there is no dataset folder at {root}: give its root with --data")
 
 
 def _apply(splits: Splits, found: Found, file: Path) -> dict[str, int | None]:
-    """Put what a table of splits says in place of what was found; the folds that it leaves no choice of, by scan."""
+    """Apply a table of splits to the found scans, and return the folds that it sets, by scan."""
     found.problems += splits.problems
     fixed: dict[str, int | None] = {}
     for scan, split in splits.folds.items():
         partition, label = found.scans[scan]
-        said = splits.labels[scan]
-        if said and label not in ("", UNKNOWN_SEVERITY, said):
-            found.problems.append(f"{scan} is {label} in the dataset and {said} in {file.name}, which is followed")
-        label = label if said is None else said
+        given = splits.labels[scan]
+        if given and label not in ("", UNKNOWN_SEVERITY, given):
+            found.problems.append(f"{scan} is {label} in the dataset and {given} in {file.name}, which is followed")
+        label = label if given is None else given
         if isinstance(split, str):
             partition = split
         else:
@@ -141,17 +140,17 @@ def _apply(splits: Splits, found: Found, file: Path) -> dict[str, int | None]:
 
 
 def _fold(found: Found, fixed: Mapping[str, int | None], seed: int) -> pd.DataFrame:
-    """The table; scans whose fold is not `fixed` are dealt to one."""
+    """The table; scans without a `fixed` fold are assigned one."""
     folds = dict(fixed)
     folds |= {scan: 0 for scan, (partition, _) in found.scans.items() if partition == VALIDATION and scan not in fixed}
     train = {
         scan: label for scan, (partition, label) in found.scans.items() if partition == TRAIN and scan not in fixed
     }
-    dealt_to = range(1 if 0 in folds.values() else 0, FOLDS)
+    free_folds = range(1 if 0 in folds.values() else 0, FOLDS)
     folds = keep_whole(folds, train, found.patients, found.problems)
     train = {scan: label for scan, label in train.items() if scan not in folds}
-    folds |= deal({scan: label for scan, label in train.items() if label}, dealt_to, seed, found.patients)
-    found.problems += without_label(train, folds, len(dealt_to))
+    folds |= assign_folds({scan: label for scan, label in train.items() if label}, free_folds, seed, found.patients)
+    found.problems += without_label(train, folds, len(free_folds))
     rows = [(scan, partition, label, folds.get(scan)) for scan, (partition, label) in sorted(found.scans.items())]
     table = pd.DataFrame(rows, columns=list(COLUMNS)).astype({"fold": "Int64"})
     for column, values in ((PATIENT, found.patients), (CENTRE, found.centres)):
@@ -161,7 +160,7 @@ def _fold(found: Found, fixed: Mapping[str, int | None], seed: int) -> pd.DataFr
 
 
 def save(table: pd.DataFrame, file: Path, origin: Origin | None = None) -> None:
-    """Write a scan table, whole or not at all, and then how it was made, if that is known.
+    """Write a scan table in one step, then how it was made, if known.
 
     Raises:
         OutputError: a file can't be written.
@@ -252,11 +251,13 @@ def _check_one_dataset(table: pd.DataFrame, file: Path) -> None:
     """Refuse labels of two datasets; the sentence names the first line that does not go with those before it."""
     of_all = {"", NON_COVID, UNKNOWN_SEVERITY}
     first = table.drop_duplicates("label")
-    graded = [(line, label) for line, label in zip(first.index + 2, first["label"], strict=True) if label not in of_all]
-    for line, label in graded:
-        if label not in categories_of([graded[0][1]]):
+    with_severity = [
+        (line, label) for line, label in zip(first.index + 2, first["label"], strict=True) if label not in of_all
+    ]
+    for line, label in with_severity:
+        if label not in categories_of([with_severity[0][1]]):
             raise DatasetError(
-                f"{file} line {line}: label is {label!r}, but line {graded[0][0]} has {graded[0][1]!r}: "
+                f"{file} line {line}: label is {label!r}, but line {with_severity[0][0]} has {with_severity[0][1]!r}: "
                 "a scan table holds the labels of one dataset"
             )
 

@@ -21,7 +21,7 @@ def severities(root: Path, partition: str, scans: list[str], folders: str, found
     """The severity of each scan that the partition's file gives one, and no other one.
 
     Everything else is reported in `found`: a missing file, one without rows, rows without a name or a severity, names
-    of no scan, and rows that contradict each other.
+    of no scan, and rows that disagree.
 
     Args:
         scans: the COVID scans of the partition.
@@ -66,7 +66,7 @@ def _agreed(labels: Labels, names: "_FolderNames", folders: str, problems: list[
             agreed[scan] = next(iter(by_row.values()))
         else:
             words = ", ".join(sorted(set(by_row.values())))
-            problems.append(f"{labels.where(*by_row)}: rows for {scan} contradict each other ({words})")
+            problems.append(f"{labels.where(*by_row)}: rows for {scan} disagree ({words})")
     return agreed
 
 

@@ -2,7 +2,7 @@
 
 The paper's own table has numbers for splits: 0 is the validation partition, 1 to 4 are the folds of the training
 partition. A scan that the table has in two splits is in no fold, since it would be trained and scored on; where rows
-contradict each other or themselves over what a scan shows, it has no label. All of it is reported.
+disagree about a scan or are inconsistent, the scan has no label. Both are reported.
 """
 
 import re
@@ -30,10 +30,10 @@ _NOTHING = ("", "-", "nan", "none")
 
 @dataclass
 class Splits:
-    """What a table of splits says of the scans that it names.
+    """The content of a table of splits.
 
     Attributes:
-        labels: by scan; None where it says nothing, empty where it says nothing clear.
+        labels: by scan; None if there is none, empty if it is unclear.
         folds: the number of a fold, or the name of a partition, by scan; None where it is not clear.
         problems: what was found wrong.
     """
@@ -84,12 +84,12 @@ def _agreed_label(scan: str, rows: list[Row], file: Path, problems: list[str]) -
     if len(labels) == 1:
         return labels.pop()
     words = in_words(sorted(label or "nothing clear" for label in labels))
-    problems.append(f"{_where(file, rows)}: the rows of {scan} contradict each other ({words})")
+    problems.append(f"{_where(file, rows)}: the rows of {scan} disagree ({words})")
     return UNKNOWN_SEVERITY if not labels & {None, "", NON_COVID} else ""
 
 
 def _label(scan: str, row: Row, file: Path, problems: list[str]) -> str | None:
-    """What a row says that the scan shows; None where it says nothing, empty where it contradicts itself."""
+    """The label in a row; None if it has none, empty if it is inconsistent."""
     category = _category(row.values["category"])
     presence = _PRESENCE.get(_plain(row.values["has_covid"]))
     if category is None or (presence is None and _plain(row.values["has_covid"]) not in _NOTHING):
@@ -145,7 +145,7 @@ def _fold(text: str, folds: int) -> int | str | None:
 class _ScanPaths:
     """Scans by path: the one that a path is or ends in, else by the same without regard to underscores and case.
 
-    Where that is none, the suffix of a file is passed over: `scans/a` is `scans/a.nii.gz`.
+    If there is none, the suffix of a file is ignored: `scans/a` is `scans/a.nii.gz`.
     """
 
     def __init__(self, scans: list[str]) -> None:

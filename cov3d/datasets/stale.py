@@ -139,8 +139,8 @@ def compare_tables(before: pd.DataFrame, after: pd.DataFrame) -> str:
         relabelled={scan: (old[scan], new[scan]) for scan in both if old[scan] != new[scan]},
         moved={scan: (old_centres[scan], new_centres[scan]) for scan in both if old_centres[scan] != new_centres[scan]},
     )
-    said = f"{len(moved)} of {len(both)} scans moved to another fold" + (f" ({_first(moved)})" if moved else "")
-    return ", ".join([said, *changes.words()])
+    in_words = f"{len(moved)} of {len(both)} scans moved to another fold" + (f" ({_first(moved)})" if moved else "")
+    return ", ".join([in_words, *changes.words()])
 
 
 def _count(number: int) -> str:

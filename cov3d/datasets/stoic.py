@@ -1,7 +1,7 @@
 """STOIC2021 (the public part) → scans with labels.
 
 `data/mha/<PatientID>.mha`, and `metadata/reference.csv` with a row a patient: `PatientID,probCOVID,probSevere`, each 0
-or 1. There are no partitions. What a row does not say beyond doubt is a problem and not a label.
+or 1. There are no partitions. An unclear row is reported, and gives no label.
 """
 
 from collections import defaultdict
@@ -27,8 +27,8 @@ def is_stoic(root: Path) -> bool:
 def find(root: Path, known: Collection[Path] = ()) -> Found:
     """Every scan under `root` with its label.
 
-    Rows without a file, files without a row, values that are neither 0 nor 1, rows that contradict themselves or each
-    other and rows that are there twice are each reported in `problems`. A scan whose presence is not clear from its
+    Rows without a file, files without a row, values that are neither 0 nor 1, inconsistent rows, rows that
+    disagree and repeated rows are each reported in `problems`. A scan whose presence is not clear from its
     rows has no label; a positive one whose severity is not clear has the label `covid`.
 
     Args:
@@ -84,10 +84,10 @@ def _lines(rows: list[Row]) -> str:
 
 
 def _label(patient: str, rows: list[Row], problems: list[str]) -> str:
-    """What the patient's rows say together; empty where the presence is not clear."""
+    """The label from all rows of a patient; empty if the presence is unclear."""
     labels = {_label_of(row, problems) for row in rows}
     if len(rows) > 1:
-        same = "say the same" if len(labels) == 1 else f"contradict each other ({in_words(sorted(map(_word, labels)))})"
+        same = "are equal" if len(labels) == 1 else f"disagree ({in_words(sorted(map(_word, labels)))})"
         problems.append(f"{_lines(rows)}: the rows of patient {patient} {same}")
     if len(labels) == 1:
         return labels.pop()

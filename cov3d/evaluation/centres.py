@@ -1,4 +1,4 @@
-"""Scores centre by centre: where scans come from several hospitals, a mean over all hides the one that goes wrong."""
+"""Scores of each centre. If scans come from several hospitals, a mean over all may hide one with low scores."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ FILE_NAME = CENTRES
 
 
 def load_sources(file: Path) -> dict[str, str]:
-    """Read where scans come from: a CSV file with the columns `scan,source`; other columns are not looked at.
+    """Read the sources of scans from a CSV file with the columns `scan,source`; other columns are ignored.
 
     Raises:
         PredictionsError: the file is missing, has other columns, or names a scan twice or without a source.
@@ -30,20 +30,20 @@ def load_sources(file: Path) -> dict[str, str]:
         raise PredictionsError(f"{file} can't be read as a table: {error}") from error
     if not {"scan", "source"} <= set(table.columns):
         raise PredictionsError(
-            f"{file} must have the columns scan,source, not {','.join(map(str, table.columns))}: a row says which "
-            "centre a scan is from"
+            f"{file} must have the columns scan,source (the name and the centre of a scan), not "
+            f"{','.join(map(str, table.columns))}"
         )
     repeated = table.loc[table["scan"].duplicated(), "scan"]
     if len(repeated):
         raise PredictionsError(f"{file} names the scan {repeated.iloc[0]} more than once")
     empty = table.loc[table["source"].str.strip() == "", "scan"]
     if len(empty):
-        raise PredictionsError(f"{file} says no source for {empty.iloc[0]}: leave its row out if it is not known")
+        raise PredictionsError(f"{file} has no source for {empty.iloc[0]}: remove the row if the source is unknown")
     return dict(zip(table["scan"], table["source"].str.strip(), strict=True))
 
 
 def centres_of(table: pd.DataFrame, scans: pd.DataFrame) -> dict[str, str]:
-    """The centre of each of `scans` that the scan table `table` knows one of; none where it has no column `centre`."""
+    """The known centres of `scans` in the scan table `table`; empty if it has no column `centre`."""
     if CENTRE not in table:
         return {}
     known = table[(table[CENTRE] != "") & table["scan"].isin(scans["scan"])]
@@ -51,28 +51,28 @@ def centres_of(table: pd.DataFrame, scans: pd.DataFrame) -> dict[str, str]:
 
 
 def check_sources(scans: Iterable[str], sources: Mapping[str, str]) -> None:
-    """Make sure that the sources are of these scans: of one of them at least.
+    """Check that at least one scan has a source.
 
     Raises:
-        PredictionsError: no scan has a source.
+        PredictionsError: no scan has one.
     """
     scans = list(scans)
     if not set(scans) & sources.keys():
         raise PredictionsError(
-            f"the table of sources names none of the scans, such as {scans[0]}: scans are named as in scans.csv"
+            f"the table of sources has none of the scans, such as {scans[0]}: name scans as in scans.csv"
         )
 
 
 def evaluate_centres(
     tables: Mapping[str, pd.DataFrame], categories: Sequence[str], sources: Mapping[str, str], *, seed: int = 0
 ) -> dict[str, dict[str, TaskEvaluation]]:
-    """The evaluation of each centre's scans, by centre and task; scans of no known source are `unknown`, at the end.
+    """The evaluation of each centre's scans, by centre and task. Scans without a source are `unknown`, which is last.
 
     Args:
-        tables: the labelled prediction table that each task is scored by; of the same scans.
+        tables: the labelled prediction table of each task.
         categories: names of the outputs.
-        sources: the centre of each scan; scans that are in no table are left out.
-        seed: of the intervals' resamples.
+        sources: the centre of each scan; scans that are in no table are ignored.
+        seed: random seed of the intervals.
     """
     scans = {scan for table in tables.values() for scan in table["scan"]}
     of_scan = {scan: sources.get(scan, UNKNOWN) for scan in scans}
@@ -84,7 +84,7 @@ def evaluate_centres(
 
 
 def save_centres(found: Mapping[str, Mapping[str, TaskEvaluation]], file: Path) -> None:
-    """Write `source,task,score,class,value,low,high,method,scans` of the F1s, a row a score.
+    """Write `source,task,score,class,value,low,high,method,scans`, a row for each F1.
 
     Raises:
         OutputError: the file can't be written.

@@ -1,10 +1,10 @@
 """Two models on the same scans → the difference of their F1, its interval and its p-value.
 
-The interval resamples scans, of which each brings both models' calls, within each class as `intervals` does. The
-p-value is that of a paired permutation test: if the models are as good as each other, each scan's two calls might as
-well be exchanged. It holds for macro F1, which is no mean over scans, and in samples of any size; McNemar's test would
-be of accuracy. Scans that both call alike change nothing when exchanged, so only the others are; where these are few,
-every way to exchange them is tried and the p-value is exact.
+The interval resamples scans, each with the predictions of both models, within each class as `intervals` does. The
+p-value is from a paired permutation test: if the models were equally good, the two predictions of a scan could be
+exchanged. The test holds for macro F1, which is not a mean over scans, and for samples of any size; McNemar's test is
+for accuracy. Exchanging equal predictions changes nothing, so only scans with different ones are exchanged. If these
+are few, all exchanges are tried and the p-value is exact.
 """
 
 import json
@@ -18,11 +18,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cov3d.errors import PredictionsError
-from cov3d.evaluation.calls import Calls, task_calls
 from cov3d.evaluation.confusion import f1, f1_scores
 from cov3d.evaluation.intervals import RESAMPLES, Interval, intervals
 from cov3d.evaluation.predictions import load_predictions
 from cov3d.evaluation.summary import Selection, selection_of_run
+from cov3d.evaluation.task_predictions import TaskPredictions, task_predictions
 from cov3d.files import write_text
 from cov3d.run_files import PREDICTIONS, out_of_fold_table, validation_table
 
@@ -34,14 +34,14 @@ _BATCH = 1000
 
 @dataclass(frozen=True)
 class Difference:
-    """A score of two models, and how far apart they are.
+    """A score of two models and their difference.
 
     Attributes:
-        name: of the class whose F1 it is; `macro` for their mean.
+        name: the class of the F1; `macro` for the mean over the classes.
         scans: number of scans of the class.
         a, b: the two scores.
-        interval: of a − b; None for a class without scans.
-        p: p-value, of the macro F1 only.
+        interval: interval of a − b; None for a class without scans.
+        p: p-value; only for macro F1.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Difference:
 
     @property
     def difference(self) -> float:
-        """How much better the first is."""
+        """The score of the first model minus that of the second."""
         return self.a - self.b
 
     def as_dict(self) -> dict[str, Any]:
@@ -68,14 +68,14 @@ class Comparison:
     """Two models on a task.
 
     Attributes:
-        calls: the first model's scans and calls.
-        differing: on how many scans the two models' calls differ.
-        rows: macro F1 first, then the F1 of each class.
-        files: the prediction tables, where they were read from files.
-        selections: how the epoch of each was chosen, where that was on these scans and is known.
+        predictions: scans and predictions of the first model.
+        differing: number of scans with different predictions.
+        rows: macro F1, then the F1 of each class.
+        files: the prediction tables, if read from files.
+        selections: how the epoch of each model was chosen, if on these scans and known.
     """
 
-    calls: Calls
+    predictions: TaskPredictions
     differing: int
     rows: tuple[Difference, ...]
     files: tuple[str, str] = ("", "")
@@ -89,7 +89,7 @@ class Comparison:
                 f"selection_{letter}": selection and selection.as_dict()
                 for letter, selection in zip("ab", self.selections, strict=True)
             },
-            "scans": len(self.calls),
+            "scans": len(self.predictions),
             "differing": self.differing,
             "test": "paired permutation test of macro F1, two-sided",
             "rows": [row.as_dict() for row in self.rows],
@@ -109,32 +109,32 @@ def compare(
     """Compare two labelled prediction tables on a task.
 
     Args:
-        a, b: the tables; the order of the first one's rows decides which resamples are drawn, and nothing else.
-        categories: of both.
+        a, b: the tables. The order of the rows of `a` only affects which resamples are drawn.
+        categories: categories of both tables.
         task: `presence` or `severity`.
-        names: of the tables, for the errors.
-        seed: of resamples and permutations.
-        resamples: of each interval.
+        names: names of the tables in errors.
+        seed: random seed of resamples and permutations.
+        resamples: number of resamples of each interval.
 
     Raises:
-        PredictionsError: a scan is in one of them only, or has another label in the other; or none has a label for
-            the task.
+        PredictionsError: a scan is in only one of the tables or has different labels, or no scan has a label for the
+            task.
     """
     check_same_scans(a, b, names)
     b = b.set_index("scan").loc[a["scan"]].reset_index()
-    first, second = task_calls(a, categories)[task], task_calls(b, categories)[task]
+    first, second = task_predictions(a, categories)[task], task_predictions(b, categories)[task]
     if not len(first):
         other = "presence" if task == "severity" else "severity"
         raise PredictionsError(f"no scan of {names[0]} has a label for {task}: give --task {other}")
-    differing = int((first.called != second.called).sum())
+    differing = int((first.predicted != second.predicted).sum())
     return Comparison(first, differing, tuple(_differences(first, second, seed, resamples)))
 
 
 def check_same_scans(a: pd.DataFrame, b: pd.DataFrame, names: tuple[str, str]) -> None:
-    """Make sure that two prediction tables are of the same scans with the same labels.
+    """Check that two prediction tables have the same scans with the same labels.
 
     Raises:
-        PredictionsError: the sentence names the first scan that is not.
+        PredictionsError: they have not; the message names the first scan that differs.
     """
     for table, name in zip((a, b), names, strict=True):
         if "label" not in table or not (table["label"] != "").any():
@@ -144,23 +144,22 @@ def check_same_scans(a: pd.DataFrame, b: pd.DataFrame, names: tuple[str, str]) -
         if missing := sorted(labels[one].keys() - labels[other].keys()):
             more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
             raise PredictionsError(
-                f"{missing[0]}{more} is in {names[one]} but not in {names[other]}: models are compared on "
-                "the same scans"
+                f"{missing[0]}{more} is in {names[one]} but not in {names[other]}: give tables of the same scans"
             )
     for scan, label in sorted(labels[0].items()):
         if label != (second := labels[1][scan]):
-            said = [text or "without a label" for text in (label, second)]
+            shown = [text or "without a label" for text in (label, second)]
             raise PredictionsError(
-                f"{scan} is {said[0]} in {names[0]} and {said[1]} in {names[1]}: models are compared on the same labels"
+                f"{scan} is {shown[0]} in {names[0]} and {shown[1]} in {names[1]}: give tables with equal labels"
             )
 
 
-def _differences(a: Calls, b: Calls, seed: int, resamples: int) -> list[Difference]:
+def _differences(a: TaskPredictions, b: TaskPredictions, seed: int, resamples: int) -> list[Difference]:
     classes = len(a.classes)
-    true, called_a, called_b, prior = _with_pseudo_scans(a, b)
+    true, predicted_a, predicted_b, prior = _with_pseudo_scans(a, b)
 
     def both(weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        return f1_scores(true, called_a, classes, weights), f1_scores(true, called_b, classes, weights)
+        return f1_scores(true, predicted_a, classes, weights), f1_scores(true, predicted_b, classes, weights)
 
     def apart(weights: NDArray[np.float64]) -> NDArray[np.float64]:
         of_a, of_b = both(weights)
@@ -179,12 +178,12 @@ def _differences(a: Calls, b: Calls, seed: int, resamples: int) -> list[Differen
 
 
 def _with_pseudo_scans(
-    a: Calls, b: Calls
+    a: TaskPredictions, b: TaskPredictions
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """Truth, both calls and prior weight of the scans and, after them, of pseudo-scans.
+    """True classes, predictions of both models and prior weights of the scans, followed by the pseudo-scans.
 
-    There is one for each class that occurs and each pair of calls, of such a weight that for each of the two models
-    they add up to its own pseudo-scans (`Calls`).
+    There is one for each class that occurs and each pair of predictions. For each model their weights add up to those
+    of its own pseudo-scans (`TaskPredictions`).
     """
     classes = len(a.classes)
     pairs = np.arange(classes * classes)
@@ -193,34 +192,34 @@ def _with_pseudo_scans(
     prior = np.repeat([0.0, 0.5 / classes], [len(a), len(true)])
     return (
         np.concatenate([a.true, true]),
-        np.concatenate([a.called, np.tile(pairs // classes, times)]),
-        np.concatenate([b.called, np.tile(pairs % classes, times)]),
+        np.concatenate([a.predicted, np.tile(pairs // classes, times)]),
+        np.concatenate([b.predicted, np.tile(pairs % classes, times)]),
         prior,
     )
 
 
-def _p_value(a: Calls, b: Calls, seed: int) -> float:
-    """Of the paired permutation test of macro F1, two-sided."""
+def _p_value(a: TaskPredictions, b: TaskPredictions, seed: int) -> float:
+    """P-value of the paired permutation test of macro F1, two-sided."""
     from scipy.stats import permutation_test
 
     classes = len(a.classes)
-    differ = a.called != b.called
-    if differ.sum() < 2:  # one scan's calls exchanged give the opposite difference, as far from 0
+    differ = a.predicted != b.predicted
+    if differ.sum() < 2:  # exchanging one scan only changes the sign of the difference
         return 1.0
-    alike = np.bincount(a.true[~differ] * classes + a.called[~differ], minlength=classes**2)
+    alike = np.bincount(a.true[~differ] * classes + a.predicted[~differ], minlength=classes**2)
     offset = a.true[differ] * classes
 
-    def score(called: NDArray[np.int64]) -> NDArray[np.float64]:
-        cells = (called + offset).reshape(-1, called.shape[-1])
+    def score(predicted: NDArray[np.int64]) -> NDArray[np.float64]:
+        cells = (predicted + offset).reshape(-1, predicted.shape[-1])
         numbered = cells + classes**2 * np.arange(len(cells))[:, None]
         counts = np.bincount(numbered.ravel(), minlength=classes**2 * len(cells)).reshape(-1, classes**2) + alike
-        return f1(counts.reshape(*called.shape[:-1], classes, classes).astype(np.float64)).mean(axis=-1)
+        return f1(counts.reshape(*predicted.shape[:-1], classes, classes).astype(np.float64)).mean(axis=-1)
 
     def apart(of_a: NDArray[np.int64], of_b: NDArray[np.int64], axis: int = -1) -> NDArray[np.float64]:
         return score(of_a) - score(of_b)
 
     found = permutation_test(
-        (a.called[differ], b.called[differ]),
+        (a.predicted[differ], b.predicted[differ]),
         apart,
         permutation_type="samples",
         vectorized=True,
@@ -235,13 +234,13 @@ def compare_runs(run_a: Path, run_b: Path, task: str, *, seed: int = 0) -> Compa
     """Compare two runs, or prediction tables, on a task.
 
     Args:
-        run_a, run_b: folders of runs (their best epoch's predictions on their fold), of cross-validations (those of
-            all folds), of what `validate` wrote, or prediction tables.
+        run_a, run_b: folders of runs (predictions of the best epoch on the fold), of cross-validations (predictions of
+            all folds), results of `validate`, or prediction tables.
         task: `presence` or `severity`.
-        seed: of resamples and permutations.
+        seed: random seed of resamples and permutations.
 
     Raises:
-        PredictionsError: one has no prediction table, or they do not fit together; see `compare`.
+        PredictionsError: one has no prediction table, or they can't be compared; see `compare`.
     """
     files = [table_of(run, task) for run in (run_a, run_b)]
     (a, categories), (b, others) = (load_predictions(file) for file in files)
@@ -257,7 +256,7 @@ def compare_runs(run_a: Path, run_b: Path, task: str, *, seed: int = 0) -> Compa
 
 
 def table_of(run: Path, task: str) -> Path:
-    """The prediction table that a path stands for: of a run's folder that of its best epoch.
+    """The prediction table at a path; in the folder of a run, the table of its best epoch.
 
     Raises:
         PredictionsError: there is none.
@@ -269,13 +268,13 @@ def table_of(run: Path, task: str) -> Path:
         if (run / name).is_file():
             return run / name
     raise PredictionsError(
-        f"{run} holds no {names[0]}, {names[1]} or {names[2]}: give the folder of a "
-        "run, of a cross-validation or of what cov3d validate wrote, or a prediction table"
+        f"{run} has no {names[0]}, {names[1]} or {names[2]}: give the folder of a run, of a cross-validation or of the "
+        "results of cov3d validate, or a prediction table"
     )
 
 
 def save(found: Mapping[str, Comparison], folder: Path, seed: int) -> None:
-    """Write `comparison.json` and `comparison.csv`, of each task.
+    """Write `comparison.json` and `comparison.csv` with all tasks.
 
     Raises:
         OutputError: the folder can't be written.

@@ -1,4 +1,4 @@
-"""Confusion matrices, and the scores that depend on nothing else; many weightings of the scans at once."""
+"""Confusion matrices and the scores computed from them, for many sets of weights of the scans at once."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,21 +7,21 @@ Scores = NDArray[np.float64]
 Weights = NDArray[np.float64]
 
 
-def confusion(true: NDArray[np.int64], called: NDArray[np.int64], classes: int, weights: Weights) -> Scores:
-    """Weight of each true class (rows) by the called class: (…, rows) → (…, classes, classes)."""
+def confusion(true: NDArray[np.int64], predicted: NDArray[np.int64], classes: int, weights: Weights) -> Scores:
+    """Weights by true class (rows) and predicted class (columns): (…, rows) → (…, classes, classes)."""
     cells = np.zeros((len(true), classes * classes))
-    cells[np.arange(len(true)), true * classes + called] = 1.0
+    cells[np.arange(len(true)), true * classes + predicted] = 1.0
     return (weights @ cells).reshape(*weights.shape[:-1], classes, classes)
 
 
-def f1_scores(true: NDArray[np.int64], called: NDArray[np.int64], classes: int, weights: Weights) -> Scores:
+def f1_scores(true: NDArray[np.int64], predicted: NDArray[np.int64], classes: int, weights: Weights) -> Scores:
     """Macro F1, then the F1 of each class: (…, rows) → (1 + classes, …)."""
-    each = np.moveaxis(f1(confusion(true, called, classes, weights)), -1, 0)
+    each = np.moveaxis(f1(confusion(true, predicted, classes, weights)), -1, 0)
     return np.concatenate([each.mean(axis=0, keepdims=True), each])
 
 
 def f1(matrix: Scores) -> Scores:
-    """F1 of each class, 0 where it neither occurs nor is called: (…, classes, classes) → (…, classes)."""
+    """F1 of each class, 0 if it neither occurs nor is predicted: (…, classes, classes) → (…, classes)."""
     right = np.diagonal(matrix, axis1=-2, axis2=-1)
     either = matrix.sum(axis=-1) + matrix.sum(axis=-2)
     return np.divide(2 * right, either, out=np.zeros_like(either), where=either > 0)
@@ -38,12 +38,12 @@ def macro_f1(matrix: Scores) -> Scores:
 
 
 def category_error(matrix: Scores) -> Scores:
-    """Mean distance between the true and the called class, in classes."""
+    """Mean distance between the true and the predicted class, in classes."""
     return (matrix * _distance(matrix)).sum(axis=(-2, -1)) / matrix.sum(axis=(-2, -1))
 
 
 def weighted_kappa(matrix: Scores) -> Scores:
-    """Cohen's kappa with quadratic weights: 1 − the squared error over that of calls made without looking."""
+    """Cohen's kappa with quadratic weights: 1 − the squared error divided by the squared error by chance."""
     squared = _distance(matrix) ** 2
     by_chance = matrix.sum(axis=-1)[..., :, None] * matrix.sum(axis=-2)[..., None, :]
     expected = (by_chance * squared).sum(axis=(-2, -1)) / matrix.sum(axis=(-2, -1))

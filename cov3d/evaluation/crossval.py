@@ -1,4 +1,4 @@
-"""The runs of one configuration on each of its folds → out-of-fold tables, scores as in Table 5, and a temperature."""
+"""The runs of one configuration on all folds → out-of-fold tables, scores as in Table 5, and a temperature."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -42,16 +42,16 @@ RESULT_FILES = (
 
 @dataclass(frozen=True)
 class Calibration:
-    """A task's temperature, and what one does that was fitted without the scans that it is judged on.
+    """A task's temperature and its effect, estimated with temperatures that were fitted on other scans.
 
     Attributes:
-        temperature: fitted on all out-of-fold predictions; for networks that predict new scans.
-        by_fold: fitted on the other folds, by fold.
-        error_before: calibration error of the out-of-fold predictions as they are.
-        error_after: the same, each fold's predictions scaled by the temperature of the others.
-        f1_before: macro F1 of the out-of-fold predictions as they are.
-        f1_after: the same, each fold's predictions scaled by the temperature of the others: a temperature moves the
-            probability of non-COVID across one half where the others share the rest.
+        temperature: fitted on all out-of-fold predictions; for predictions of new scans.
+        by_fold: by fold, the temperature fitted on the other folds.
+        error_before: calibration error of the out-of-fold predictions without a temperature.
+        error_after: calibration error with each fold scaled by the temperature of the other folds.
+        f1_before: macro F1 of the out-of-fold predictions without a temperature.
+        f1_after: macro F1 with each fold scaled by the temperature of the other folds. It may differ: a temperature
+            can move the probability of non-COVID across 0.5.
     """
 
     temperature: Temperature
@@ -63,9 +63,9 @@ class Calibration:
 
     @property
     def harm(self) -> str:
-        """Why the temperature should not be used, empty where it may."""
+        """Why the temperature should not be used; empty if it may be used."""
         if self.temperature.at_bound:
-            return f"it is at the end of its range: {self.temperature.why_at_bound}"
+            return f"it is at a bound of its range: {self.temperature.why_at_bound}"
         if self.f1_before is not None and self.f1_after is not None and self.f1_after < self.f1_before:
             return f"it would lower macro F1 from {self.f1_before:.3f} to {self.f1_after:.3f}"
         return ""
@@ -86,15 +86,14 @@ class Calibration:
 
 @dataclass(frozen=True)
 class CrossValidation:
-    """What the runs on all folds found.
+    """The results of the runs on all folds.
 
     Attributes:
-        categories: of the networks.
-        tables: by task, the labelled prediction table of every scan by the network that was not trained on it, with
-            its `fold`; of the epoch that was the task's best on that fold.
+        categories: categories of the networks.
+        tables: by task, the out-of-fold prediction table with labels and `fold`, from the best epoch of each fold.
         pooled: by task, every score of that table.
-        calibration: by task.
-        folds: a row a fold and task: `fold, task, scans, macro_f1, best_epoch, epochs, last_macro_f1`.
+        calibration: by task, the temperature.
+        folds: a row for each fold and task: `fold, task, scans, macro_f1, best_epoch, epochs, last_macro_f1`.
     """
 
     categories: tuple[str, ...]
@@ -104,39 +103,39 @@ class CrossValidation:
     folds: pd.DataFrame
 
     def mean_and_deviation(self, task: str, score: str = "macro_f1") -> tuple[float, float]:
-        """Mean and standard deviation (n − 1) of a task's score over the folds that have one."""
+        """Mean and standard deviation (n − 1) of a task's score over the folds that have a score."""
         values = self.folds.loc[self.folds["task"] == task, score].astype(float).dropna()
         return float(values.mean()), float(values.std())
 
 
 def is_finished(run: Path) -> bool:
-    """Whether a run came to its end: its summary is the last of its files."""
+    """Whether a run is finished: its summary is written last."""
     return (run / SUMMARY).exists()
 
 
 def unfinished(runs: Mapping[int, Path]) -> list[int]:
-    """The folds whose run is not finished, by the runs' folders."""
+    """The folds whose run is not finished."""
     return [fold for fold, folder in sorted(runs.items()) if not is_finished(folder)]
 
 
 def collect(runs: Mapping[int, Path], seed: int = 0) -> CrossValidation:
-    """Put the finished runs on several folds together.
+    """Collect the finished runs on several folds.
 
     Args:
         runs: the folder of each fold's run.
-        seed: of the intervals' resamples.
+        seed: random seed of the intervals.
 
     Raises:
         OutputError: a run is not finished.
         PredictionsError: a table of a run can't be read.
-        DatasetError: another file can't be read, the runs differ in their categories, or a scan is in two folds.
+        DatasetError: another file can't be read, the runs have different categories, or a scan is in two folds.
     """
     if missing := unfinished(runs):
         folds = ", ".join(map(str, missing))
         raise OutputError(f"the runs on {len(missing)} of {len(runs)} folds are not finished: {folds}")
     categories = {_categories(folder) for folder in runs.values()}
     if len(categories) > 1:
-        raise DatasetError(f"the runs differ in their categories: {' and '.join(map(str, sorted(categories)))}")
+        raise DatasetError(f"the runs have different categories: {' and '.join(map(str, sorted(categories)))}")
     (found,) = categories
     rows = [row for fold, folder in sorted(runs.items()) for row in _rows(fold, folder)]
     _check_complete(rows, runs)
@@ -156,7 +155,7 @@ def save(found: CrossValidation, folder: Path, seed: int = 0) -> None:
         save_predictions(table, folder / f"out-of-fold-{task}.csv")
     save_predictions(found.folds, folder / FOLD_SCORES)
     about = {
-        "best_is": f"{SELECTED} in every fold, by its own macro F1: it flatters",
+        "best_is": f"{SELECTED} in every fold: the best macro F1 of all epochs; expect lower scores on new scans",
         "mean_and_deviation": {
             task: [None if math.isnan(value) else value for value in found.mean_and_deviation(task)]
             for task in found.pooled
@@ -168,7 +167,7 @@ def save(found: CrossValidation, folder: Path, seed: int = 0) -> None:
 
 
 def _out_of_fold(task: str, runs: Mapping[int, Path]) -> pd.DataFrame | None:
-    """The validation tables of all folds in one; None where no fold could be scored for the task."""
+    """The validation tables of all folds in one; None if no fold could be scored for the task."""
     files = {fold: folder / validation_table(task) for fold, folder in sorted(runs.items())}
     there = {file: fold for fold, file in files.items() if file.exists()}
     parts = [load_predictions(file)[0].assign(fold=fold) for file, fold in there.items()]
@@ -204,7 +203,7 @@ def _calibrate(task: str, table: pd.DataFrame, categories: tuple[str, ...], pool
 
 
 def _check_complete(rows: Sequence[Mapping[str, Any]], runs: Mapping[int, Path]) -> None:
-    """Make sure that each fold that has a score has the predictions of it: a pooled score without them is another."""
+    """Check that each fold with a score has its predictions, so that no fold is missing from the pooled score."""
     for row in rows:
         file = runs[row["fold"]] / f"validation-{row['task']}.csv"
         if row["macro_f1"] is not None and not file.is_file():
@@ -212,7 +211,7 @@ def _check_complete(rows: Sequence[Mapping[str, Any]], runs: Mapping[int, Path])
 
 
 def _rows(fold: int, folder: Path) -> list[dict[str, Any]]:
-    """What the summary of a fold's run says, a row a task."""
+    """The scores in the summary of a fold's run, a row for each task."""
     rows = []
     with _explained(folder / SUMMARY):
         summary = read_summary(folder)
@@ -242,10 +241,10 @@ def _categories(run: Path) -> tuple[str, ...]:
 
 @contextmanager
 def _explained(file: Path) -> Iterator[None]:
-    """Turn what is wrong with a file of a run into a sentence that names it."""
+    """Turn errors about a file of a run into a sentence that names the file."""
     try:
         yield
     except (OSError, ValueError) as error:
         raise DatasetError(
-            f"{file} can't be read as that of a run ({error}): train the fold again, with --overwrite"
+            f"{file} can't be read as a file of a run ({error}): train the fold again, with --overwrite"
         ) from error

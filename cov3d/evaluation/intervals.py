@@ -1,16 +1,16 @@
-"""95 % intervals of scores: the bootstrap, BCa, stratified by class; and a stated answer where it has none.
+"""95 % intervals of scores: the BCa bootstrap, stratified by class, or a posterior interval where it has no result.
 
-A score is a function of the weights of the scans: 1 each gives the score itself, and how often each was drawn gives
-that of a resample. Scans are drawn within each class, so that the shares of the classes stay: the interval is of the
-score on other scans in the same shares. `scipy.stats.bootstrap` takes a sample a class; its acceleration is that of
-several samples, the jackknife leaving out each scan of each class in turn (Efron and Tibshirani 1993, section 15.4).
+A score is a function of the weights of the scans. Weights of 1 give the score itself; the number of times that each
+scan was drawn gives the score of a resample. Scans are drawn within each class, so the shares of the classes do not
+change. `scipy.stats.bootstrap` gets one sample for each class. Its acceleration is that for several samples: the
+jackknife leaves out each scan of each class in turn (Efron and Tibshirani 1993, section 15.4).
 
-BCa has no answer where no resample differs from the sample (every scan is right, or none of a class), where all
-resamples lie on one side of it, or where a class has one scan. There the interval is that of the *posterior*: each
-class's scans get weights of a Dirichlet distribution, Jeffreys' prior standing for what was not seen (`Calls`); its 2.5
-and 97.5 % quantiles, made to reach the score itself where it is the best or worst there is. For a single class this is
-the Jeffreys interval of a proportion. Rejected were [1, 1], which claims certainty of five scans out of five, and the
-percentile bootstrap, which says the same.
+BCa has no result if all resamples score the same (every scan is right, or none of a class), if all scores of resamples
+lie on one side of the score, or if a class has one scan. Then the interval is a *posterior* interval: the weights of
+each class's scans and pseudo-scans (`TaskPredictions`) are drawn from a Dirichlet distribution, with Jeffreys' prior on
+the pseudo-scans. The interval reaches from the 2.5 % to the 97.5 % quantile of the scores, and always includes the
+score itself. For a single class this is the Jeffreys interval of a proportion. Two alternatives were rejected: [1, 1]
+claims certainty from five right scans out of five, and so does the percentile bootstrap.
 """
 
 import warnings
@@ -25,15 +25,15 @@ from numpy.typing import NDArray
 RESAMPLES = 2000
 CONFIDENCE = 0.95
 
-# Rows of weights at once: with a few hundred scans they stay in a processor's cache.
 _BATCH = 500
+"""Sets of weights at a time. With a few hundred scans they fit a processor's cache."""
 
 Statistic = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 """Weights of shape (…, scans) → scores of shape (scores, …)."""
 
 
 class Method(StrEnum):
-    """How an interval was found."""
+    """How an interval was computed."""
 
     BCA = "BCa"
     POSTERIOR = "posterior"
@@ -44,9 +44,9 @@ class Interval:
     """The 95 % interval of a score.
 
     Attributes:
-        low: its lower end.
-        high: its upper end.
-        method: `BCa`, or `posterior` where BCa has no answer.
+        low: lower end.
+        high: upper end.
+        method: `BCa`, or `posterior` if BCa has no result.
     """
 
     low: float
@@ -66,18 +66,18 @@ def intervals(
     seed: int,
     resamples: int = RESAMPLES,
 ) -> list[Interval]:
-    """The intervals of several scores of the same scans, by one set of resamples.
+    """The intervals of several scores of the same scans, from the same resamples.
 
     Args:
-        statistic: the scores of many weightings at once; see `Statistic`.
+        statistic: computes the scores for many sets of weights; see `Statistic`.
         strata: the class of each row, shape (rows,).
-        prior: 0 where a row is a scan, else the weight of a pseudo-scan, shape (rows,).
-        seed: of the resamples.
-        resamples: how many.
+        prior: 0 for a scan, else the weight of a pseudo-scan, shape (rows,).
+        seed: random seed of the resamples.
+        resamples: number of resamples.
     """
     scores = statistic(np.where(prior > 0, 0.0, 1.0))
     low, high = _bca(statistic, strata, prior, resamples, seed)
-    # Where all resamples score the same, SciPy finds a point or nothing, as the jackknife has it.
+    # If all resamples score the same, SciPy returns a single value or NaN.
     none = ~(np.isfinite(low) & np.isfinite(high) & (low < high))
     method = np.where(none, Method.POSTERIOR, Method.BCA)
     if none.any():
@@ -90,7 +90,7 @@ def intervals(
 def _bca(
     statistic: Statistic, strata: NDArray[np.int64], prior: NDArray[np.float64], resamples: int, seed: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The ends of the BCa intervals, NaN where there is none."""
+    """The ends of the BCa intervals; NaN if there is none."""
     from scipy.stats import DegenerateDataWarning, bootstrap
 
     rows = len(strata)
@@ -118,7 +118,7 @@ def _bca(
 
 
 def _times_drawn(drawn: tuple[NDArray[np.int64], ...], rows: int) -> NDArray[np.float64]:
-    """How often each row was drawn, shape (…, rows); `drawn` has row numbers of shape (…, draws), an array a class."""
+    """Number of times each row was drawn, shape (…, rows), from row numbers of shape (…, draws) for each class."""
     places = np.concatenate(drawn, axis=-1)
     sets = places.reshape(-1, places.shape[-1])
     numbered = sets + rows * np.arange(len(sets))[:, None]
@@ -129,12 +129,12 @@ def _times_drawn(drawn: tuple[NDArray[np.int64], ...], rows: int) -> NDArray[np.
 def _posterior(
     statistic: Statistic, strata: NDArray[np.int64], prior: NDArray[np.float64], resamples: int, seed: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The ends of the posterior's intervals."""
+    """The ends of the posterior intervals."""
     rng = np.random.default_rng(seed)
     concentration = np.where(prior > 0, prior, 1.0)
     scores = []
     for done in range(0, resamples, _BATCH):
-        # Gamma variates divided by their sum, class by class, are Dirichlet.
+        # Gamma variates divided by their sum within each class have a Dirichlet distribution.
         weights = rng.standard_gamma(concentration, (min(_BATCH, resamples - done), len(strata)))
         for stratum in np.unique(strata):
             of_class = strata == stratum
@@ -147,7 +147,7 @@ def _posterior(
 
 
 def proportion(share: float, scans: int) -> tuple[float, float]:
-    """The 95 % interval of a share of some scans, by Wilson's method."""
+    """The 95 % interval of a share of scans, by Wilson's method."""
     from scipy.stats import binomtest
 
     found = binomtest(round(share * scans), scans).proportion_ci(CONFIDENCE, method="wilson")

@@ -1,9 +1,10 @@
-"""The scores of a task as functions of the weights of its scans, many weightings at once.
+"""The scores of a task as functions of the weights of its scans, for many sets of weights at once.
 
-A bootstrap needs thousands of weightings. What does not depend on them, the order of the probabilities and the bins, is
-found once. With every weight 1 they are the scores themselves. The scores of a confusion matrix are in `confusion`.
+The bootstrap needs thousands of sets of weights. The order of the probabilities and the bins do not depend on them and
+are computed once. If all weights are 1, the results are the scores themselves. The scores of a confusion matrix are in
+`confusion`.
 
-scikit-learn computes the same, one weighting at a time; the tests compare with it.
+scikit-learn computes the same for one set of weights at a time; the tests compare with it.
 """
 
 from collections.abc import Callable
@@ -13,7 +14,6 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from cov3d.evaluation.calls import Calls
 from cov3d.evaluation.confusion import (
     Scores,
     Weights,
@@ -24,6 +24,7 @@ from cov3d.evaluation.confusion import (
     weighted_kappa,
 )
 from cov3d.evaluation.metrics import PRESENCE
+from cov3d.evaluation.task_predictions import TaskPredictions
 
 BINS = 10
 """Bins of equal width, from 0 to 1, of the calibration error and the reliability diagram."""
@@ -36,7 +37,7 @@ CALIBRATION_ERROR = "calibration error"
 
 @dataclass(frozen=True)
 class Name:
-    """What a score is: its name, and the class that it is of, empty where it is of the task."""
+    """A score's name and its class; the class is empty for a score of the task."""
 
     score: str
     of_class: str = ""
@@ -45,24 +46,23 @@ class Name:
 class Measures:
     """Every score that is defined for some scans, as a function (…, rows) → (scores, …) of their weights.
 
-    A class without scans has no F1 of its own; where only one class occurs there is nothing to tell apart, and so
-    neither areas nor kappa.
+    A class without scans has no F1. If only one class occurs, there are no areas and no kappa.
 
     Args:
-        calls: the scans; at least one.
-        rows: the same, or with pseudo-scans after them.
-        specificity: at which the sensitivity is taken.
+        predictions: the scans; at least one.
+        rows: the same scans, or these followed by pseudo-scans.
+        specificity: specificity at which the sensitivity is computed.
 
     Attributes:
-        names: the scores, in their order.
+        names: the scores, in order.
     """
 
-    def __init__(self, calls: Calls, rows: Calls, specificity: float) -> None:
+    def __init__(self, predictions: TaskPredictions, rows: TaskPredictions, specificity: float) -> None:
         self.rows = rows
-        occur = np.flatnonzero(calls.counts).tolist()
-        several, binary = len(occur) > 1, calls.classes == PRESENCE
+        occur = np.flatnonzero(predictions.counts).tolist()
+        several, binary = len(occur) > 1, predictions.classes == PRESENCE
         self._of_confusion: dict[Name, Callable[[Scores], Scores]] = {Name(MACRO_F1): macro_f1}
-        self._of_confusion |= {Name(F1, calls.classes[c]): partial(f1_of, c) for c in occur}
+        self._of_confusion |= {Name(F1, predictions.classes[c]): partial(f1_of, c) for c in occur}
         if not binary:
             self._of_confusion[Name(CATEGORY_ERROR)] = category_error
         if not binary and several:
@@ -71,14 +71,14 @@ class Measures:
         self._rankings: list[Ranking] = []
         self.names = [*self._of_confusion, Name(CALIBRATION_ERROR)]
         for c in ([1] if binary else occur) if several else []:
-            scans = np.arange(len(rows)) < len(calls)
+            scans = np.arange(len(rows)) < len(predictions)
             threshold = Threshold(specificity, scans) if binary else None
             self._rankings.append(Ranking(rows.true == c, rows.probabilities[:, c], threshold))
             scores = (ROC_AREA, PR_AREA, SENSITIVITY) if binary else (ROC_AREA, PR_AREA)
-            self.names += [Name(score, calls.classes[c]) for score in scores]
+            self.names += [Name(score, predictions.classes[c]) for score in scores]
 
     def __call__(self, weights: Weights) -> Scores:
-        matrix = confusion(self.rows.true, self.rows.called, len(self.rows.classes), weights)
+        matrix = confusion(self.rows.true, self.rows.predicted, len(self.rows.classes), weights)
         found = [measure(matrix) for measure in self._of_confusion.values()]
         found.append(self._calibration(weights))
         for ranking in self._rankings:
@@ -86,24 +86,25 @@ class Measures:
         return np.stack(found)
 
 
-def confidence(calls: Calls) -> tuple[Scores, NDArray[np.bool_]]:
-    """A probability of each scan, and whether what it is of came true, for the calibration.
+def confidence(predictions: TaskPredictions) -> tuple[Scores, NDArray[np.bool_]]:
+    """A probability of each scan and whether it came true, for the calibration.
 
-    Of the presence task 1 − p_0, and whether the scan is positive; of the severity task the probability of the grade
-    that was called, and whether that is right.
+    For presence: 1 − p_0, and whether the scan is positive. For severity: the probability of the predicted severity,
+    and whether it is right.
     """
-    if calls.classes == PRESENCE:
-        return calls.probabilities[:, 1], calls.true == 1
-    return calls.probabilities[np.arange(len(calls)), calls.called], calls.true == calls.called
+    if predictions.classes == PRESENCE:
+        return predictions.probabilities[:, 1], predictions.true == 1
+    predicted = predictions.predicted
+    return predictions.probabilities[np.arange(len(predictions)), predicted], predictions.true == predicted
 
 
 def bins_of(probabilities: Scores) -> NDArray[np.int64]:
-    """The bin of each probability; one on an edge is of the lower bin, as with scikit-learn's calibration_curve."""
+    """The bin of each probability. On an edge it is the lower bin, as in scikit-learn's calibration_curve."""
     return np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], probabilities)
 
 
 def calibration_error(probabilities: Scores, came_true: NDArray[np.bool_], weights: Weights) -> Scores:
-    """Expected calibration error: mean of |share that came true − mean probability| over the bins, by their scans."""
+    """Expected calibration error: mean |share that came true − mean probability| of the bins, weighted by scans."""
     gaps = np.zeros((len(probabilities), BINS))
     gaps[np.arange(len(probabilities)), bins_of(probabilities)] = came_true - probabilities
     return np.abs(weights @ gaps).sum(axis=-1) / weights.sum(axis=-1)
@@ -111,10 +112,14 @@ def calibration_error(probabilities: Scores, came_true: NDArray[np.bool_], weigh
 
 @dataclass(frozen=True)
 class Threshold:
-    """What the threshold is set by at which the sensitivity is taken: a specificity, on the negatives that are scans.
+    """The specificity at which the sensitivity is computed, and the rows that it is measured on.
 
-    A negative pseudo-scan, surely called positive, would alone leave no threshold of a high specificity, however many
-    scans are all told apart; the interval would be 0 to 1.
+    These are the scans without the pseudo-scans. One negative pseudo-scan with a probability of 1 would rule out every
+    threshold with a high specificity, so the interval would always be 0 to 1.
+
+    Attributes:
+        specificity: the least specificity.
+        scans: which rows are scans.
     """
 
     specificity: float
@@ -125,9 +130,9 @@ class Ranking:
     """The scores of a class that depend on the order of its probabilities: areas, sensitivity at a specificity.
 
     Args:
-        positive: whether each row is of the class.
-        probabilities: of the class.
-        threshold: where the sensitivity is wanted, else None.
+        positive: whether each row belongs to the class.
+        probabilities: probability of the class for each row.
+        threshold: for the sensitivity; None to leave it out.
     """
 
     def __init__(self, positive: NDArray[np.bool_], probabilities: Scores, threshold: Threshold | None) -> None:
@@ -138,9 +143,9 @@ class Ranking:
         self.negative_scans = ~self.positive & (True if threshold is None else threshold.scans[self.order])
 
     def __call__(self, weights: Weights) -> list[Scores]:
-        """ROC area, area under precision and recall, and the sensitivity where it is wanted."""
-        true, called = self.counts(weights)
-        found = [_roc_area(true, called - true), _pr_area(true, called)]
+        """ROC area, PR area and, with a threshold, the sensitivity."""
+        true, predicted = self.counts(weights)
+        found = [_roc_area(true, predicted - true), _pr_area(true, predicted)]
         if self.threshold is None:
             return found
         ranked = weights[..., self.order]
@@ -148,31 +153,31 @@ class Ranking:
         return [*found, _sensitivity(true, false_scans, self.threshold.specificity)]
 
     def counts(self, weights: Weights) -> tuple[Scores, Scores]:
-        """Weight of the true positives and of all called so, at each threshold: (…, rows) → two of (…, thresholds)."""
+        """Weight of true positives and of all positive predictions by threshold: (…, rows) → two of (…, thresholds)."""
         ranked = weights[..., self.order]
-        called = np.cumsum(ranked, axis=-1)[..., self.last_of_ties]
-        return np.cumsum(ranked * self.positive, axis=-1)[..., self.last_of_ties], called
+        predicted = np.cumsum(ranked, axis=-1)[..., self.last_of_ties]
+        return np.cumsum(ranked * self.positive, axis=-1)[..., self.last_of_ties], predicted
 
 
 def _roc_area(true: Scores, false: Scores) -> Scores:
-    """Area under the receiver operating characteristic, by trapezia, of the positives and negatives called so far."""
+    """Area under the ROC curve by the trapezoidal rule, from true and false positives at each threshold."""
     below = np.concatenate([np.zeros_like(true[..., :1]), true[..., :-1]], axis=-1)
     steps = np.diff(false, axis=-1, prepend=0)
     return (steps * (true + below)).sum(axis=-1) / (2 * true[..., -1] * false[..., -1])
 
 
-def _pr_area(true: Scores, called: Scores) -> Scores:
-    """Average precision: the precision at each threshold, by the recall gained there."""
-    return (precision(true, called) * np.diff(true, axis=-1, prepend=0)).sum(axis=-1) / true[..., -1]
+def _pr_area(true: Scores, predicted: Scores) -> Scores:
+    """Average precision: mean of the precision at each threshold, weighted by the increase in recall."""
+    return (precision(true, predicted) * np.diff(true, axis=-1, prepend=0)).sum(axis=-1) / true[..., -1]
 
 
-def precision(true: Scores, called: Scores) -> Scores:
-    """Share of the scans called so that are; 0 where none is called so."""
-    return np.divide(true, called, out=np.zeros_like(true), where=called > 0)
+def precision(true: Scores, predicted: Scores) -> Scores:
+    """Share of the positive predictions that are right; 0 if there are none."""
+    return np.divide(true, predicted, out=np.zeros_like(true), where=predicted > 0)
 
 
 def _sensitivity(true: Scores, false: Scores, specificity: float) -> Scores:
-    """The greatest share of positives found at a threshold that keeps the specificity."""
-    # What is allowed must not fall short by the rounding of weights that are no whole numbers.
+    """The largest sensitivity at a threshold with at least the given specificity."""
+    # Weights that are not integers are rounded: allow for it.
     allowed = (1 - specificity) * false[..., -1:] + 1e-9
     return np.where(false <= allowed, true, 0.0).max(axis=-1) / true[..., -1]

@@ -1,4 +1,4 @@
-"""Probabilities → the calls for the two tasks, and their macro F1 (section 3.6; the challenge's measure)."""
+"""Probabilities → predicted classes of the two tasks, and their macro F1 (section 3.6; the challenge's score)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ PRESENCE = (NON_COVID, UNKNOWN_SEVERITY)
 
 @dataclass(frozen=True)
 class TaskScore:
-    """How well one task was done.
+    """The scores of one task.
 
     Attributes:
         classes: names of the classes, in order.
-        scans: number of scans that were scored.
-        macro_f1: mean of the F1 over all of `classes`, whether they occur or not; None where no scan was scored.
-        f1: F1 of each class; 0 where it neither occurs nor is called.
-        confusion: counts, true class by called class.
+        scans: number of scored scans.
+        macro_f1: mean of the F1 over all `classes`, whether they occur or not; None if no scan was scored.
+        f1: F1 of each class; 0 if it neither occurs nor is predicted.
+        confusion: number of scans by true class (rows) and predicted class (columns).
     """
 
     classes: tuple[str, ...]
@@ -43,9 +43,9 @@ class TaskScore:
 
 
 def conditional_severity(probabilities: NDArray[Any]) -> NDArray[Any]:
-    """p_c / (1 − p_0), the severity given that the scan is positive: (…, categories) → (…, categories − 1).
+    """Conditional probability of each severity, p_c / (1 − p_0): (…, categories) → (…, categories − 1).
 
-    Divided by the sum of the positive categories rather than by 1 − p_0, which would lose its digits near p_0 = 1.
+    The divisor is the sum of the positive categories, because 1 − p_0 loses digits near p_0 = 1.
     """
     positive = probabilities[..., 1:]
     total = positive.sum(axis=-1, keepdims=True)
@@ -54,32 +54,35 @@ def conditional_severity(probabilities: NDArray[Any]) -> NDArray[Any]:
 
 
 THRESHOLD = 0.5
-"""A scan is predicted positive where its probability of non-COVID is below this."""
+"""A scan is predicted positive if its probability of non-COVID is below this."""
 
 
-def call_presence(probabilities: NDArray[Any], threshold: float = THRESHOLD) -> NDArray[np.int64]:
-    """1 where a scan is predicted positive, p_0 < `threshold`, else 0."""
+def predict_presence(probabilities: NDArray[Any], threshold: float = THRESHOLD) -> NDArray[np.int64]:
+    """1 if a scan is predicted positive, p_0 < `threshold`, else 0."""
     return (probabilities[..., 0] < threshold).astype(np.int64)
 
 
-def call_severity(conditional: NDArray[Any]) -> NDArray[np.int64]:
-    """Index of the likeliest severity, 0 for the mildest."""
+def predict_severity(conditional: NDArray[Any]) -> NDArray[np.int64]:
+    """Index of the most probable severity, 0 for the mildest."""
     return conditional.argmax(axis=-1).astype(np.int64)
 
 
-def score_presence(labels: NDArray[np.int64], called: NDArray[np.int64]) -> TaskScore:
-    """Score the presence task: every scan; `labels` are label indices, positive from 1 on."""
-    return _score((labels > 0).astype(np.int64), called, PRESENCE)
+call_presence, call_severity = predict_presence, predict_severity  # names that cov3d.inference.selection uses
 
 
-def score_severity(labels: NDArray[np.int64], called: NDArray[np.int64], categories: Sequence[str]) -> TaskScore:
-    """Score the severity task: scans with a severity label only, over all severities, occurring or not."""
-    graded = (labels > 0) & (labels < label_index(UNKNOWN_SEVERITY, categories))
-    return _score(labels[graded] - 1, called[graded], tuple(categories[1:]))
+def score_presence(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> TaskScore:
+    """Score the presence of all scans; `labels` are label indices, positive from 1."""
+    return _score((labels > 0).astype(np.int64), predicted, PRESENCE)
 
 
-def _score(true: NDArray[np.int64], called: NDArray[np.int64], classes: tuple[str, ...]) -> TaskScore:
-    matrix = confusion(true, called, len(classes), np.ones(len(true)))
+def score_severity(labels: NDArray[np.int64], predicted: NDArray[np.int64], categories: Sequence[str]) -> TaskScore:
+    """Score the severity of the scans with a severity label, over all severities, whether they occur or not."""
+    has_severity = (labels > 0) & (labels < label_index(UNKNOWN_SEVERITY, categories))
+    return _score(labels[has_severity] - 1, predicted[has_severity], tuple(categories[1:]))
+
+
+def _score(true: NDArray[np.int64], predicted: NDArray[np.int64], classes: tuple[str, ...]) -> TaskScore:
+    matrix = confusion(true, predicted, len(classes), np.ones(len(true)))
     return TaskScore(
         classes=classes,
         scans=len(true),

@@ -1,7 +1,7 @@
-"""The prediction table: a row a scan, its probabilities, its two calls, and its label where known.
+"""The prediction table: a row for each scan with its probabilities, predicted presence and severity, and known label.
 
-An ensemble's table has a column more for each severity, `severity_mild` and so on: the mean of its members' conditional
-probabilities, which the severity is called by and which can't be worked out from the mean of their probabilities.
+An ensemble's table has an additional column for each severity, `severity_mild` and so on: the mean of its members'
+conditional probabilities. The severity is predicted from it. It can't be computed from the mean probabilities.
 """
 
 from collections.abc import Sequence
@@ -17,9 +17,9 @@ from cov3d.evaluation.metrics import (
     PRESENCE,
     THRESHOLD,
     TaskScore,
-    call_presence,
-    call_severity,
     conditional_severity,
+    predict_presence,
+    predict_severity,
     score_presence,
     score_severity,
 )
@@ -52,18 +52,18 @@ def prediction_table(
         scans: names, in the order of the rows.
         probabilities: shape (scans, categories).
         categories: names of the outputs.
-        conditional: severity given positive, shape (scans, categories − 1), where it is not that of
-            `probabilities` (an ensemble averages the two apart); it stands in the table then.
-        labels: what is known of the scans; empty strings where nothing is.
+        conditional: conditional probabilities of the severities, shape (scans, categories − 1), if they don't follow
+            from `probabilities`: an ensemble averages both. They are then added to the table.
+        labels: labels of the scans; empty strings if unknown.
         threshold: probability of non-COVID below which a scan is predicted positive.
 
-    `severity` is filled in for every scan: the likeliest grade if the scan is positive, whatever `presence` says.
+    Every scan has a `severity`: the most probable one if the scan is positive, whatever its `presence`.
     """
-    called_by = conditional_severity(probabilities) if conditional is None else conditional
+    severities = conditional_severity(probabilities) if conditional is None else conditional
     table = pd.DataFrame(probabilities, columns=probability_columns(categories))
     table.insert(0, "scan", list(scans))
-    table["presence"] = np.array(PRESENCE)[call_presence(probabilities, threshold)]
-    table["severity"] = np.array(categories[1:])[call_severity(called_by)]
+    table["presence"] = np.array(PRESENCE)[predict_presence(probabilities, threshold)]
+    table["severity"] = np.array(categories[1:])[predict_severity(severities)]
     if labels is not None:
         table["label"] = list(labels)
     if conditional is not None:
@@ -72,17 +72,17 @@ def prediction_table(
 
 
 def conditional_of(table: pd.DataFrame, categories: Sequence[str]) -> NDArray[np.float64]:
-    """Severity given positive of each scan, shape (scans, categories − 1): an ensemble's own, else p_c / (1 − p_0)."""
+    """Conditional probabilities of the severities, shape (scans, categories − 1): a table's own, or p_c / (1 − p_0)."""
     if set(columns := severity_columns(categories)) <= set(table.columns):
         return table[columns].to_numpy(dtype=np.float64)
     return conditional_severity(table[probability_columns(categories)].to_numpy(dtype=np.float64))
 
 
 def score_table(table: pd.DataFrame, categories: Sequence[str]) -> tuple[TaskScore, TaskScore]:
-    """Score the presence and the severity calls of a labelled prediction table."""
+    """Score the predicted presence and severity of a labelled prediction table."""
     labels = np.array([label_index(label, categories) for label in table["label"]], dtype=np.int64)
-    presence = np.array([PRESENCE.index(call) for call in table["presence"]], dtype=np.int64)
-    severity = np.array([list(categories[1:]).index(call) for call in table["severity"]], dtype=np.int64)
+    presence = np.array([PRESENCE.index(name) for name in table["presence"]], dtype=np.int64)
+    severity = np.array([list(categories[1:]).index(name) for name in table["severity"]], dtype=np.int64)
     return score_presence(labels, presence), score_severity(labels, severity, categories)
 
 
@@ -96,10 +96,10 @@ def save_predictions(table: pd.DataFrame, file: Path) -> None:
 
 
 def load_predictions(file: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Read a prediction table and find its categories; `label` and other columns are as the file has them.
+    """Read a prediction table and find its categories; `label` and other columns are returned as they are.
 
     Raises:
-        PredictionsError: the file is missing or no prediction table; the sentence names the first line that is wrong.
+        PredictionsError: the file is missing or not a prediction table; the message names the first wrong line.
     """
     try:
         table = pd.read_csv(file, dtype=dict.fromkeys(_WORDS, str), keep_default_na=False)
@@ -111,14 +111,14 @@ def load_predictions(file: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
 
 
 def check_predictions(table: pd.DataFrame, file: Path | str) -> tuple[str, ...]:
-    """The categories that a prediction table is of.
+    """Check a prediction table and return its categories.
 
     Args:
-        table: to check.
-        file: what to call it in an error.
+        table: the table.
+        file: its name in errors.
 
     Raises:
-        PredictionsError: it is no prediction table; the sentence names the first line that is wrong.
+        PredictionsError: it is not a prediction table; the message names the first wrong line.
     """
     for categories in (CATEGORIES, STOIC_CATEGORIES):
         probabilities = probability_columns(categories)
@@ -127,8 +127,8 @@ def check_predictions(table: pd.DataFrame, file: Path | str) -> tuple[str, ...]:
             _check(table, categories, file)
             return categories
     raise PredictionsError(
-        f"{file} is no prediction table: its columns are {', '.join(map(str, table.columns))}, not scan, "
-        "a probability of each category (p_non_covid, …), presence, severity and perhaps label"
+        f"{file} is not a prediction table: it has the columns {', '.join(map(str, table.columns))}, but needs scan, "
+        "a probability of each category (p_non_covid, …), presence and severity; label is optional"
     )
 
 
@@ -137,7 +137,7 @@ _WORDS = ("scan", "presence", "severity", "label")
 
 def _check(table: pd.DataFrame, categories: Sequence[str], file: Path | str) -> None:
     if table.empty:
-        raise PredictionsError(f"{file} has no scan in it")
+        raise PredictionsError(f"{file} has no scans")
     repeated = table.loc[table["scan"].duplicated(), "scan"]
     if len(repeated):
         raise PredictionsError(f"{file} names the scan {repeated.iloc[0]} more than once")
@@ -156,11 +156,11 @@ def _check(table: pd.DataFrame, categories: Sequence[str], file: Path | str) -> 
         )
     _check_shares(table, probability_columns(categories), "probabilities", file)
     if set(columns := severity_columns(categories)) <= set(table.columns):
-        _check_shares(table, columns, "probabilities of each severity", file)
+        _check_shares(table, columns, "conditional probabilities", file)
 
 
 def _check_shares(table: pd.DataFrame, columns: list[str], what: str, file: Path | str) -> None:
-    """Make sure that some columns hold numbers from 0 to 1 that add up to 1, row by row."""
+    """Check that the columns have numbers from 0 to 1 that add up to 1 in each row."""
     values = table[columns].apply(pd.to_numeric, errors="coerce").to_numpy()
     with np.errstate(invalid="ignore"):
         within = (values >= 0).all(axis=1) & (values <= 1 + _ROUNDING).all(axis=1)
@@ -172,6 +172,6 @@ def _check_shares(table: pd.DataFrame, columns: list[str], what: str, file: Path
 
 
 _TOLERANCE = 1e-3
-"""How far from 1 the probabilities of a scan may add up: tables may have been rounded by hand."""
+"""Largest difference from 1 of the sum of a scan's probabilities: tables may be rounded by hand."""
 _ROUNDING = 1e-6
-"""How far above 1 a single one may be."""
+"""Largest excess over 1 of a single probability."""

@@ -1,7 +1,7 @@
-"""The summary of a finished run, `summary.json`: how its epochs were chosen, and how good they and the last one are.
+"""The summary of a finished run, `summary.json`: how its epochs were chosen, and the scores of the best and last epoch.
 
-The epoch with the best score of a fold is chosen on that fold: its score flatters, the more so the more epochs there
-were to choose from. The score of the last epoch was not chosen by anything. Wherever the one is shown, so is the other.
+The best epoch is chosen by its score on the fold, so this score is too high, the more so the more epochs there are. The
+last epoch is not chosen by a score. Wherever the score of the best epoch is shown, the score of the last is shown too.
 """
 
 import json
@@ -20,13 +20,13 @@ SELECTED = "selected on this fold"
 def write_summary(
     folder: Path, epochs: int, best: Mapping[str, tuple[int, TaskScore] | None], last: Mapping[str, TaskScore] | None
 ) -> None:
-    """Write each task's score at its best epoch, marked as chosen on the fold, and at the last.
+    """Write each task's score at its best epoch, marked as selected on the fold, and at the last epoch.
 
     Args:
-        folder: the run's.
-        epochs: how many the best ones were chosen among.
-        best: the best epoch and its score, by task; None where no scan could be scored.
-        last: the last epoch's scores, by task.
+        folder: folder of the run.
+        epochs: number of epochs.
+        best: the best epoch and its score, by task; None if no scan could be scored.
+        last: scores of the last epoch, by task.
 
     Raises:
         OutputError: the file can't be written.
@@ -34,7 +34,7 @@ def write_summary(
     tasks = {
         task: {
             "best_epoch": chosen and chosen[0],
-            "best_is": f"{SELECTED}, among {epochs} epochs, by its own macro F1: it flatters",
+            "best_is": f"{SELECTED}: the best macro F1 of {epochs} epochs; expect lower scores on new scans",
             "epochs_to_choose_from": epochs,
             "best": chosen and chosen[1].as_dict(),
             "last_epoch": last and epochs,
@@ -50,10 +50,10 @@ class Selection:
     """The choice of an epoch on the fold that is scored.
 
     Attributes:
-        task: by whose macro F1 it was chosen.
-        epoch: the epoch.
-        epochs: how many there were to choose from; None where the run's summary is not at hand.
-        last: macro F1 of each task at the last epoch, as far as it is known.
+        task: the task whose macro F1 was maximised.
+        epoch: the chosen epoch.
+        epochs: number of epochs to choose from; None if the run's summary is missing.
+        last: macro F1 of each task at the last epoch, as far as known.
     """
 
     task: str
@@ -62,8 +62,10 @@ class Selection:
     last: Mapping[str, float]
 
     def __str__(self) -> str:
-        among = "" if self.epochs is None else f" among {self.epochs}"
-        return f"epoch {self.epoch}{among}, {SELECTED} by {self.task} macro F1"
+        if self.epochs == 1:
+            return f"epoch {self.epoch}, the only epoch"
+        of = "" if self.epochs is None else f" of {self.epochs}"
+        return f"epoch {self.epoch}{of}, {SELECTED} by {self.task} macro F1"
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -77,23 +79,23 @@ class Selection:
 
 
 def selection_of(run: Path, task: str, epoch: int) -> Selection:
-    """How the epoch of a checkpoint in a run's folder was chosen, on the fold that it was validated on.
+    """How the epoch of a checkpoint in a run's folder was chosen.
 
-    What the checkpoint does not say comes from the summary of the run beside it, if it is of the same choice.
+    The number of epochs and the scores of the last epoch are from the run's summary, if it names the same epoch.
     """
     known = selection_of_run(run, task)
     return known if known and known.epoch == epoch else Selection(task, epoch, None, {})
 
 
 def selection_of_run(folder: Path, task: str) -> Selection | None:
-    """How a finished run chose its epoch for a task, by its summary; None where there is none or no choice."""
+    """How a finished run chose its epoch for a task, from its summary; None if there is no summary or no choice."""
     try:
         summary = read_summary(folder)
         epoch = summary["tasks"][task]["best_epoch"]
-        last = {name: said["last"]["macro_f1"] for name, said in summary["tasks"].items() if said["last"]}
+        last = {name: scores["last"]["macro_f1"] for name, scores in summary["tasks"].items() if scores["last"]}
         if epoch is None:
             return None
         known = {name: float(score) for name, score in last.items() if score is not None}
         return Selection(task, epoch, summary["epochs"], known)
     except (OSError, ValueError, KeyError):
-        return None  # not a run's folder, one that goes on, or a summary that others wrote
+        return None  # not the folder of a finished run, or a damaged summary

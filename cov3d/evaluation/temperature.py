@@ -1,12 +1,12 @@
-"""Temperature scaling (Guo et al. 2017): one number that makes probabilities as sure as they are right.
+"""Temperature scaling (Guo et al. 2017): one number that makes probabilities softer or sharper.
 
-What a network is used for is the mean of two softmaxes, of a scan and of its reflection. The logarithms of that mean
-take the place of logits: p to the power of 1 / T, divided by the sum over the categories. So what is fitted on a
-prediction table is exactly what is applied to a new scan; dividing the two networks' outputs by T and then averaging
-would be close, but not the same, and can't be fitted on a table.
+A prediction is the mean of two softmaxes, of a scan and of its reflection. The logarithms of this mean are used as
+logits: p to the power of 1 / T, divided by the sum over the categories. So the same formula is fitted on a prediction
+table and applied to new scans. Dividing the network's outputs by T before averaging would be similar, but can't be
+fitted on a table.
 
-The likeliest grade stays what it was, for any T. The call of presence may change: p_0 is compared with one half, and
-the four positive categories may outweigh it together while each is smaller.
+The most probable severity does not change with T. The predicted presence may change: p_0 is compared with 0.5, and the
+sum of the four positive categories may pass it while each of them is smaller.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from cov3d.evaluation.predictions import probability_columns
 from cov3d.labels import label_index
 
 LOWEST, HIGHEST = 0.1, 10.0
-"""The bounds that a temperature is looked for in."""
+"""Bounds of a fitted temperature."""
 
 _LEAST = float(np.finfo(np.float32).tiny)
 
@@ -31,12 +31,12 @@ class Temperature:
     """A fitted temperature.
 
     Attributes:
-        value: what the logarithms of probabilities are divided by; over 1, the network was too sure.
+        value: divisor of the logarithms of probabilities. Above 1: the network was overconfident.
         before: mean negative log-likelihood of the labels at temperature 1, in nats.
-        after: the same at `value`.
+        after: mean negative log-likelihood at `value`.
         scans: number of scans that it was fitted on.
-        at_bound: whether a still lower or higher one would be better, as where every scan is right.
-        wrong: number of scans whose likeliest category is not the label's; any positive is right for unknown severity.
+        at_bound: whether a value beyond the bounds would fit better, for example if every scan is right.
+        wrong: number of scans whose most probable category is wrong. For unknown severity any positive one is right.
     """
 
     value: float
@@ -48,13 +48,13 @@ class Temperature:
 
     @property
     def why_at_bound(self) -> str:
-        """Why none fits better than the end of the range; empty where one does."""
+        """Why the best temperature is at a bound; empty if it is not."""
         if not self.at_bound:
             return ""
         count = f"{self.wrong} of {self.scans} predictions are wrong"
         if self.value > 1:
-            return f"{count}, and they fit the labels no better than equal probabilities would"
-        return f"{count}, too few to fit one: the surer the network, the better"
+            return f"{count}, and the probabilities fit the labels no better than equal probabilities"
+        return f"{count}, too few to fit a temperature"
 
 
 def scale(probabilities: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:
@@ -65,24 +65,24 @@ def scale(probabilities: NDArray[np.floating], temperature: float) -> NDArray[np
 
 
 def negative_log_likelihood(probabilities: NDArray[np.floating], labels: NDArray[np.int64]) -> float:
-    """Mean of −log p of what is known of each scan: its category or, of unknown severity, that it is positive.
+    """Mean of −log p of each scan's category, or of being positive if its severity is unknown.
 
     Args:
         probabilities: shape (scans, categories).
-        labels: label indices; the number of categories stands for unknown severity, −log(1 − p_0).
+        labels: label indices; an index equal to the number of categories is unknown severity, −log(1 − p_0).
     """
     unknown = labels == probabilities.shape[1]
     of_category = probabilities[np.arange(len(labels)), np.where(unknown, 0, labels)]
-    # The sum of the positive categories keeps its digits where 1 − p_0 loses them.
+    # The sum of the positive categories is more exact than 1 − p_0.
     known = np.where(unknown, probabilities[:, 1:].sum(axis=1), of_category)
     return float(-np.log(np.maximum(known, _LEAST)).mean())
 
 
 def fit_temperature(table: pd.DataFrame, categories: Sequence[str]) -> Temperature:
-    """The temperature at which a labelled prediction table's labels are likeliest.
+    """The temperature with the highest likelihood of the labels of a prediction table.
 
-    It is of use for other scans only if the table's scans were not trained on and no epoch was chosen on them, or, as
-    in cross-validation, if what it was fitted on is not what it is judged on.
+    It holds for other scans only if the networks were not trained on the table's scans. To evaluate it, fit it on other
+    scans, as `crossval` does.
 
     Args:
         table: predictions at temperature 1, with the column `label`; scans without a label are left out.
@@ -107,6 +107,6 @@ def fit_temperature(table: pd.DataFrame, categories: Sequence[str]) -> Temperatu
     ends = [(loss(end), end) for end in bounds]
     after, logarithm = min([(float(found.fun), float(found.x)), *ends])
     at_bound = bool(np.abs(logarithm - bounds).min() < 1e-3)
-    likeliest = probabilities.argmax(axis=1)
-    wrong = int(np.where(labels == len(categories), likeliest == 0, likeliest != labels).sum())
+    most_probable = probabilities.argmax(axis=1)
+    wrong = int(np.where(labels == len(categories), most_probable == 0, most_probable != labels).sum())
     return Temperature(float(np.exp(logarithm)), loss(0.0), after, len(table), at_bound, wrong)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cov3d.evaluation.metrics import THRESHOLD
 from cov3d.preprocessing.doubt import scan_doubts
-from cov3d.preprocessing.pipeline import record_with_numbers
+from cov3d.preprocessing.record import ScanRecord
 from cov3d.training.checkpoint import CheckpointInfo
 
 NO_LUNGS = "no lungs were found, so the networks saw the whole image: this may not be a chest CT"
@@ -33,10 +33,10 @@ def reasons(record: Mapping[str, Any], infos: Sequence[CheckpointInfo]) -> list[
         record: how the scan was preprocessed, with the columns of a store's manifest.
         infos: metadata of the networks.
     """
-    row = record_with_numbers(record)
-    if row["crop"] == "fallback":
+    row = ScanRecord.of(record)
+    if row.crop == "fallback":
         return [NO_LUNGS, *_intake(row, infos)]
-    found = [f"the crop may be wrong: {doubt.phrase}" for doubt in scan_doubts(row)] if row["crop"] == "lungs" else []
+    found = [f"the crop may be wrong: {doubt.phrase}" for doubt in scan_doubts(row)] if row.crop == "lungs" else []
     return [*found, *_unlike_training(row, infos), *_intake(row, infos)]
 
 
@@ -69,7 +69,7 @@ def uncertainty(spread: float) -> str:
     return f"the prediction is unstable: its probability varies by ±{spread:.2f} when parts of the network are left out"
 
 
-def _unlike_training(row: Mapping[str, Any], infos: Sequence[CheckpointInfo]) -> Iterator[str]:
+def _unlike_training(row: ScanRecord, infos: Sequence[CheckpointInfo]) -> Iterator[str]:
     """Reasons from lungs that are larger or smaller than those of every training scan of a network."""
     for name, what, unit, factor in (
         ("lung_share", "lung in the picture", " % of the body", 100.0),
@@ -88,12 +88,12 @@ def _unlike_training(row: Mapping[str, Any], infos: Sequence[CheckpointInfo]) ->
         yield f"{compared} {what} than in any scan trained on ({factor * value:.{digits}f}{unit}; trained on {seen})"
 
 
-def _intake(row: Mapping[str, Any], infos: Sequence[CheckpointInfo]) -> Iterator[str]:
+def _intake(row: ScanRecord, infos: Sequence[CheckpointInfo]) -> Iterator[str]:
     """Reasons from how the scan was read."""
     for name, words in (("missing", "missing"), ("corrupt", "unreadable")):
-        if count := row.get(name):
-            yield f"{count:.0f} {'slice is' if count == 1 else 'slices are'} {words}"
+        if count := row[name]:
+            yield f"{count} {'slice is' if count == 1 else 'slices are'} {words}"
     for name, sentence in _ASSUMED.items():
         seen = [name in info.assumed for info in infos if info.assumed is not None]
-        if row.get(name) == "assumed" and seen and not all(seen):
+        if row[name] == "assumed" and seen and not all(seen):
             yield sentence

@@ -1,12 +1,12 @@
-"""Fitting a network made for colour video to one grey channel."""
+"""Adapt a network for colour video to one grey channel."""
 
 from torch import nn
 
 
 def single_channel(conv: nn.Conv3d) -> nn.Conv3d:
-    """The convolution for one channel that gives what `conv` gives when all its channels are that one.
+    """A convolution of one channel. Its output equals that of `conv` on inputs with equal channels.
 
-    Its weights are summed over the input channels; bias, stride, padding and the rest stay.
+    The weights are summed over the input channels. Bias, stride, padding and the other arguments do not change.
     """
     adapted = nn.Conv3d(
         1,

@@ -1,9 +1,9 @@
 """Gradient checkpointing: less memory for activations, more computation.
 
-Each block of a network keeps its input only, and what lies within is computed again in the backward pass. torch's
-`checkpoint` would pass through batch norm twice and so update its running statistics twice; here the second pass
-leaves them alone. That can't be done by hiding them from it (`track_running_stats`): `checkpoint` wants the second pass
-to save the very tensors that the first one saved, and they are among them.
+Each block of a network keeps only its input. Its activations are computed again in the backward pass. With torch's
+`checkpoint` alone, this second pass would update the running statistics of batch norm a second time; here it does not
+change them. `track_running_stats` can't be used for this: `checkpoint` requires the second pass to save the same
+tensors as the first, and the running statistics are among them.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,41 +21,41 @@ from cov3d.models.registry import REGISTRY
 
 
 def check_has_blocks(architecture: Architecture) -> None:
-    """Make sure that a network can be trained with gradient checkpointing.
+    """Check that a network can be trained with gradient checkpointing.
 
     Raises:
-        Cov3dError: its entry names no blocks.
+        Cov3dError: its entry has no blocks.
     """
     if not REGISTRY[architecture].blocks:
         raise Cov3dError(
-            f"--gradient-checkpointing: the entry of {architecture} names no blocks that can be computed twice; leave "
-            "the option out, or name them"
+            f"--gradient-checkpointing: the entry of {architecture} has no blocks; leave out the option, or add "
+            "`blocks` to the entry"
         )
 
 
 def checkpoint_activations(model: nn.Module, architecture: Architecture) -> nn.Module:
-    """Make the blocks of a network forget their activations, and compute them again in the backward pass.
+    """Make the blocks of a network discard their activations, and compute them again in the backward pass.
 
-    Gradients, running statistics, the names in its state and what it gives in evaluation stay as they are.
+    Gradients, running statistics, the names in the state dict and the outputs in evaluation do not change.
 
     Args:
         model: the network, changed in place.
-        architecture: which it is; its entry names the blocks.
+        architecture: its architecture, whose entry has the blocks.
 
     Raises:
-        Cov3dError: there is no block in it.
+        Cov3dError: the network has no such block.
     """
     check_has_blocks(architecture)
     blocks = blocks_of(model, architecture)
     if not blocks:
-        raise Cov3dError(f"--gradient-checkpointing: {architecture} has none of the blocks that its entry names")
+        raise Cov3dError(f"--gradient-checkpointing: {architecture} has none of the blocks of its entry")
     for block in blocks:
         block.forward = _recomputed(block, block.forward)
     return model
 
 
 def blocks_of(model: nn.Module, architecture: Architecture) -> list[nn.Module]:
-    """The blocks of a network that can forget their activations; of one inside another, the outer one."""
+    """The blocks of a network that can discard their activations; of nested blocks the outermost."""
     return list(_outermost(model, REGISTRY[architecture].blocks))
 
 
@@ -76,7 +76,7 @@ def _recomputed(block: nn.Module, forward: Callable[[Tensor], Tensor]) -> Callab
     def recomputed(inputs: Tensor) -> Tensor:
         if not (block.training and torch.is_grad_enabled()):
             return forward(inputs)
-        if torch.compiler.is_compiling():  # there the second pass is of the graph, which has no side effects
+        if torch.compiler.is_compiling():  # the second pass of a compiled graph has no side effects
             return checkpoint(forward, inputs, use_reentrant=False)
         return checkpoint(forward, inputs, use_reentrant=False, context_fn=contexts)
 
@@ -85,7 +85,7 @@ def _recomputed(block: nn.Module, forward: Callable[[Tensor], Tensor]) -> Callab
 
 @contextmanager
 def _statistics_kept(norms: list[_BatchNorm]) -> Iterator[None]:
-    """While it lasts, these batch norms normalise by the batch, as ever, but do not take note of it."""
+    """Within the block, these batch norms normalise by the batch, but do not update their running statistics."""
     before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
         norm.momentum, norm.num_batches_tracked = 0.0, None

@@ -1,7 +1,7 @@
-"""The names of the networks, apart from their code so that `--help` need not load torch.
+"""The names of the networks. They are separate from the networks, so that `--help` does not load torch.
 
-A line here makes a network a choice of `--architecture`. Everything else about it is its entry, a `Network` in the file
-that makes it.
+A member here is a choice of `--architecture`. Its other properties are in its entry, a `Network` in the file that
+builds it.
 """
 
 from enum import StrEnum
@@ -10,19 +10,19 @@ from enum import StrEnum
 class Architecture(StrEnum):
     """A network that can be trained.
 
-    A member is its name, the place of its entry as `module:attribute`, and whether it takes a dropout (yes by default).
-    Swin takes none: it is regularised by stochastic depth (Table 5 shows a dash).
+    A member has a name, its entry as `module:attribute`, and whether it has dropout (yes by default). Swin has none: it
+    is regularised by stochastic depth (a dash in Table 5).
 
     Attributes:
-        entry: where its `Network` stands.
-        has_dropout: whether it takes a dropout.
+        entry: location of its `Network`, as `module:attribute`.
+        has_dropout: whether it has dropout.
     """
 
     entry: str
     has_dropout: bool
 
     def __new__(cls, name: str, entry: str = "", has_dropout: bool = True) -> "Architecture":
-        """The member of a line."""
+        """Make a member."""
         member = str.__new__(cls, name)
         member._value_, member.entry, member.has_dropout = name, entry, has_dropout
         return member

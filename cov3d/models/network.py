@@ -1,4 +1,4 @@
-"""The entry of a network: all that the other rooms need to know of it."""
+"""The entry of a network: how to build it, and its properties."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,18 +11,18 @@ from cov3d.models.class_map import MapSource
 
 @dataclass(frozen=True)
 class Network:
-    """How a network is made, what it can start from, and which of its modules have a part to play.
+    """How to build a network, its pretrained weights, and the names of some of its modules.
 
     Attributes:
-        build: makes it, from the keywords `outputs` (number of categories), `dropout` where `Architecture` says so, and
-            `kinetics` (pretrained weights by name, or None) where there are `weights`. It maps float volumes (batch, 1,
-            depth, height, width) from 0 to 1 to logits (batch, outputs).
-        weights: torchvision's weights that it can start from; None where there are none.
-        blocks: the classes of the modules whose activations gradient checkpointing computes twice instead of keeping
-            them. Each takes one tensor. Without any, `--gradient-checkpointing` is refused.
-        head: the name of its last layer, a `Linear` with a bias: transfer from other categories changes that layer.
-        map_source: how its class map is computed; None where there is no closed form. Without it, `--explain` gives
-            the zones only.
+        build: builds the network from the keywords `outputs` (number of categories), `dropout` if its `Architecture`
+            has dropout, and `kinetics` (pretrained weights by name, or None) if it has `weights`. It maps float volumes
+            (batch, 1, depth, height, width) from 0 to 1 to logits (batch, outputs).
+        weights: torchvision's weights that it can start from; None if there are none.
+        blocks: classes of modules whose activations gradient checkpointing recomputes. Each takes one tensor. If empty,
+            `--gradient-checkpointing` is refused.
+        head: name of the last layer, a `Linear` with a bias. Transfer from other categories changes this layer.
+        map_source: how its class map is computed; None if there is no closed form. Without it, `--explain` gives only
+            the zones.
     """
 
     build: Callable[..., nn.Module]

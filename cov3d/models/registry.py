@@ -1,6 +1,6 @@
-"""Name → network. The names are in `names`; each says where its entry is, which is checked here.
+"""Name → network. `names` has the names and the locations of the entries, which are checked here.
 
-A further backbone is a file with a function that makes it and its entry, and a line in `names`.
+To add a backbone, write a file with a function that builds it and its entry, and add a line to `names`.
 """
 
 from collections.abc import Mapping
@@ -15,15 +15,15 @@ from cov3d.models.network import Network
 
 
 def registered(architecture: Architecture) -> Network:
-    """The entry of a network, if it keeps to the contract of `Network`.
+    """The entry of a network, checked against the contract of `Network`.
 
     Raises:
-        TypeError: there is no entry, or its function does not take what it must, or takes what it must not.
+        TypeError: there is no entry, or its function has the wrong parameters.
     """
     module, _, attribute = architecture.entry.partition(":")
     entry = getattr(import_module(module), attribute, None)
     if not isinstance(entry, Network):
-        raise TypeError(f"{architecture}: {architecture.entry} is no Network")
+        raise TypeError(f"{architecture}: {architecture.entry} is not a Network")
     parameters = signature(entry.build).parameters
     takes_all = any(each.kind is Parameter.VAR_KEYWORD for each in parameters.values())
     needed = ["outputs", *["dropout"] * architecture.has_dropout, *["kinetics"] * (entry.weights is not None)]
@@ -48,21 +48,21 @@ REGISTRY = {architecture: registered(architecture) for architecture in Architect
 def build(
     architecture: Architecture, *, outputs: int, kinetics: Mapping[str, Tensor] | None = None, **arguments: Any
 ) -> nn.Module:
-    """Make a network for one-channel volumes.
+    """Build a network for one-channel volumes.
 
     Args:
-        architecture: which.
+        architecture: architecture of the network.
         outputs: number of categories.
-        kinetics: pretrained weights, as `cov3d.models.weights` gives them; None for random ones.
-        arguments: of its function: `dropout`, where it has one.
+        kinetics: pretrained weights from `cov3d.models.weights`; None for random ones.
+        arguments: further arguments of its function: `dropout`, if it has dropout.
 
     Raises:
-        TypeError: the network does not take one of the arguments, or has no head as its entry says.
+        TypeError: the network does not take one of the arguments, or its head differs from its entry.
     """
     entry = REGISTRY[architecture]
     weights = {} if kinetics is None else {"kinetics": kinetics}
     model = entry.build(outputs=outputs, **weights, **arguments)
     head = dict(model.named_modules()).get(entry.head)
     if not isinstance(head, nn.Linear) or head.bias is None or head.out_features != outputs:
-        raise TypeError(f"{architecture}: {entry.head} is no Linear layer with a bias and {outputs} outputs")
+        raise TypeError(f"{architecture}: {entry.head} is not a Linear layer with a bias and {outputs} outputs")
     return model

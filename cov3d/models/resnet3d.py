@@ -1,4 +1,4 @@
-"""The 3-D ResNet-18 of Table 4, on torchvision's `r3d_18`, and its two kin that factor their convolutions."""
+"""The 3-D ResNet-18 of Table 4, based on torchvision's `r3d_18`, and two variants with factored convolutions."""
 
 from collections.abc import Callable, Mapping
 from typing import cast
@@ -31,7 +31,7 @@ class ResNet3d(nn.Module):
         outputs: number of categories.
         dropout: probability that an activation is dropped, from 0 to 1.
         kinetics: torchvision's Kinetics-400 weights of the network to start from; None for random ones.
-        video: torchvision's function that makes it.
+        video: torchvision's function that builds it.
     """
 
     def __init__(
@@ -69,12 +69,12 @@ def resnet(outputs: int = 5, dropout: float = 0.2, kinetics: Mapping[str, Tensor
 
 
 def r2plus1d(outputs: int = 5, dropout: float = 0.2, kinetics: Mapping[str, Tensor] | None = None) -> ResNet3d:
-    """R(2+1)D-18: every convolution is one within slices followed by one across them."""
+    """R(2+1)D-18: each convolution is split into one within slices and one across slices."""
     return ResNet3d(outputs, dropout, kinetics, r2plus1d_18)
 
 
 def mc3(outputs: int = 5, dropout: float = 0.2, kinetics: Mapping[str, Tensor] | None = None) -> ResNet3d:
-    """MC3-18: convolutions across slices in the stem and the first layer only, and no stride across them."""
+    """MC3-18: convolutions across slices only in the stem and the first layer, without stride across slices."""
     return ResNet3d(outputs, dropout, kinetics, mc3_18)
 
 

@@ -1,4 +1,4 @@
-"""The Video Swin Transformer, tiny (section 3.3), on torchvision's `swin3d_t`."""
+"""The Video Swin Transformer, tiny (section 3.3), based on torchvision's `swin3d_t`."""
 
 from collections.abc import Mapping
 from typing import cast
@@ -16,8 +16,8 @@ from cov3d.models.network import Network
 def swin(outputs: int = 5, kinetics: Mapping[str, Tensor] | None = None) -> SwinTransformer3d:
     """torchvision's `swin3d_t` with one input channel and a new head, and no dropout.
 
-    It maps float volumes (batch, 1, depth, height, width) from 0 to 1 to logits (batch, outputs). Volumes that are
-    no multiple of its patches (2×4×4) or windows (8×7×7) are padded within.
+    It maps float volumes (batch, 1, depth, height, width) from 0 to 1 to logits (batch, outputs). Volumes are
+    padded to multiples of the patches (2×4×4) and windows (8×7×7).
 
     Args:
         outputs: number of categories.

@@ -1,10 +1,10 @@
-"""A head of other categories: what a network learnt of STOIC's three categories is where our five start from.
+"""Start the head for five categories from a network that was trained on STOIC's three.
 
-Section 3.4 of the paper: negative goes to non-COVID, non-severe to mild and moderate, severe to severe and critical.
-Each of our categories takes the row of its counterpart. A row that is used k times is used with ln k taken off its
-bias: the k probabilities then add up to what the one was, so that at the start the network says of presence, and of
-severe against not, exactly what it learnt. (The paper's own code halves weights and bias instead, which flattens the
-logits of the positive categories, and so changes what the network says.)
+Section 3.4 of the paper maps negative to non-COVID, non-severe to mild and moderate, and severe to severe and critical.
+Each category takes the row of its counterpart. If a row is used k times, ln k is subtracted from its bias. Then the k
+probabilities add up to the original one: at the start the predictions of presence, and of severe or not, do not change.
+(The paper's own code halves weights and bias instead, which flattens the logits of the positive categories and changes
+the predictions.)
 """
 
 from collections import Counter
@@ -17,40 +17,40 @@ from torch import Tensor
 from cov3d.errors import CheckpointError
 from cov3d.labels import CATEGORIES, STOIC_CATEGORIES
 
-# Of each of our categories, the place among STOIC's of the one that it starts from.
 _OF_STOIC = {"non-covid": 0, "mild": 1, "moderate": 1, "severe": 2, "critical": 2}
+"""Index of the STOIC category that each category starts from."""
 
 
 def counterparts(theirs: Sequence[str], ours: Sequence[str]) -> list[int]:
-    """For each of our categories, the place among theirs of the one that it starts from.
+    """For each new category (`ours`), the index of the old category (`theirs`) that it starts from.
 
     Raises:
-        CheckpointError: it is not known how theirs go over into ours.
+        CheckpointError: there is no mapping between them.
     """
     if tuple(theirs) == tuple(ours):
         return list(range(len(ours)))
     if (tuple(theirs), tuple(ours)) == (STOIC_CATEGORIES, CATEGORIES):
         return [_OF_STOIC[category] for category in ours]
     raise CheckpointError(
-        f"a network of the categories {', '.join(theirs)} can't be mapped to {', '.join(ours)}: only from STOIC's to "
-        "the five of COV19-CT-DB is it known which becomes which"
+        f"a network of the categories {', '.join(theirs)} can't be mapped to {', '.join(ours)}: only STOIC's "
+        "categories can be mapped to the five of COV19-CT-DB"
     )
 
 
 def map_head(weight: Tensor, bias: Tensor, theirs: Sequence[str], ours: Sequence[str]) -> tuple[Tensor, Tensor]:
-    """The final layer for our categories, from the one for theirs.
+    """The final layer for new categories (`ours`), from the layer for old ones (`theirs`).
 
     Args:
-        weight: shape (their categories, features).
-        bias: shape (their categories,).
-        theirs: their categories, in the order of the outputs.
-        ours: our categories, in the order of the outputs.
+        weight: shape (old categories, features).
+        bias: shape (old categories,).
+        theirs: old categories, in the order of the outputs.
+        ours: new categories, in the order of the outputs.
 
     Returns:
-        Weight (our categories, features) and bias (our categories,).
+        Weight (new categories, features) and bias (new categories,).
 
     Raises:
-        CheckpointError: it is not known how theirs go over into ours.
+        CheckpointError: there is no mapping between them.
     """
     rows = counterparts(theirs, ours)
     times = Counter(rows)

@@ -1,6 +1,6 @@
-"""torchvision's Kinetics-400 weights: where they are looked for, fetched from and put, and how a file is read.
+"""torchvision's Kinetics-400 weights: find, download and read them.
 
-torchvision names each file after the start of its SHA-256, so a file that is cut short or changed is known by its name.
+The name of each file ends in the start of its SHA-256, which shows whether the file is intact.
 """
 
 import hashlib
@@ -24,18 +24,18 @@ from cov3d.models.registry import REGISTRY, build
 
 ENVIRONMENT_VARIABLE = "COV3D_WEIGHTS_DIR"
 
-# What torch's restricted unpickler raises on a file that is not one of weights, whatever is in it.
+# Errors of torch's restricted unpickler for files that are not weights.
 _UNREADABLE = (
     *(OSError, EOFError, RuntimeError, ValueError, TypeError, AttributeError, LookupError),
     *(pickle.UnpicklingError, zipfile.BadZipFile),
 )
 _WITHOUT = "give torchvision's own file with --weights FILE, or train from random weights with --no-pretrained"
-_SECONDS_OF_SILENCE = 20  # a cluster's node may drop what it can't send, and never say so
+_SECONDS_OF_SILENCE = 20  # a cluster's node may drop packets without an error
 _PIECE = 2**17
 
 
 def source(architecture: Architecture) -> str:
-    """Where the weights come from.
+    """The address of the weights.
 
     Raises:
         WeightsError: the network has none.
@@ -52,22 +52,22 @@ def published() -> list[Architecture]:
 
 
 def file_name(architecture: Architecture) -> str:
-    """What torchvision calls the file, such as `r3d_18-b3b3357e.pth`."""
+    """The name of the file, such as `r3d_18-b3b3357e.pth`."""
     return source(architecture).rpartition("/")[2]
 
 
 def folders(given: Path | None = None) -> list[Path]:
-    """Where weights are looked for, in this order: the folder given, that of the environment variable, torch's cache.
+    """Folders that are searched for weights, in order: the given one, the environment variable's, torch's cache.
 
-    They are fetched into the first.
+    Weights are downloaded to the first.
     """
     named = os.environ.get(ENVIRONMENT_VARIABLE)
     cache = Path(torch.hub.get_dir()) / "checkpoints"
     return list(dict.fromkeys([*([given] if given else []), *([Path(named).expanduser()] if named else []), cache]))
 
 
-def is_whole(architecture: Architecture, file: Path) -> bool:
-    """Whether a file is there and is the one that torchvision publishes, by its checksum."""
+def is_intact(architecture: Architecture, file: Path) -> bool:
+    """Whether a file exists and has the checksum of the published one."""
     return file.is_file() and _is_published(architecture, sha256(file))
 
 
@@ -75,16 +75,16 @@ def find(architecture: Architecture, given: Path | None = None) -> Path | None:
     """The file of weights in the first of `folders` that has one.
 
     Raises:
-        WeightsError: it is not the one that torchvision publishes.
+        WeightsError: it is not the file that torchvision publishes.
     """
     for folder in folders(given):
         file = folder / file_name(architecture)
         if not file.is_file():
             continue
-        if not is_whole(architecture, file):
+        if not is_intact(architecture, file):
             raise WeightsError(
-                f"{file} is not whole, or not the file that torchvision publishes: its checksum is not the one in its "
-                f"name; fetch it again with cov3d weights --architecture {architecture} --weights-dir {folder}"
+                f"{file} is damaged, or not the file that torchvision publishes: its checksum differs from its name; "
+                f"fetch it again with cov3d weights --architecture {architecture} --weights-dir {folder}"
             )
         return file
     return None
@@ -98,12 +98,12 @@ def find_or_fetch(
     """The file of weights, fetched if it is in none of `folders`.
 
     Args:
-        architecture: of which network.
-        given: the folder to look in first.
-        on_fetch: called before a fetch with where from and where to; gives `on_bytes` of `fetch`.
+        architecture: architecture of the network.
+        given: folder that is searched first.
+        on_fetch: called before a download with address and folder; returns `on_bytes` of `fetch`.
 
     Raises:
-        WeightsError: they are nowhere and can't be fetched.
+        WeightsError: they are not found and can't be downloaded.
     """
     if (found := find(architecture, given)) is not None:
         return found
@@ -120,19 +120,18 @@ def find_or_fetch(
 
 
 def fetch(architecture: Architecture, folder: Path, on_bytes: Callable[[int, int], None] | None = None) -> Path:
-    """Fetch the weights into a folder: the file is there whole and verified, or not at all.
+    """Download the weights to a folder. The file is put in place when it is complete and its checksum is right.
 
     `torch.hub.download_url_to_file` checks the same checksum. It is not used because it waits without limit for a
-    server that has fallen silent, as a cluster's node without a network may, and reports progress to a bar of its own
-    only.
+    server that does not answer, and shows its progress only in its own bar.
 
     Args:
-        architecture: of which network.
-        folder: made if it is missing.
-        on_bytes: called as they arrive with how many bytes there are, and how many there will be (0 if unknown).
+        architecture: architecture of the network.
+        folder: folder to write to; created if missing.
+        on_bytes: called during the download with the number of bytes so far and in total (0 if unknown).
 
     Raises:
-        WeightsError: they can't be fetched, or what came is not what torchvision published.
+        WeightsError: they can't be downloaded, or the file is damaged.
         OutputError: the file can't be written.
     """
     url, file = source(architecture), folder / file_name(architecture)
@@ -147,7 +146,7 @@ def fetch(architecture: Architecture, folder: Path, on_bytes: Callable[[int, int
                 if on_bytes is not None:
                     on_bytes(done, total)
         if not _is_published(architecture, digest.hexdigest()):
-            raise WeightsError(f"what {url} sent ({done} bytes) was cut short or changed on its way (wrong checksum)")
+            raise WeightsError(f"the download from {url} ({done} bytes) is incomplete or damaged (wrong checksum)")
     return file
 
 
@@ -164,7 +163,7 @@ def _reached(url: str) -> Any:
 
 
 def _next_piece(answer: Any, url: str) -> bytes:
-    # Apart from the writing of the file, whose failures are OSErrors too.
+    # Separate from writing the file, which raises OSError too.
     try:
         return answer.read(_PIECE)
     except (OSError, HTTPException) as error:
@@ -177,10 +176,11 @@ def _is_published(architecture: Architecture, digest: str) -> bool:
 
 
 def load(architecture: Architecture, file: Path) -> Mapping[str, Tensor]:
-    """The weights in a file as torchvision publishes it. Nothing in the file is executed.
+    """The weights in a file from torchvision. Nothing in the file is executed.
 
     Raises:
-        WeightsError: the file is missing, is no such file, or is of another network; or this one has no weights.
+        WeightsError: the file is missing, not a file of weights, or has the weights of another network; or this
+            network has no pretrained weights.
     """
     if REGISTRY[architecture].weights is None:
         raise WeightsError(f"{file}: there are no pretrained weights of {architecture}; leave out --weights")
@@ -191,7 +191,7 @@ def load(architecture: Architecture, file: Path) -> Mapping[str, Tensor]:
     except _UNREADABLE as error:
         raise WeightsError(f"{file} can't be read as a file of weights: {_WITHOUT}") from error
     if not isinstance(state, Mapping):
-        raise WeightsError(f"{file} holds no weights by name: {_WITHOUT}")
+        raise WeightsError(f"{file} has no weights by name: {_WITHOUT}")
     try:
         with torch.device("meta"):
             build(architecture, outputs=2, kinetics={k: v.to("meta") for k, v in state.items()})

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from cov3d.datasets.names import LesionSides
 from cov3d.phantom.acquire import Acquisition, Scanner, draw_acquisition
 from cov3d.phantom.anatomy import Person, draw_person
-from cov3d.phantom.chest import build_chest
+from cov3d.phantom.chest import Chest, build_chest
 from cov3d.phantom.finishes import FINISHES
 from cov3d.phantom.lesions import Findings, draw_findings
 from cov3d.phantom.organs import draw_organs, with_full_stomach
@@ -101,16 +101,7 @@ def make_scan(
     frame = acquisition.frame
     chest = build_chest(person, organs, findings, frame, acquisition.softness, for_chest, drawn.arms)
     scanner = Scanner(acquisition, _rearmost(person, acquisition), for_noise)
-    voxels = np.empty((len(frame.z), resolution, resolution), np.uint8)
-    mask = np.empty_like(voxels)
-    lung = lesion = 0
-    for index in range(len(frame.z)):
-        hu, mask[index] = cut(chest, index)
-        lung += int(np.count_nonzero(mask[index]))
-        lesion += int(np.count_nonzero(mask[index] > 2))
-        if acquisition.blankets is not None:
-            lay_blankets(hu, chest, index, acquisition.blankets)
-        voxels[index] = scanner.grey(hu)
+    voxels, mask, involvement = _image(chest, scanner, acquisition, resolution)
     if variant in FINISHES:
         voxels, mask = FINISHES[variant](voxels, mask, for_variant)
     return PhantomScan(
@@ -118,12 +109,28 @@ def make_scan(
         mask=mask,
         spacing=(frame.thickness, frame.fov / voxels.shape[1], frame.fov / voxels.shape[2]),
         category=shown,
-        involvement=lesion / lung if lung else 0.0,
+        involvement=involvement,
         lesion_side=_lesion_side(mask),
         person=person,
         findings=findings,
         acquisition=acquisition,
     )
+
+
+def _image(
+    chest: Chest, scanner: Scanner, acquisition: Acquisition, resolution: int
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], float]:
+    """The slices of a chest, their mask, and the share of lung voxels in lesions."""
+    slices = len(acquisition.frame.z)
+    voxels = np.empty((slices, resolution, resolution), np.uint8)
+    mask = np.empty_like(voxels)
+    for index in range(slices):
+        hu, mask[index] = cut(chest, index)
+        if acquisition.blankets is not None:
+            lay_blankets(hu, chest, index, acquisition.blankets)
+        voxels[index] = scanner.grey(hu)
+    lung, lesion = int(np.count_nonzero(mask)), int(np.count_nonzero(mask > 2))
+    return voxels, mask, lesion / lung if lung else 0.0
 
 
 def _lesion_side(mask: NDArray[np.uint8]) -> str:

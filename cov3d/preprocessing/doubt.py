@@ -1,17 +1,17 @@
-"""Find the crops in a manifest that a person should check, and the reasons.
+"""Find the crops that a person should check, and the reasons.
 
 A doubtful crop may still be correct. Some doubts come from the scan alone (measured in `signs`), others from comparing
 the scan with the rest of the dataset. The normal range is computed from the median and the median absolute deviation,
 which a few bad scans hardly change.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
 from cov3d.preprocessing.pipeline import NO_LUNGS
+from cov3d.preprocessing.record import ScanRecord, to_table
 
 ENOUGH = 20
 """Minimum number of scans from which a normal range is computed."""
@@ -61,16 +61,16 @@ class Doubt:
     weight: int
 
 
-def find_doubts(manifest: pd.DataFrame) -> dict[str, list[Doubt]]:
-    """The doubts about each scan of a manifest, by scan, the most serious first; an empty list if there are none.
+def find_doubts(records: Sequence[ScanRecord]) -> dict[str, list[Doubt]]:
+    """The doubts about each scan of a dataset, by scan, the most serious first; an empty list if there are none.
 
     There are no doubts about a box that a person gave.
     """
-    open_cases = manifest[manifest["crop"] != "override"]
-    doubts: dict[str, list[Doubt]] = {scan: [] for scan in manifest["scan"]}
-    for row in open_cases.to_dict("records"):
-        doubts[row["scan"]] += [*scan_doubts(row), *_note_doubts(row["notes"])]
-    for scan, doubt in _out_of_range(open_cases[open_cases["crop"] == "lungs"]):
+    doubts: dict[str, list[Doubt]] = {record.scan: [] for record in records}
+    for record in records:
+        if record.crop != "override":
+            doubts[record.scan] += [*scan_doubts(record), *_note_doubts(record.notes)]
+    for scan, doubt in _out_of_range(to_table(record for record in records if record.crop == "lungs")):
         doubts[scan].append(doubt)
     return {scan: sorted(found, key=lambda doubt: -doubt.weight) for scan, found in doubts.items()}
 
@@ -80,48 +80,48 @@ def score(doubts: Iterable[Doubt]) -> int:
     return sum(doubt.weight for doubt in doubts)
 
 
-def scan_doubts(row: Mapping[Any, Any]) -> Iterator[Doubt]:
+def scan_doubts(record: ScanRecord) -> Iterator[Doubt]:
     """Doubts that do not depend on other scans."""
-    if row["crop"] == "fallback":
+    if record.crop == "fallback":
         yield Doubt("no lungs found", 10)
         return
-    yield from _lost(row)
-    yield from _implausible(row)
-    if row["slices_used"] < FEW_SLICES:
-        yield Doubt(f"only {row['slices_used']} slices", 2)
-    if row["opacity"] >= OPAQUE:
-        yield Doubt(f"{row['opacity']:.0%} of the lungs opaque", 1)
+    yield from _lost(record)
+    yield from _implausible(record)
+    if record.slices_used < FEW_SLICES:
+        yield Doubt(f"only {record.slices_used} slices", 2)
+    if record.opacity >= OPAQUE:
+        yield Doubt(f"{record.opacity:.0%} of the lungs opaque", 1)
 
 
-def _lost(row: Mapping[Any, Any]) -> Iterator[Doubt]:
+def _lost(record: ScanRecord) -> Iterator[Doubt]:
     """Signs that the box or the masks lost a part of the lungs, or that the box is too large."""
-    if row["outside_box"] > OUTSIDE_BOX:
-        yield Doubt(f"{row['outside_box']:.2%} of the lungs outside the box", 6)
-    if row["other_air"] > OTHER_AIR:
-        yield Doubt(f"air that looks like lung beside the lungs, {row['other_air']:.0%} of them", 5)
-    if row["step"] > STEP:
-        yield Doubt(f"a lung ends abruptly, at {row['step']:.0%} of its largest area", 4)
-    if row["beyond"] > BEYOND:
-        yield Doubt(f"box {row['beyond']:.0%} larger than the lungs on one side", 3)
-    for end, share in (("first", row["cut_above"]), ("last", row["cut_below"])):
+    if record.outside_box > OUTSIDE_BOX:
+        yield Doubt(f"{record.outside_box:.2%} of the lungs outside the box", 6)
+    if record.other_air > OTHER_AIR:
+        yield Doubt(f"air that looks like lung beside the lungs, {record.other_air:.0%} of them", 5)
+    if record.step > STEP:
+        yield Doubt(f"a lung ends abruptly, at {record.step:.0%} of its largest area", 4)
+    if record.beyond > BEYOND:
+        yield Doubt(f"box {record.beyond:.0%} larger than the lungs on one side", 3)
+    for end, share in (("first", record.cut_above), ("last", record.cut_below)):
         if share > CUT:
             yield Doubt(f"lungs cut off at the {end} slice", 2)
 
 
-def _implausible(row: Mapping[Any, Any]) -> Iterator[Doubt]:
+def _implausible(record: ScanRecord) -> Iterator[Doubt]:
     """Signs of lungs or boxes that are anatomically implausible."""
     low, high = LEFT_SHARE
-    if not low <= row["left_share"] <= high:
-        yield Doubt(f"left lung is {row['left_share']:.0%} of both lungs", 2)
-    deep = row["z1"] - row["z0"]
-    millilitres, apart = (pd.to_numeric(row[name]) for name in ("lung_ml", "spacing_z"))
-    if pd.notna(millilitres) and not LUNG_ML[0] <= millilitres <= LUNG_ML[1]:
+    if not low <= record.left_share <= high:
+        yield Doubt(f"left lung is {record.left_share:.0%} of both lungs", 2)
+    deep = record.z1 - record.z0
+    millilitres, apart = record.lung_ml, record.spacing_z
+    if millilitres is not None and not LUNG_ML[0] <= millilitres <= LUNG_ML[1]:
         yield Doubt(f"lung volume {millilitres:.0f} ml", 3)
-    if pd.notna(apart):
+    if apart is not None:
         if deep * apart < LEAST_DEPTH_MM:
             yield Doubt(f"box only {deep * apart:.0f} mm deep", 3)
-    elif deep < LEAST_KEPT * row["depth"]:
-        yield Doubt(f"only {deep} of {row['depth']} slices kept", 3)
+    elif deep < LEAST_KEPT * record.depth:
+        yield Doubt(f"only {deep} of {record.depth} slices kept", 3)
 
 
 def _note_doubts(notes: str) -> Iterator[Doubt]:

@@ -6,12 +6,12 @@ the manifest. Further columns (a reason, a reader's initials) are ignored.
 
 import csv
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from cov3d.errors import DatasetError, ScanError
 from cov3d.preprocessing.crop import Box
+from cov3d.preprocessing.record import ScanRecord
 from cov3d.volume import Volume
 
 FILE_NAME = "overrides.csv"
@@ -62,11 +62,11 @@ def load(file: Path, scan_names: Collection[str]) -> dict[str, Override]:
     return overrides
 
 
-def is_applied(record: Mapping[str, Any], override: Override | None) -> bool:
-    """Whether a stored scan (`record`: its row of the manifest) was made with `override`, or without one if None."""
+def is_applied(record: ScanRecord, override: Override | None) -> bool:
+    """Whether a stored scan was made with `override`, or without one if None."""
     if override is None:
-        return record["crop"] != "override"
-    return record["crop"] == "override" and all(record[key] == value for key, value in asdict(override.box).items())
+        return record.crop != "override"
+    return record.crop == "override" and record.box == override.box
 
 
 def _rows(file: Path) -> list[tuple[int, dict[str, str]]]:

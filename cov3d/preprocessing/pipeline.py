@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,10 @@ from cov3d.preprocessing.crop import Box
 from cov3d.preprocessing.order import is_feet_first
 from cov3d.preprocessing.overrides import Override
 from cov3d.preprocessing.preview import preview
+from cov3d.preprocessing.record import RECORD_COLUMNS as RECORD_COLUMNS  # the API of this module
+from cov3d.preprocessing.record import ScanRecord
 from cov3d.preprocessing.resize import resize
-from cov3d.preprocessing.signs import Signs, find_signs
+from cov3d.preprocessing.signs import find_signs
 from cov3d.preprocessing.sizes import Size
 from cov3d.preprocessing.zones import lung_zones
 from cov3d.readers import read_volume
@@ -30,21 +32,6 @@ FEET_FIRST = "slices stored feet first: order reversed"
 NO_LUNGS = "no lungs found: the whole body is kept"
 OVERRIDDEN = "box given by a person"
 
-SIGNS = tuple(field.name for field in fields(Signs))
-"""Columns of the manifest from which doubtful crops are found."""
-
-INTAKE_COLUMNS = ("format", "orientation", "window", "missing", "doubled", "corrupt", "series")
-"""What the reader found out, apart from its notes. A record made by an earlier version has none of them."""
-
-RECORD_COLUMNS = (
-    *("scan", "slices_found", "slices_used", "depth", "height", "width"),
-    *("z0", "z1", "y0", "y1", "x0", "x1", "crop", "lung_share", "lung_ml"),
-    *("spacing_z", "spacing_y", "spacing_x", "left_share", "opacity"),
-    *SIGNS,
-    *INTAKE_COLUMNS,
-    "notes",
-)
-
 
 @dataclass(frozen=True)
 class Preprocessed:
@@ -52,17 +39,22 @@ class Preprocessed:
 
     Attributes:
         voxels: `uint8` arrays of (depth, height, width), by size.
-        record: the scan's row of the manifest, by column, without its name.
+        scan_record: the scan's record, without its name.
         preview: a small picture of the scan and its crop (WebP), if requested.
         zones: the lung zone of each voxel (see `zones.lung_zones`), by size, if requested.
         geometry: where the scan's voxels are in its file and in the patient; None if unknown.
     """
 
     voxels: dict[Size, NDArray[np.uint8]]
-    record: dict[str, Any]
+    scan_record: ScanRecord
     preview: bytes | None = None
     zones: dict[Size, NDArray[np.uint8]] = field(default_factory=dict)
     geometry: Geometry | None = None
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The record by column, without the scan's name."""
+        return {column: value for column, value in self.scan_record.by_column().items() if column != "scan"}
 
 
 @dataclass(frozen=True)
@@ -111,7 +103,7 @@ def preprocess(
     sizes = list(sizes)
     return Preprocessed(
         voxels={size: resize(inside, size.shape) for size in sizes},
-        record=make_record(located),
+        scan_record=make_record(located),
         preview=preview(voxels, located.segmentation, box, volume.spacing) if draw else None,
         zones={size: lung_zones(located.segmentation, box, size.shape) for size in sizes} if find_zones else {},
         geometry=located.volume.geometry,
@@ -153,60 +145,45 @@ def _overridden(located: Located, box: Box) -> Located:
     return replace(located, volume=volume, crop=replace(located.crop, box=box, kind="override"))
 
 
-def make_record(located: Located) -> dict[str, Any]:
-    """A scan's row of the manifest, by column, without its name."""
+def make_record(located: Located) -> ScanRecord:
+    """The record of a scan, without its name."""
     volume, segmentation, crop = located.volume, located.segmentation, located.crop
     notes = [*volume.notes, *([NO_LUNGS] if crop.kind == "fallback" else [])]
     depth, height, width = volume.voxels.shape
-    millilitres = None
-    if volume.spacing is not None:
-        millilitres = round(crop.lung_voxels * float(np.prod(volume.spacing)) / 1000.0)
-    return {
-        "slices_found": volume.slices_found,
-        "slices_used": depth,
-        "depth": depth,
-        "height": height,
-        "width": width,
-        **asdict(crop.box),
-        "crop": crop.kind,
-        "lung_share": round(crop.lung_share, 4),
-        "lung_ml": millilitres,
-        **dict(zip(("spacing_z", "spacing_y", "spacing_x"), volume.spacing or (None, None, None), strict=True)),
-        "left_share": round(segmentation.left_share, 4),
-        "opacity": round(segmentation.opacity, 4),
-        **{name: round(float(value), 4) for name, value in asdict(find_signs(segmentation, crop.box)).items()},
-        **_intake_of(volume),
-        "notes": "; ".join(notes),
-    }
-
-
-_WORDS = ("scan", "crop", "format", "orientation", "window", "series", "notes")
-
-
-def record_with_numbers(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A record whose numbers may be text, as read from a table: as numbers, None where unknown."""
-
-    def number(value: Any) -> float | int | None:
-        if value is None or value == "" or value != value:
-            return None
-        return float(value) if not isinstance(value, int | float) else value
-
-    return {
-        name: value if name in _WORDS else number(value) for name, value in record.items() if name in RECORD_COLUMNS
-    }
-
-
-def _intake_of(volume: Volume) -> dict[str, Any]:
+    spacing = volume.spacing or (None, None, None)
+    measured = asdict(find_signs(segmentation, crop.box))
+    signs: dict[str, Any] = {name: round(float(value), 4) for name, value in measured.items()}
     words = {True: "known", False: "assumed"}
-    return {
-        "format": volume.format,
-        "orientation": words[volume.orientation_known],
-        "window": words[volume.window_known],
-        "missing": volume.missing,
-        "doubled": volume.doubled,
-        "corrupt": volume.corrupt,
-        "series": volume.series,
-    }
+    return ScanRecord(
+        slices_found=volume.slices_found,
+        slices_used=depth,
+        depth=depth,
+        height=height,
+        width=width,
+        **asdict(crop.box),
+        crop=crop.kind,
+        lung_share=round(crop.lung_share, 4),
+        lung_ml=_millilitres(crop.lung_voxels, volume),
+        spacing_z=spacing[0],
+        spacing_y=spacing[1],
+        spacing_x=spacing[2],
+        left_share=round(segmentation.left_share, 4),
+        opacity=round(segmentation.opacity, 4),
+        **signs,
+        format=volume.format,
+        orientation=words[volume.orientation_known],
+        window=words[volume.window_known],
+        missing=volume.missing,
+        doubled=volume.doubled,
+        corrupt=volume.corrupt,
+        series=volume.series,
+        notes="; ".join(notes),
+    )
+
+
+def _millilitres(voxels: int, volume: Volume) -> int | None:
+    """The volume of `voxels` voxels in millilitres; None if the spacing is unknown."""
+    return None if volume.spacing is None else round(voxels * float(np.prod(volume.spacing)) / 1000.0)
 
 
 def settings(size: Size) -> dict[str, Any]:

@@ -17,8 +17,9 @@ import hashlib
 import json
 import secrets
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,23 +30,15 @@ from numpy.typing import NDArray
 from cov3d.errors import OutputError, StoreError
 from cov3d.files import replacing, write_text, write_text_once
 from cov3d.preprocessing.encoding import FIRST_FORMAT, FORMAT, FORMAT_NAME, SUFFIX, decode, encode
-from cov3d.preprocessing.pipeline import INTAKE_COLUMNS, RECORD_COLUMNS, Preprocessed, settings
+from cov3d.preprocessing.pipeline import Preprocessed, settings
+from cov3d.preprocessing.record import ScanRecord, read_record, read_records, to_table
 from cov3d.preprocessing.sizes import Size
-from cov3d.values import Field, brief, check_fields, number, plain, read_object, string, text
+from cov3d.values import Field, brief, check_fields, read_object, text
 
 if TYPE_CHECKING:
     import pandas as pd  # only the manifest needs it: without it, a worker needs a third less memory
 
 MANIFEST = "manifest.csv"
-_RECORD = (
-    dict.fromkeys(RECORD_COLUMNS, Field(plain))
-    | dict.fromkeys(INTAKE_COLUMNS, Field(plain, required=False))
-    | {
-        "scan": Field(string),
-        "crop": Field(string),
-        "lung_share": Field(number(0, 1)),
-    }
-)
 _DAY = 24 * 60 * 60
 _TRIES = 5
 
@@ -161,7 +154,8 @@ class Store:
 
     def _write(self, scan: str, preprocessed: Preprocessed, aside: Path) -> None:
         encoded = encode(preprocessed.voxels[self.size])
-        text = json.dumps({"scan": scan, **preprocessed.record, "bytes": len(encoded)}, ensure_ascii=False) + "\n"
+        record = replace(preprocessed.scan_record, scan=scan)
+        text = json.dumps({**record.by_column(), "bytes": len(encoded)}, ensure_ascii=False) + "\n"
         self._drop_record(scan, unless=text)
         with replacing(self.volume_file(scan), aside) as file:
             file.write_bytes(encoded)
@@ -232,16 +226,24 @@ class Store:
         except OSError as error:
             raise StoreError(f"{file} can't be read: {error.strerror}") from error
 
-    def record(self, scan: str) -> dict[str, Any]:
-        """The scan's row of the manifest.
+    def record(self, scan: str) -> ScanRecord:
+        """The scan's record.
 
         Raises:
             StoreError: it can't be read.
         """
-        return _read_record(self._record_file(scan))
+        return read_record(self._record_file(scan))
 
     def _record_files(self) -> set[Path]:
         return set((self.folder / "records").rglob("*.json"))
+
+    def records(self) -> list[ScanRecord]:
+        """The records of all scans in the store, sorted by scan.
+
+        Raises:
+            StoreError: a record can't be read.
+        """
+        return sorted(read_records(self._record_files(), {}).values(), key=lambda record: record.scan)
 
     def manifest(self) -> "pd.DataFrame":
         """One row for each scan in the store, sorted by scan, from their records.
@@ -249,7 +251,7 @@ class Store:
         Raises:
             StoreError: a record can't be read.
         """
-        return _table(_read_records(self._record_files(), {}))
+        return to_table(self.records())
 
     def write_manifest(self, tries: int = 20) -> "pd.DataFrame":
         """Write `manifest.csv` and return it.
@@ -257,11 +259,11 @@ class Store:
         Other processes may add scans and write the manifest at the same time. Each process checks for new records
         after writing and writes again if there are any. So the last manifest written has all records.
         """
-        records: dict[Path, dict[str, Any]] = {}
+        records: dict[Path, ScanRecord] = {}
         for _ in range(tries):
             files = self._record_files()
-            records = _read_records(files, records)
-            table = _table(records)
+            records = read_records(files, records)
+            table = to_table(records.values())
             text = table.to_csv(index=False, lineterminator="\n")
             self._persist(partial(write_text, self.folder / MANIFEST, text, self._writing))
             if self._record_files() == files:
@@ -278,31 +280,3 @@ def _time_there(folder: Path) -> float:
         return probe.stat().st_mtime
     finally:
         probe.unlink(missing_ok=True)
-
-
-def _table(records: dict[Path, dict[str, Any]]) -> "pd.DataFrame":
-    import pandas as pd
-
-    table = pd.DataFrame(list(records.values()), columns=list(RECORD_COLUMNS))
-    return table.sort_values("scan", ignore_index=True)
-
-
-def _read_records(files: Iterable[Path], known: dict[Path, dict[str, Any]]) -> dict[Path, dict[str, Any]]:
-    """The records by file, without those removed meanwhile for scans being preprocessed again; reuses `known` ones."""
-    records = {}
-    for file in files:
-        try:
-            records[file] = known.get(file) or _read_record(file)
-        except StoreError:
-            if file.exists():
-                raise
-    return records
-
-
-def _read_record(file: Path) -> dict[str, Any]:
-    try:
-        record = check_fields(read_object(file), _RECORD)
-        unknown = dict.fromkeys(INTAKE_COLUMNS, "")
-        return {column: (unknown | record)[column] for column in RECORD_COLUMNS}
-    except (OSError, ValueError) as error:
-        raise StoreError(f"{file} can't be read ({error}): delete it and preprocess again") from error

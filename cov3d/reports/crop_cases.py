@@ -1,20 +1,23 @@
 """The scans of a manifest in the order in which a person should check their crops."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import pandas as pd
 
 from cov3d.preprocessing.doubt import Doubt, find_doubts, score
+from cov3d.preprocessing.record import ScanRecord
 
 
 @dataclass(frozen=True)
 class Case:
-    """A scan in the store: its name, its row of the manifest by column, and the doubts about its crop."""
+    """A scan in the store: its record, and the doubts about its crop."""
 
-    scan: str
-    record: dict[str, Any]
+    record: ScanRecord
     doubts: list[Doubt]
+
+    @property
+    def scan(self) -> str:
+        """The scan's name."""
+        return self.record.scan
 
     @property
     def score(self) -> int:
@@ -29,7 +32,7 @@ class Case:
     @property
     def settled(self) -> bool:
         """Whether a person gave the box."""
-        return bool(self.record["crop"] == "override")
+        return self.record.crop == "override"
 
 
 @dataclass(frozen=True)
@@ -40,9 +43,8 @@ class UnprocessedScan:
     why: str
 
 
-def find_cases(manifest: pd.DataFrame) -> list[Case]:
-    """Every scan of a manifest, the most doubtful first, then by name."""
-    doubts = find_doubts(manifest)
-    records = [{str(column): value for column, value in row.items()} for row in manifest.to_dict("records")]
-    cases = [Case(record["scan"], record, doubts[record["scan"]]) for record in records]
+def find_cases(records: Sequence[ScanRecord]) -> list[Case]:
+    """Every scan of a store, the most doubtful first, then by name."""
+    doubts = find_doubts(records)
+    cases = [Case(record, doubts[record.scan]) for record in records]
     return sorted(cases, key=lambda case: (-case.score, case.scan))

@@ -21,8 +21,8 @@ import pandas as pd
 from markupsafe import Markup, escape
 
 from cov3d.preprocessing.overrides import COLUMNS as OVERRIDE_COLUMNS
-from cov3d.preprocessing.pipeline import RECORD_COLUMNS, SIGNS
 from cov3d.preprocessing.preview import MARKS, SIZE, panels
+from cov3d.preprocessing.record import RECORD_COLUMNS, SIGNS
 from cov3d.reports import pages
 from cov3d.reports.crop_cases import Case, UnprocessedScan
 
@@ -103,17 +103,15 @@ def _columns(cases: Sequence[Case]) -> list[str]:
 
 def _row(case: Case, columns: list[str], *, pictured: bool) -> _Row:
     record = case.record
-    shape = (record["depth"], record["height"], record["width"])
-    spacing = (record["spacing_z"], record["spacing_y"], record["spacing_x"])
-    laid = panels(shape, None if pd.isna(spacing[0]) else spacing)
+    laid = panels(record.shape, record.spacing)
     return _Row(
         case=case,
         name=breakable(case.scan),
         pictured=pictured,
         numbers=_json([_text(record[column]) for column in columns]),
-        note=record["notes"] if case.settled else "",
+        note=record.notes if case.settled else "",
         panels=_json([astuple(panel) for panel in laid]),
-        shape=" ".join(map(str, shape)),
+        shape=" ".join(map(str, record.shape)),
         box=" ".join(str(record[column]) for column in OVERRIDE_COLUMNS[1:]),
     )
 

@@ -46,7 +46,7 @@ def write_report(store: Store, missing: Mapping[str, str]) -> CropReport:
         OutputError: the folder can't be written.
         StoreError: a record in the store can't be read.
     """
-    cases = find_cases(store.manifest())
+    cases = find_cases(store.records())
     absent = [UnprocessedScan(scan, why) for scan, why in sorted(missing.items())]
     pictures = {case.scan: picture for case in cases if (picture := store.preview(case.scan)) is not None}
     folder = store.folder / FOLDER

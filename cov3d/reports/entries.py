@@ -8,11 +8,11 @@ from typing import Any
 import pandas as pd
 
 from cov3d.errors import Cov3dError
-from cov3d.evaluation.calls import Calls
 from cov3d.evaluation.crossval import FOLD_SCORES
 from cov3d.evaluation.predictions import load_predictions
 from cov3d.evaluation.scores import TaskEvaluation, evaluate_task
 from cov3d.evaluation.summary import Selection, selection_of_run
+from cov3d.evaluation.task_predictions import TaskPredictions
 from cov3d.inference.origin import networks_of
 from cov3d.labels import TASKS
 from cov3d.reports.sources import Source, SourceKind
@@ -194,28 +194,30 @@ def _read_task(source: Source, task: str) -> TaskEntry | None:
     if "label" not in table:
         return None
     evaluation = evaluate_task(table, categories, task)
-    if not len(evaluation.calls):
+    if not len(evaluation.predictions):
         return None
     selection = selection_of_run(source.folder, task) if source.kind == SourceKind.RUN else None
-    wrong = worst_mistakes(evaluation.calls, dict(zip(table["scan"], table["label"], strict=True)))
+    wrong = worst_mistakes(evaluation.predictions, dict(zip(table["scan"], table["label"], strict=True)))
     return TaskEntry(task, evaluation, selection, wrong[:MISTAKES], len(wrong))
 
 
-def worst_mistakes(calls: Calls, labels: Mapping[str, str]) -> tuple[Mistake, ...]:
+def worst_mistakes(predictions: TaskPredictions, labels: Mapping[str, str]) -> tuple[Mistake, ...]:
     """The wrong predictions: those furthest from the label first, then those with the highest probability.
 
     Args:
-        calls: predictions of a task.
+        predictions: predictions of a task.
         labels: of the scans, which may be more detailed than the task's classes.
     """
     rows = [
         (-abs(int(true) - int(predicted)), -float(probabilities[predicted]), scan, int(predicted))
         for scan, true, predicted, probabilities in zip(
-            calls.scans, calls.true, calls.called, calls.probabilities, strict=True
+            predictions.scans, predictions.true, predictions.predicted, predictions.probabilities, strict=True
         )
         if true != predicted
     ]
-    return tuple(Mistake(scan, labels[scan], calls.classes[predicted], -p) for _, p, scan, predicted in sorted(rows))
+    return tuple(
+        Mistake(scan, labels[scan], predictions.classes[predicted], -p) for _, p, scan, predicted in sorted(rows)
+    )
 
 
 _HISTORY = ("epoch", "train_loss", "valid_loss", "presence_f1", "severity_f1")

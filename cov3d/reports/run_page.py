@@ -121,12 +121,12 @@ def _shown_task(entry: ReportEntry, task: TaskEntry, preview: Preview) -> dict[s
     methods = [score.interval.method.value for score in evaluation.scores if score.interval]
     return {
         "name": task.task,
-        "n_scans": len(evaluation.calls),
+        "n_scans": len(evaluation.predictions),
         "selected": _selected(entry, task),
         "notes": evaluation.notes,
         "scores": [_score_cells(score) for score in evaluation.scores],
         "terms": explained([*(score.name for score in evaluation.scores), *methods, *([INTERVAL] if methods else [])]),
-        "classes": evaluation.calls.classes,
+        "classes": evaluation.predictions.classes,
         "confusion": _confusion(evaluation.result.confusion),
         "plots": task_plots(task.task, evaluation),
         "n_mistakes": task.n_mistakes,

@@ -62,7 +62,7 @@ def _draw(axes: Axes, evaluation: TaskEvaluation, found: Mapping[str, Curve]) ->
     if not found:
         axes.text(0.5, 0.5, "fewer than two classes", ha="center", va="center", bbox={"color": "white"})
         return
-    styles = dict(zip(evaluation.calls.classes, _STYLES, strict=False))
+    styles = dict(zip(evaluation.predictions.classes, _STYLES, strict=False))
     for name, curve in found.items():
         colour = BLUE if name == UNKNOWN_SEVERITY else LABEL_COLOURS[name]
         label = f"{name}, area {_with_interval(curve.area)}"

@@ -1,7 +1,7 @@
 """The description of a run: for `config.json`, for its checkpoints, and to check that it can be resumed."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from hashlib import sha256
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 from cov3d.evaluation.measures import MACRO_F1
 from cov3d.evaluation.scores import evaluate_task
 from cov3d.preprocessing.pipeline import settings
+from cov3d.preprocessing.record import ScanRecord
 from cov3d.preprocessing.store import Store
 from cov3d.training import checkpoint
 from cov3d.training.callbacks import EpochResult
@@ -44,7 +45,7 @@ def describe(
     }
 
 
-def scans_seen(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def scans_seen(records: Sequence[ScanRecord]) -> dict[str, Any]:
     """What the training scans were like, so that scans that are not like them are noticed.
 
     Args:
@@ -59,7 +60,7 @@ def scans_seen(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     for name in ("lung_share", "lung_ml"):
         known = [record[name] for record in cropped if record[name] is not None]
         ranges[name] = (min(known), max(known)) if known else None
-    assumed = [name for name in ASSUMED if any(record.get(name) == "assumed" for record in records)]
+    assumed = [name for name in ASSUMED if any(record[name] == "assumed" for record in records)]
     return {**ranges, "assumed": assumed}
 
 

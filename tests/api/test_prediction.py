@@ -110,7 +110,7 @@ def test_each_source_is_scored_too() -> None:
     places = dict(zip(table["scan"], np.where(np.arange(len(table)) % 2, "A", "B"), strict=True))
     found = cov3d.evaluate(table, sources=places)
     assert set(found) == {f"{task}{of}" for task in ("presence", "severity") for of in ("", ", A", ", B")}
-    assert len(found["presence, A"].calls) + len(found["presence, B"].calls) == len(table)
+    assert len(found["presence, A"].predictions) + len(found["presence, B"].predictions) == len(table)
 
 
 def test_small_classes_are_warned_of() -> None:
@@ -122,7 +122,7 @@ def test_what_is_no_labelled_table_is_refused() -> None:
     table = labelled()
     with pytest.raises(PredictionsError, match="no column label"):
         cov3d.evaluate(table.drop(columns="label"))
-    with pytest.raises(PredictionsError, match="is no prediction table"):
+    with pytest.raises(PredictionsError, match="is not a prediction table"):
         cov3d.evaluate(table.drop(columns="p_mild"))
     with pytest.raises(PredictionsError, match="label is 'Mild', but must be one of"):
         cov3d.evaluate(table.assign(label="Mild"))

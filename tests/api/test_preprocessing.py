@@ -5,6 +5,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -105,6 +107,17 @@ def test_bad_scans_are_an_error_or_in_the_result(data: Path) -> None:
     assert list(result.failed) == ["two"]
     assert "two" in result.failed["two"]
     assert (result.page, result.doubtful) == (None, None)
+
+
+def test_a_label_map_taken_for_a_scan_names_the_option_that_skips_it(data: Path) -> None:
+    mask = np.zeros((16, 64, 64), np.uint8)
+    mask[4:12, 16:48, 16:48] = 1
+    nib.save(nib.Nifti1Image(mask, np.eye(4)), data / "segmentation.nii.gz")
+    with pytest.raises(ScanError, match=r"segmentation\.nii\.gz is not in Hounsfield units .*, give --skip-errors$"):
+        preprocess(data, size="tiny", jobs=1, listener=Heard())
+    result = preprocess(data, size="tiny", jobs=1, skip_errors=True, report=False, listener=Heard())
+    assert list(result.failed) == ["segmentation.nii.gz"]
+    assert "--skip-errors" not in result.failed["segmentation.nii.gz"]
 
 
 def test_a_share_is_preprocessed_without_a_report(data: Path) -> None:

@@ -18,6 +18,7 @@ from cov3d.app.app import COMMANDS, Cov3d
 from cov3d.phantom import write_phantom
 from cov3d.preprocessing.sizes import Size
 from cov3d.preprocessing.store import Store
+from cov3d.training import checkpoint
 from tests.conftest import Ended, sphere_chest, write_slices
 
 Command = Callable[..., Ended]
@@ -99,6 +100,19 @@ def test_the_run_folder_is_complete(trained: Path) -> None:
     assert (trained / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_validate_states_the_temperature_of_the_checkpoint(
+    cov3d: Command, data: Path, trained: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "presence.safetensors"
+    shutil.copy(trained / "presence.safetensors", file)
+    for temperature, count in ((2.0, 1), (1.0, 0)):
+        checkpoint.write_temperature(file, temperature)
+        ended = cov3d("validate", "--data", data, "--checkpoint", file, "--output-dir", tmp_path / f"{temperature}")
+        assert ended.code == 0, ended.err
+        shown = re.sub(r"\s+", " ", ended.out)
+        assert shown.count("scaled by temperature 2, which crossval fitted for presence") == count
+
+
 def test_validate_scores_the_checkpoint_as_training_did(cov3d: Command, data: Path, trained: Path) -> None:
     ended = cov3d("validate", "--data", data, "--checkpoint", trained / "presence.safetensors")
     assert ended.code == 0, ended.err
@@ -122,7 +136,7 @@ def test_validate_scores_the_checkpoint_as_training_did(cov3d: Command, data: Pa
         },
     }
     flat = re.sub(r"\s+", " ", ended.out)
-    assert flat.count(f"among {summary['epochs']}, selected on this fold by presence macro F1") == 2
+    assert flat.count("epoch 1, the only epoch") == 2
     assert re.search(rf"last epoch {summary['tasks']['presence']['last']['macro_f1']:.3f}", flat)
     assert "presence: fewer than 10 scans of a class" in ended.err
     again, before = (pd.read_csv(file) for file in (folder / "predictions.csv", trained / "validation-presence.csv"))
@@ -212,6 +226,9 @@ def test_skip_errors_lists_bad_scans_and_exits_3(cov3d: Command, data: Path, tra
     words = ["infer", "--checkpoint", trained / "presence.safetensors", "--scans", tmp_path / "scans", "--jobs", 1]
     stopped = cov3d(*words, "--output-dir", tmp_path / "a")
     assert (stopped.code, list((tmp_path / "a").glob("*"))) == (2, [])
+    assert "to skip scans that can't be read, give --skip-errors" in stopped.err.replace("\n", " ")
+    alone = cov3d(*words[:3], "--scans", bad, "--jobs", 1, "--output-dir", tmp_path / "c")
+    assert (alone.code, "--skip-errors" in alone.err) == (2, False)
     skipped = cov3d(*words, "--output-dir", tmp_path / "b", "--skip-errors")
     assert skipped.code == 3
     assert "test_ct_scan_7" in skipped.err

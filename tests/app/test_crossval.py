@@ -94,7 +94,7 @@ def test_every_source_is_scored_by_its_out_of_fold_predictions(crossval: Command
     sources = data / "sources.csv"
     sources.write_text("scan,source\ntrain/elsewhere,north\n")
     ended = crossval("--sources", sources)
-    assert (ended.code, "names none of the scans" in ended.err, (data / "runs").exists()) == (2, True, False)
+    assert (ended.code, "has none of the scans" in ended.err, (data / "runs").exists()) == (2, True, False)
 
     scans = pd.read_csv(data / "scans.csv")["scan"]
     of_scan = {scan: ("north", "south")[number % 2] for number, scan in enumerate(scans)}

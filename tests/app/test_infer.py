@@ -22,6 +22,6 @@ def test_two_scans_of_one_name_are_refused_before_a_network_is_loaded(
     monkeypatch.setattr(networks, "load_members", lambda files, device, **how: loaded.append(files))
     ended = cov3d("infer", "--checkpoint", checkpoint, "--scans", tmp_path / "scans", "--output-dir", tmp_path / "out")
     assert ended.code == 2
-    assert "2 scans are called ct_1 (one/ct_1, two/ct_1)" in ended.err
+    assert "2 scans have the name ct_1 (one/ct_1, two/ct_1)" in ended.err
     assert loaded == []
     assert not (tmp_path / "out").exists()

@@ -179,7 +179,7 @@ def test_a_damaged_scan_and_a_stop_leave_the_earlier_predictions_and_keep_the_ne
     assert f"kept in {case.folder}, and the same command continues" in stopped.err
     ended = cov3d(*words)
     assert ended.code == 0, ended.err
-    assert "2 of 3 scans were predicted by an earlier call" in ended.out
+    assert "2 of 3 scans were predicted by an earlier call that did not finish" in ended.out
     assert predicted == [1, 1, 1]
     assert contents(case.folder) == before
 

@@ -52,7 +52,7 @@ def test_weights_are_fetched_once_and_said(cov3d: Command, server: FakeServer, t
     damaged.write_bytes(b"")
     ended = cov3d("weights", "--weights-dir", folder, "--architecture", "swin")
     assert damaged.read_bytes() == server.published(Architecture.SWIN)
-    assert f"{damaged} is not whole" in flat(ended.err)
+    assert f"{damaged} is damaged" in flat(ended.err)
     assert len(server.requests) == len(Architecture) + 1
 
 

@@ -91,44 +91,41 @@ def test_a_format_is_what_it_says(line_format: str, written: str, tmp_path: Path
 @pytest.mark.parametrize(
     ("covid", "wanted"),
     [
-        ("ct_1\nct_3\n", ["ct_2 stands in none of the files (subset1/ct_2)"]),
-        ("ct_1\nct_2\nct_3\nct_2\n", ["ct_2 stands in 2 places: covid.csv line 2, covid.csv line 4"]),
-        ("ct_1\nct_2\nct_3\nct_5\n", ["ct_5 stands in 2 places: covid.csv line 4, non-covid.csv line 2"]),
-        ("ct_1\nct_2\nct_3\nct_7\n", ["covid.csv line 4: 'ct_7' is no test scan"]),
+        ("ct_1\nct_3\n", ["ct_2 is in none of the files (subset1/ct_2)"]),
+        ("ct_1\nct_2\nct_3\nct_2\n", ["ct_2 is in 2 places: covid.csv line 2, covid.csv line 4"]),
+        ("ct_1\nct_2\nct_3\nct_5\n", ["ct_5 is in 2 places: covid.csv line 4, non-covid.csv line 2"]),
+        ("ct_1\nct_2\nct_3\nct_7\n", ["covid.csv line 4: 'ct_7' is not a test scan"]),
         (
             "ct_1\nct_2\nct3\n",
             [
-                "covid.csv line 3: 'ct3' is no test scan: is ct_3 meant?",
-                "ct_3 stands in none of the files (subset1/ct_3)",
+                "covid.csv line 3: 'ct3' is not a test scan: did you mean ct_3?",
+                "ct_3 is in none of the files (subset1/ct_3)",
             ],
         ),
         (
             "name\nct_1\nct_2\nct_3\n",
-            ["covid.csv seems to be in the format header, not plain (line 1, 'name', is no test scan)"],
+            ["covid.csv seems to be in the format header, not plain (line 1, 'name', is not a test scan)"],
         ),
         (
             "ct_1,ct_2,ct_3\n",
-            [
-                "covid.csv seems to be in the format row, not plain "
-                "(line 1 holds several names, with commas between them)"
-            ],
+            ["covid.csv seems to be in the format row, not plain (line 1 has several names, separated by commas)"],
         ),
         ("ct_1\n\nct_2\nct_3\n\n", ["covid.csv: 2 lines (from line 2) blank"]),
         ("ct_1\r\nct_2\r\nct_3\r\n", ["covid.csv: lines end in CR LF, as on Windows, not in LF"]),
         ("ct_1\rct_2\rct_3\r", ["covid.csv: lines end in CR, as on old Macs, not in LF"]),
         (
             "task1/ct_1\nct_2\ntask1\\ct_3\n",
-            ["covid.csv: 2 lines (from line 1) with paths, the first 'task1/ct_1': names only should stand there"],
+            ["covid.csv: 2 lines (from line 1) with paths, the first 'task1/ct_1': write names only"],
         ),
         (
             "ct_1,1\nct_2,1\nct_3,1\n",
-            ["covid.csv: 3 lines (from line 1) of several columns, the first 'ct_1,1': names only should stand there"],
+            ["covid.csv: 3 lines (from line 1) of several columns, the first 'ct_1,1': write names only"],
         ),
         (
             '"ct_1"\nct_2 \nct_3\n',
             [
-                "covid.csv: line 1 with quotes, the first '\"ct_1\"': names only should stand there",
-                "covid.csv: line 2 with spaces around the name, the first 'ct_2': names only should stand there",
+                "covid.csv: line 1 with quotes, the first '\"ct_1\"': write names only",
+                "covid.csv: line 2 with spaces around the name, the first 'ct_2': write names only",
             ],
         ),
     ],
@@ -152,14 +149,14 @@ def test_what_is_not_utf_8_is_said(presence: Path) -> None:
     (presence / "covid.csv").write_bytes(b"ct_1\nct_2\nct_3\nct_\xe9\n")
     assert problems(presence) == [
         "covid.csv is not UTF-8, but perhaps Latin-1: write it as plain UTF-8",
-        "covid.csv line 4: 'ct_é' is no test scan",
+        "covid.csv line 4: 'ct_é' is not a test scan",
     ]
 
 
 def test_a_header_that_may_be_a_scan_and_names_that_are_empty_are_said(presence: Path) -> None:
     (presence / "covid.csv").write_text("somebody\n" + text(COVID))
     (presence / "non-covid.csv").write_text("Scan name\n" + text(NON_COVID))
-    said = ["covid.csv: the header 'somebody' may be a scan's name: call it name"]
+    said = ["covid.csv: the header 'somebody' may be a scan: write name"]
     assert problems(presence, line_format=LineFormat.HEADER) == said
     (presence / "covid.csv").write_text("ct_1,ct_2,,ct_3,\n")
     (presence / "non-covid.csv").write_text("ct_4,ct_5,ct_6\n")
@@ -178,10 +175,10 @@ def test_an_empty_file_is_a_problem_unless_it_is_meant(content: str, severity: P
 def test_a_missing_file_and_one_of_another_name_are_said(presence: Path) -> None:
     (presence / "non-covid.csv").rename(presence / "NonCovid.csv")
     assert problems(presence)[:2] == [
-        "NonCovid.csv is no file of a submission: it should be called non-covid.csv",
+        "NonCovid.csv is not a submission file: rename it to non-covid.csv",
         "non-covid.csv is missing",
     ]
-    assert sum("stands in none" in problem for problem in problems(presence)) == 3
+    assert sum("is in none" in problem for problem in problems(presence)) == 3
 
 
 def test_of_both_tasks_exactly_the_positive_scans_are_graded(presence: Path) -> None:
@@ -190,8 +187,8 @@ def test_of_both_tasks_exactly_the_positive_scans_are_graded(presence: Path) -> 
     assert problems(presence, allow_empty=True) == []
     (presence / "critical.csv").write_text(text(["ct_4"]))
     assert problems(presence, allow_empty=True) == [
-        "critical.csv line 1: ct_4 is graded, but not in covid.csv",
-        "ct_3 of covid.csv stands in none of the files (subset1/ct_3)",
+        "critical.csv line 1: ct_4 has a severity, but is not in covid.csv",
+        "ct_3 of covid.csv is in none of the files (subset1/ct_3)",
     ]
 
 
@@ -202,9 +199,9 @@ def test_all_problems_are_told_at_once(severity: Path) -> None:
     assert problems(severity) == [
         "severe.csv: lines end in CR LF, as on Windows, not in LF",
         "critical.csv is empty: if no scan is predicted critical, give --allow-empty",
-        "mild.csv line 2: 'ct_9' is no test scan",
-        "ct_3 stands in 2 places: severe.csv line 1, severe.csv line 2",
-        *(f"ct_{number} stands in none of the files (subset1/ct_{number})" for number in (4, 5, 6)),
+        "mild.csv line 2: 'ct_9' is not a test scan",
+        "ct_3 is in 2 places: severe.csv line 1, severe.csv line 2",
+        *(f"ct_{number} is in none of the files (subset1/ct_{number})" for number in (4, 5, 6)),
     ]
 
 
@@ -212,13 +209,13 @@ def test_what_can_not_be_checked_is_refused(presence: Path) -> None:
     with pytest.raises(SubmissionError, match="there is no folder"):
         check_submission(presence / "nowhere", SCANS)
     (presence / "empty").mkdir()
-    with pytest.raises(SubmissionError, match="holds none of the submission files"):
+    with pytest.raises(SubmissionError, match="has none of the submission files"):
         check_submission(presence / "empty", SCANS)
     (presence / "above" / "1").mkdir(parents=True)
     (presence / "above" / "1" / "covid.csv").touch()
     with pytest.raises(SubmissionError, match=r"give the folders below it, such as .*above/1"):
         check_submission(presence / "above", SCANS)
-    with pytest.raises(DatasetError, match="2 scans are called ct_1"):
+    with pytest.raises(DatasetError, match="2 scans have the name ct_1"):
         check_submission(presence, [*SCANS, "subset2/ct_1"])
 
 
@@ -239,8 +236,8 @@ def test_the_command_line_lists_the_problems_and_exits_with_2(
     assert ended.code == 2
     for wanted in (
         f"{presence}: covid.csv seems to be in the format row, not plain",
-        f"{presence}: covid.csv line 1: 'ct_9' is no test scan",
-        f"{presence}: ct_3 stands in none of the files",
+        f"{presence}: covid.csv line 1: 'ct_9' is not a test scan",
+        f"{presence}: ct_3 is in none of the files",
         f"error: 3 problems in {presence}",
     ):
         assert wanted in ended.err

@@ -300,7 +300,7 @@ def test_without_test_scans_it_says_where_they_are_looked_for(cov3d: Command, da
         ("severity,1,16,0,0.4", "line 2: threshold is of presence"),
         ("presence,1,1,0,,maybe", "line 2: fitted_temperature is yes or no .*, not 'maybe'"),
         ("presence,1,1,0,\npresence,1,2,0,", "line 3: there is a presence/1 already"),
-        ("", "holds no set"),
+        ("", "has no set"),
     ],
 )
 def test_a_set_that_can_not_be_made_is_refused_by_its_line(rows: str, sentence: str, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The scan table: COV19-CT-DB's layout, its severity files, and the deal into folds."""
+"""The scan table: COV19-CT-DB's layout, its severity files, and the split into folds."""
 
 from collections import Counter
 from pathlib import Path
@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cov3d.datasets import cov19ctdb, scan_table
-from cov3d.datasets.folds import deal
+from cov3d.datasets.folds import assign_folds
 from cov3d.errors import DatasetError, ScanError
 from cov3d.labels import SEVERITIES
 from tests.conftest import write_slices
@@ -92,7 +92,12 @@ def test_the_table_does_not_depend_on_the_order_of_the_directory(tmp_path: Path)
 def test_folds_are_fixed_for_ever() -> None:
     # By b2sum -l 128, seed 0: label x prefers folds 4, 3, 1, 2, so that fold 2 gets the one of y. The turn of a comes
     # first (28), then c (5b), then b (bc); a prefers 3, c prefers 1, b prefers 1, 3, 2, 4, and 1 and 3 are full.
-    assert deal({"a": "x", "b": "x", "c": "x", "d": "y"}, range(1, 5), seed=0) == {"a": 3, "c": 1, "b": 4, "d": 2}
+    assert assign_folds({"a": "x", "b": "x", "c": "x", "d": "y"}, range(1, 5), seed=0) == {
+        "a": 3,
+        "c": 1,
+        "b": 4,
+        "d": 2,
+    }
 
 
 @settings(max_examples=60, deadline=None)
@@ -102,10 +107,10 @@ def test_folds_are_fixed_for_ever() -> None:
     st.integers(0, 9),
 )
 def test_any_deal_is_even_and_complete(labels: dict[str, str], folds: int, seed: int) -> None:
-    dealt = deal(labels, range(folds), seed)
-    assert dealt.keys() == labels.keys()
+    assigned = assign_folds(labels, range(folds), seed)
+    assert assigned.keys() == labels.keys()
     for label in set(labels.values()) | {None}:
-        counts = Counter(dealt[scan] for scan in labels if label in (None, labels[scan]))
+        counts = Counter(assigned[scan] for scan in labels if label in (None, labels[scan]))
         every = [counts[fold] for fold in range(folds)]
         assert max(every) - min(every) <= 1
 
@@ -125,7 +130,7 @@ def test_contradictions_foreign_names_and_foreign_grades_are_each_reported(tmp_p
     labels = labels_of(built)
     assert {labels[f"train/covid/ct_scan_{n}"] for n in range(4)} == {"covid"}
     text = "\n".join(built.problems)
-    assert "ct_scan_0 contradict each other (mild, severe)" in text
+    assert "ct_scan_0 disagree (mild, severe)" in text
     assert "row 4: 'ct_scan_99' is no folder under train/covid" in text
     assert "row 5: 'ct_scan_1' has category 7" in text
     assert "row 6: 'ct_scan_2' has category 'x'" in text

@@ -165,7 +165,7 @@ def test_merged_cells_and_formulas_that_were_never_computed_are_reported_by_row(
 def test_rows_that_contradict_each_other_are_named(tmp_path: Path) -> None:
     found, problems = excel(tmp_path, lambda book: rows(book.active, ("nan", 1), ("ct_scan_0", 2), ("nan", "Severe")))
     assert found["nan"] == "covid"
-    assert "sheet 'Sheet' rows 2 and 4: rows for train/covid/nan contradict each other (mild, severe)" in problems
+    assert "sheet 'Sheet' rows 2 and 4: rows for train/covid/nan disagree (mild, severe)" in problems
 
 
 @pytest.mark.parametrize("kind", ["excel", "csv"])

@@ -58,9 +58,9 @@ def test_stoic_columns_are_found_by_name_and_values_may_have_a_decimal(tmp_path:
         (["7,1,yes"], "covid", "line 2: probSevere of patient 7 is 'yes', not 0 or 1"),
         (["7,1,"], "covid", "line 2: probSevere of patient 7 is ''"),
         (["7,0"], "non-covid", "line 2: probSevere of patient 7 is ''"),
-        (["7,1,0", "", "7,1,0"], "covid-not-severe", "lines 2 and 4: the rows of patient 7 say the same"),
-        (["7,1,0", "7,1,1"], "covid", "lines 2 and 3: the rows of patient 7 contradict each other"),
-        (["7,1,0", "7,0,0"], "", "contradict each other (covid-not-severe and non-covid)"),
+        (["7,1,0", "", "7,1,0"], "covid-not-severe", "lines 2 and 4: the rows of patient 7 are equal"),
+        (["7,1,0", "7,1,1"], "covid", "lines 2 and 3: the rows of patient 7 disagree"),
+        (["7,1,0", "7,0,0"], "", "disagree (covid-not-severe and non-covid)"),
         ([], "", "data/mha/7.mha has no row in metadata/reference.csv"),
         (["7,1,0", "8,0,0"], "covid-not-severe", "line 3: patient 8 has no file in data/mha"),
     ],
@@ -166,7 +166,7 @@ def test_rows_of_2022_that_name_no_folder_or_no_grade_are_reported(tmp_path: Pat
     text = "\n".join(built.problems)
     assert "train_partition_covid_categories.csv row 2: 'ct_scan_9' is no folder under train/covid" in text
     assert "row 3: 'ct_scan_1' has category '5', not 1 to 4" in text
-    assert "rows for train/covid/ct_scan_3 contradict each other (mild, moderate)" in text
+    assert "rows for train/covid/ct_scan_3 disagree (mild, moderate)" in text
     assert {labels_of(built)[f"train/covid/ct_scan{n}"] for n in ("_1", "12", "_3")} == {"covid"}
 
 

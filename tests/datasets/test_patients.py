@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from cov3d.datasets import scan_table
-from cov3d.datasets.folds import deal
+from cov3d.datasets.folds import assign_folds
 from cov3d.datasets.stale import stale_sentence
 from cov3d.errors import DatasetError
 from cov3d.phantom.dicom import write_series
@@ -140,7 +140,7 @@ def test_one_change_moves_few_scans_of_other_patients(change: str) -> None:
     for trial in range(40):
         random = Random(trial)
         labels = people(random, 200)
-        before = deal(labels, range(1, 5), trial, patients_of(labels))
+        before = assign_folds(labels, range(1, 5), trial, patients_of(labels))
         chosen = random.choice(list(labels))
         if change == "scan":
             labels[f"{chosen}-again"] = labels[chosen]
@@ -152,7 +152,7 @@ def test_one_change_moves_few_scans_of_other_patients(change: str) -> None:
             labels = {
                 scan: label for scan, label in labels.items() if scan.partition("/")[0] != chosen.partition("/")[0]
             }
-        after = deal(labels, range(1, 5), trial, patients_of(labels))
+        after = assign_folds(labels, range(1, 5), trial, patients_of(labels))
         counts.append(sum(before[scan] != after[scan] for scan in before.keys() & after.keys()))
     assert sum(counts) / len(counts) <= 12  # of about 570; a fresh split into four would move 430
     assert max(counts) <= 40
@@ -166,7 +166,7 @@ def test_folds_split_no_patient_and_are_as_even_as_patients_allow(is_mixed: bool
         if is_mixed:
             labels = {scan: random.choice("abc") for scan in labels}
         patients = patients_of(labels)
-        folds = deal(labels, range(5), trial, patients)
+        folds = assign_folds(labels, range(5), trial, patients)
         assert folds.keys() == labels.keys()
         of_patient = defaultdict(set)
         for name, fold in folds.items():
@@ -178,14 +178,14 @@ def test_folds_split_no_patient_and_are_as_even_as_patients_allow(is_mixed: bool
             largest = max(Counter(patients[scan] for scan in labels if labels[scan] == label).values())
             assert max(every) - min(every) <= largest + is_mixed
         shuffled = random.sample(sorted(labels), len(labels))
-        assert deal({scan: labels[scan] for scan in shuffled}, range(5), trial, patients) == folds
+        assert assign_folds({scan: labels[scan] for scan in shuffled}, range(5), trial, patients) == folds
 
 
 def test_single_scans_are_split_as_without_patients_and_level_what_patients_leave_uneven() -> None:
     labels = {f"s{number}": "a" for number in range(40)}
-    assert deal(labels, range(4), 0, {"other": "p"}) == deal(labels, range(4), 0)
+    assert assign_folds(labels, range(4), 0, {"other": "p"}) == assign_folds(labels, range(4), 0)
     labels |= {f"p/{number}": "a" for number in range(7)} | {f"q/{number}": "a" for number in range(6)}
-    folds = deal(labels, range(4), 0, {scan: scan[0] for scan in labels if "/" in scan})
+    folds = assign_folds(labels, range(4), 0, {scan: scan[0] for scan in labels if "/" in scan})
     assert sorted(Counter(folds.values()).values()) == [13, 13, 13, 14]
 
 

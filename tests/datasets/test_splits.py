@@ -83,7 +83,7 @@ def test_a_table_of_splits_labels_files_of_no_known_layout(tmp_path: Path) -> No
     assert found["scans/h.nii.gz"] == ("test", "", None)
     partition, label, fold = found["scans/b.nii.gz"]
     assert (partition, label) == ("train", "covid-not-severe")
-    assert fold in (1, 2, 3, 4)  # dealt, and not to the validation partition's
+    assert fold in (1, 2, 3, 4)  # a random fold, and not the validation partition's
     assert found["scans/a.nii.gz"] == ("test", "", None)
     assert "splits.csv line 2: 'a.nii.gz' is no scan of the dataset" in built.problems
 
@@ -111,8 +111,8 @@ def test_categories_are_words_or_the_numbers_of_the_paper(
         (["a.mha,1,1,non-covid"], ("train", "", 1), "line 2: a.mha is non-covid, but has_covid is 1"),
         (["a.mha,1,1,light"], ("train", "", 1), "line 2: category of a.mha is 'light': no label"),
         (["a.mha,1,maybe,"], ("train", "", 1), "line 2: has_covid of a.mha is 'maybe': no label"),
-        (["a.mha,1,1,Mild", "a.mha,1,1,Severe"], ("train", "covid", 1), "contradict each other (mild and severe)"),
-        (["a.mha,1,1,Mild", "a.mha,1,0,"], ("train", "", 1), "contradict each other (mild and non-covid)"),
+        (["a.mha,1,1,Mild", "a.mha,1,1,Severe"], ("train", "covid", 1), "disagree (mild and severe)"),
+        (["a.mha,1,1,Mild", "a.mha,1,0,"], ("train", "", 1), "disagree (mild and non-covid)"),
         (
             ["a.mha,1,1,Mild", "a.mha,3,1,Mild"],
             ("train", "mild", None),

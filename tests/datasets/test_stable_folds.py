@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from cov3d.datasets.folds import deal
+from cov3d.datasets.folds import assign_folds
 
 SHARES = {"non-covid": 60, "covid": 13, "severe": 5, "mild": 4, "moderate": 4, "critical": 1}
 """About those of COV19-CT-DB."""
@@ -47,9 +47,9 @@ def test_one_change_moves_few_of_400_scans(change: object, folds: range) -> None
     for trial in range(TRIALS):
         random = Random(trial)
         labels = dataset(random)
-        before = deal(labels, folds, seed=trial)
+        before = assign_folds(labels, folds, seed=trial)
         change(labels, random)  # type: ignore[operator]
-        counts.append(moved(before, deal(labels, folds, seed=trial)))
+        counts.append(moved(before, assign_folds(labels, folds, seed=trial)))
     assert max(counts) <= MOST
     assert sum(counts) / TRIALS <= MEAN
 
@@ -60,7 +60,7 @@ def test_within_one_label_at_most_three_move_at_every_size() -> None:
     before: dict[str, int] = {}
     for number in range(60):
         labels[f"scan_{number}"] = "mild"
-        after = deal(labels, range(1, 5), seed=2)
+        after = assign_folds(labels, range(1, 5), seed=2)
         assert moved(before, after) <= 3
         before = after
 
@@ -69,6 +69,6 @@ def test_folds_do_not_depend_on_the_order_of_the_scans() -> None:
     labels = dataset(Random(0), count=80)
     shuffled = list(labels)
     Random(1).shuffle(shuffled)
-    expected = deal(labels, range(1, 5), seed=0)
-    assert deal({scan: labels[scan] for scan in shuffled}, range(1, 5), seed=0) == expected
-    assert deal(labels, range(1, 5), seed=1) != expected
+    expected = assign_folds(labels, range(1, 5), seed=0)
+    assert assign_folds({scan: labels[scan] for scan in shuffled}, range(1, 5), seed=0) == expected
+    assert assign_folds(labels, range(1, 5), seed=1) != expected

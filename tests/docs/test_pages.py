@@ -165,13 +165,13 @@ def test_the_page_of_files_names_every_file_and_column_that_the_code_has_a_const
     from cov3d.datasets.origin import origin_file
     from cov3d.evaluation import comparison
     from cov3d.inference import validate
-    from cov3d.preprocessing import overrides, pipeline, store
+    from cov3d.preprocessing import overrides, record, store
     from cov3d.readers import left_out
     from cov3d.reports import report
     from cov3d.training import folder, tune
 
     page = (DOCS / "reference" / "files.md").read_text(encoding="utf-8")
-    columns = (*scan_table.COLUMNS, *pipeline.RECORD_COLUMNS, *left_out.COLUMNS)
+    columns = (*scan_table.COLUMNS, *record.RECORD_COLUMNS, *left_out.COLUMNS)
     tables = (overrides.COLUMNS, splits.COLUMNS, sets.COLUMNS)
     files = (
         *(*folder.RUN_FILES, *validate.RESULT_FILES, *comparison.RESULT_FILES, *submission.FILES),

@@ -30,9 +30,12 @@ def test_each_centre_is_scored_by_its_own_scans(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("scan,hospital\na,b\n", "must have the columns scan,source, not scan,hospital"),
+        (
+            "scan,hospital\na,b\n",
+            "must have the columns scan,source \\(the name and the centre of a scan\\), not scan,hospital",
+        ),
         ("scan,source\na,b\na,c\n", "names the scan a more than once"),
-        ("scan,source\na,\n", "says no source for a"),
+        ("scan,source\na,\n", "has no source for a"),
     ],
 )
 def test_a_table_of_sources_that_is_wrong_is_refused(tmp_path: Path, text: str, sentence: str) -> None:
@@ -44,6 +47,6 @@ def test_a_table_of_sources_that_is_wrong_is_refused(tmp_path: Path, text: str, 
 
 
 def test_sources_of_other_scans_are_refused() -> None:
-    with pytest.raises(PredictionsError, match="names none of the scans, such as scan 0"):
+    with pytest.raises(PredictionsError, match="has none of the scans, such as scan 0"):
         check_sources(["scan 0", "scan 1"], {"a": "b"})
     check_sources(["scan 0", "a"], {"a": "b"})

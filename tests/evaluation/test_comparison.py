@@ -21,6 +21,7 @@ from cov3d.evaluation.predictions import (
     save_predictions,
     severity_columns,
 )
+from cov3d.evaluation.summary import Selection
 from cov3d.labels import CATEGORIES, SEVERITIES, STOIC_CATEGORIES
 from cov3d.reports.tables import comparison_table
 from tests.conftest import Ended
@@ -161,7 +162,7 @@ def test_a_run_is_compared_by_the_predictions_of_the_tasks_best_epoch(saved: tup
     found = compare_runs(run, other, "severity")
     assert found.files == (str(run / "validation-severity.csv"), str(other))
     assert found.rows == compare(predictions(seed=1), predictions(seed=3), CATEGORIES, "severity").rows
-    assert str(found.selections[0]) == "epoch 3 among 9, selected on this fold by severity macro F1"
+    assert str(found.selections[0]) == "epoch 3 of 9, selected on this fold by severity macro F1"
     assert found.selections[1] is None
 
 
@@ -205,9 +206,9 @@ def test_what_compare_can_not_read_is_one_sentence(
     (tmp_path / "scans.csv").write_text("scan,label\na,mild\n")
     save_predictions(predictions({"covid-severe": 12}, categories=STOIC_CATEGORIES), tmp_path / "stoic.csv")
     sentences = {
-        tmp_path / "empty": "holds no validation-presence.csv",
+        tmp_path / "empty": "has no validation-presence.csv",
         tmp_path / "none.csv": "there is no prediction table at",
-        tmp_path / "scans.csv": "is no prediction table: its columns are scan, label",
+        tmp_path / "scans.csv": "is not a prediction table: it has the columns scan, label",
         tmp_path / "stoic.csv": "has the categories non-covid, mild",
     }
     for path, sentence in sentences.items():
@@ -228,8 +229,8 @@ P, S = " ".join(probability_columns(CATEGORIES)), " ".join(severity_columns(CATE
         ("p_mild", "nan", "line 3: the probabilities of scan 1 are not all numbers from 0 to 1"),
         ("p_mild", "much", "line 3: the probabilities of scan 1 are not all numbers from 0 to 1"),
         (P, "1.0005 0 0 0 0", "line 3: the probabilities of scan 1 are not all numbers from 0 to 1"),
-        (S, "0.5 0.5 0.5 0.5", "line 3: the probabilities of each severity of scan 1 don't add up to 1"),
-        (S, "1 0 much 0", "line 3: the probabilities of each severity of scan 1 are not all numbers from 0 to 1"),
+        (S, "0.5 0.5 0.5 0.5", "line 3: the conditional probabilities of scan 1 don't add up to 1"),
+        (S, "1 0 much 0", "line 3: the conditional probabilities of scan 1 are not all numbers from 0 to 1"),
         ("presence", "yes", "line 3: presence is 'yes', but must be one of non-covid, covid"),
         ("severity", "", "line 3: severity is '', but must be one of mild"),
         ("label", "Mild", "line 3: label is 'Mild', but must be one of non-covid"),
@@ -260,3 +261,15 @@ def test_a_prediction_table_comes_back(tmp_path: Path, categories: tuple[str, ..
     assert found.columns.tolist() == table.columns.tolist()
     assert found["label"].tolist() == table["label"].tolist()
     assert (found.filter(like="p_").to_numpy(np.float32) == table.filter(like="p_").to_numpy()).all()
+
+
+@pytest.mark.parametrize(
+    ("epochs", "wanted"),
+    [
+        (40, "epoch 1 of 40, selected on this fold by presence macro F1"),
+        (1, "epoch 1, the only epoch"),
+        (None, "epoch 1, selected on this fold by presence macro F1"),
+    ],
+)
+def test_how_an_epoch_was_chosen_in_words(epochs: int | None, wanted: str) -> None:
+    assert str(Selection("presence", 1, epochs, {})) == wanted

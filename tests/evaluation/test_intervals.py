@@ -11,23 +11,23 @@ import pytest
 from scipy import stats
 from sklearn.metrics import f1_score
 
-from cov3d.evaluation.calls import Calls
 from cov3d.evaluation.confusion import f1_scores
 from cov3d.evaluation.intervals import Interval, Method, intervals, proportion
 from cov3d.evaluation.predictions import prediction_table
 from cov3d.evaluation.scores import evaluate
+from cov3d.evaluation.task_predictions import TaskPredictions
 from cov3d.labels import CATEGORIES
 from tests.reports.predictions import certain
 
 
-def of_f1(calls: Calls, seed: int = 0, resamples: int = 2000) -> list[Interval]:
+def of_f1(calls: TaskPredictions, seed: int = 0, resamples: int = 2000) -> list[Interval]:
     """Of macro F1 and the F1 of each class."""
     rows, prior = calls.with_pseudo_scans()
-    statistic = partial(f1_scores, rows.true, rows.called, len(calls.classes))
+    statistic = partial(f1_scores, rows.true, rows.predicted, len(calls.classes))
     return intervals(statistic, rows.true, prior, seed=seed, resamples=resamples)
 
 
-def drawn(sizes: tuple[int, ...], accuracy: float = 0.7, seed: int = 0) -> Calls:
+def drawn(sizes: tuple[int, ...], accuracy: float = 0.7, seed: int = 0) -> TaskPredictions:
     rng = np.random.default_rng(seed)
     true = np.repeat(np.arange(len(sizes)), sizes)
     other = (true + rng.integers(1, len(sizes), len(true))) % len(sizes)
@@ -44,7 +44,7 @@ def test_the_interval_is_scipys_of_scikit_learns_macro_f1_with_a_sample_a_class(
         true = np.repeat(labels, [len(one) for one in called])
         return float(f1_score(true, np.concatenate(called), labels=labels, average="macro", zero_division=0.0))
 
-    samples = [calls.called[calls.true == c] for c in labels]
+    samples = [calls.predicted[calls.true == c] for c in labels]
     wanted = stats.bootstrap(
         samples, macro_f1, n_resamples=300, batch=500, vectorized=False, rng=np.random.default_rng(7)
     ).confidence_interval
@@ -123,7 +123,7 @@ def test_pseudo_scans_are_jeffreys_prior_of_the_calls_of_each_class() -> None:
     calls = certain([0, 0, 2], [0, 1, 2], ("a", "b", "c"))
     rows, prior = calls.with_pseudo_scans()
     assert prior.tolist() == [0, 0, 0] + [0.5] * 6
-    assert list(zip(rows.true[3:].tolist(), rows.called[3:].tolist(), strict=True)) == [
+    assert list(zip(rows.true[3:].tolist(), rows.predicted[3:].tolist(), strict=True)) == [
         *((0, 0), (0, 1), (0, 2), (2, 0), (2, 1), (2, 2))
     ]
     assert rows.probabilities[3:].tolist() == np.eye(3)[[0, 1, 2, 0, 1, 2]].tolist()

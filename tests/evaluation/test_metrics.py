@@ -6,7 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
-from cov3d.evaluation.metrics import call_presence, call_severity, conditional_severity, score_presence, score_severity
+from cov3d.evaluation.metrics import (
+    conditional_severity,
+    predict_presence,
+    predict_severity,
+    score_presence,
+    score_severity,
+)
 from cov3d.evaluation.predictions import prediction_table, score_table
 from cov3d.labels import CATEGORIES
 
@@ -17,11 +23,11 @@ def random_probabilities(count: int, seed: int) -> np.ndarray:
 
 def test_presence_is_called_positive_below_one_half_only() -> None:
     p = np.array([[0.5, 0.5, 0, 0, 0], [0.4999, 0.5001, 0, 0, 0], [0.51, 0.49, 0, 0, 0]])
-    assert call_presence(p).tolist() == [0, 1, 0]
+    assert predict_presence(p).tolist() == [0, 1, 0]
 
 
 def test_many_small_severities_add_up_to_a_positive_call() -> None:
-    assert call_presence(np.array([[0.4, 0.15, 0.15, 0.15, 0.15]])).tolist() == [1]
+    assert predict_presence(np.array([[0.4, 0.15, 0.15, 0.15, 0.15]])).tolist() == [1]
 
 
 @settings(max_examples=50, deadline=None)
@@ -31,7 +37,7 @@ def test_severity_is_the_likeliest_of_the_four_conditional_or_not(seed: int) -> 
     conditional = conditional_severity(p)
     assert conditional.sum(axis=1) == pytest.approx(1)
     assert conditional == pytest.approx(p[:, 1:] / (1 - p[:, :1]))
-    assert call_severity(conditional).tolist() == p[:, 1:].argmax(axis=1).tolist()
+    assert predict_severity(conditional).tolist() == p[:, 1:].argmax(axis=1).tolist()
 
 
 def test_a_scan_that_is_surely_negative_has_an_even_conditional_severity() -> None:

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from sklearn import metrics
 from sklearn.calibration import calibration_curve
 
-from cov3d.evaluation.calls import task_calls
 from cov3d.evaluation.confusion import weighted_kappa
 from cov3d.evaluation.measures import (
     CALIBRATION_ERROR,
@@ -30,6 +29,7 @@ from cov3d.evaluation.measures import (
     confidence,
 )
 from cov3d.evaluation.scores import evaluate, save_scores
+from cov3d.evaluation.task_predictions import task_predictions
 from cov3d.labels import CATEGORIES, SEVERITIES, STOIC_CATEGORIES
 from cov3d.reports import score_figures
 from tests.reports.predictions import VALIDATION, certain, predictions
@@ -41,14 +41,14 @@ QUICK = {"resamples": 50}
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), skill=st.floats(0, 4))
 def test_scores_of_a_weighting_are_scikit_learns_with_sample_weight(task: str, seed: int, skill: float) -> None:
-    calls = task_calls(predictions(seed=seed, skill=skill), CATEGORIES)[task]
+    calls = task_predictions(predictions(seed=seed, skill=skill), CATEGORIES)[task]
     weights = np.random.default_rng(seed).integers(0, 4, len(calls)).astype(float)
     weights[[np.flatnonzero(calls.true == c)[0] for c in range(len(calls.classes))]] = 1.0
     measures = Measures(calls, calls, 0.9)
     found = dict(zip(measures.names, measures(weights), strict=True))
     index = range(len(calls.classes))
     f1 = metrics.f1_score(
-        calls.true, calls.called, labels=index, average=None, sample_weight=weights, zero_division=0.0
+        calls.true, calls.predicted, labels=index, average=None, sample_weight=weights, zero_division=0.0
     )
     assert found[Name(MACRO_F1)] == pytest.approx(f1.mean())
     for c, name in enumerate(calls.classes):
@@ -61,10 +61,10 @@ def test_scores_of_a_weighting_are_scikit_learns_with_sample_weight(task: str, s
             assert found[Name(PR_AREA, name)] == pytest.approx(area)
     if task == "severity":
         kappa = metrics.cohen_kappa_score(
-            calls.true, calls.called, labels=index, weights="quadratic", sample_weight=weights
+            calls.true, calls.predicted, labels=index, weights="quadratic", sample_weight=weights
         )
         assert found[Name(KAPPA)] == pytest.approx(kappa)
-        error = metrics.mean_absolute_error(calls.true, calls.called, sample_weight=weights)
+        error = metrics.mean_absolute_error(calls.true, calls.predicted, sample_weight=weights)
         assert found[Name(CATEGORY_ERROR)] == pytest.approx(error)
     else:
         false, true, _ = metrics.roc_curve(calls.true, calls.probabilities[:, 1], sample_weight=weights)
@@ -75,7 +75,7 @@ def test_scores_of_a_weighting_are_scikit_learns_with_sample_weight(task: str, s
 def test_the_scores_printed_are_those_that_are_resampled(categories: tuple[str, ...]) -> None:
     counts = VALIDATION if categories == CATEGORIES else {"non-covid": 9, "covid-not-severe": 12, "covid-severe": 8}
     for calls, evaluation in zip(
-        task_calls(predictions(counts, categories=categories), categories).values(),
+        task_predictions(predictions(counts, categories=categories), categories).values(),
         evaluate(predictions(counts, categories=categories), categories, resamples=50).values(),
         strict=True,
     ):
@@ -104,13 +104,13 @@ def test_calibration_error_by_hand() -> None:
 
 
 def test_presence_is_calibrated_by_its_probability_and_severity_by_that_of_the_call() -> None:
-    found = task_calls(predictions(), CATEGORIES)
+    found = task_predictions(predictions(), CATEGORIES)
     p, came_true = confidence(found["presence"])
     assert p.tolist() == (1 - predictions()["p_non_covid"].astype(float)).tolist()
     assert came_true.sum() == 31 + 20 + 45 + 5 + 24
     p, came_true = confidence(found["severity"])
     assert p.tolist() == found["severity"].probabilities.max(axis=1).tolist()
-    assert came_true.tolist() == (found["severity"].true == found["severity"].called).tolist()
+    assert came_true.tolist() == (found["severity"].true == found["severity"].predicted).tolist()
 
 
 def test_the_reliability_diagram_is_scikit_learns_and_counts_every_scan() -> None:
@@ -134,8 +134,8 @@ def test_curves_are_scikit_learns_with_ties_too(task: str, seed: int, digits: in
     table[columns] = table[columns].astype(float).round(digits)
     found = evaluate(table, CATEGORIES, resamples=2)[task]
     for name, curve in found.roc.items():
-        c = found.calls.classes.index(name)
-        of_class, probability = found.calls.true == c, found.calls.probabilities[:, c]
+        c = found.predictions.classes.index(name)
+        of_class, probability = found.predictions.true == c, found.predictions.probabilities[:, c]
         false, true, _ = metrics.roc_curve(of_class, probability, drop_intermediate=False)
         assert curve.x == pytest.approx(false)
         assert curve.y == pytest.approx(true)
@@ -161,8 +161,8 @@ def test_severity_uses_exactly_the_graded_scans_and_four_classes() -> None:
     table = predictions()
     severity = evaluate(table, CATEGORIES, resamples=20)["severity"]
     graded = table[table["label"].isin(SEVERITIES)]
-    assert severity.calls.scans == tuple(graded["scan"])
-    assert severity.calls.classes == SEVERITIES
+    assert severity.predictions.scans == tuple(graded["scan"])
+    assert severity.predictions.classes == SEVERITIES
     f1 = metrics.f1_score(graded["label"], graded["severity"], labels=SEVERITIES, average="macro")
     assert severity.score(MACRO_F1).value == pytest.approx(f1)
     assert severity.notes[0].startswith("few scans (5 critical): with fewer than 10 of a class")
@@ -176,12 +176,12 @@ def test_a_fold_without_a_class_says_what_that_does_to_the_mean() -> None:
     assert severity.score(MACRO_F1).interval.high == 0.5
     assert (severity.score(F1, "critical").value, severity.score(F1, "critical").interval) == (0, None)
     assert severity.notes == (
-        "no scan here is moderate or critical: their F1 counts as 0 in the mean over the 4 classes, which can't pass "
+        "no scan is moderate or critical: their F1 counts as 0 in the mean over the 4 classes, so macro F1 is at most "
         "0.500",
     )
     one = evaluate(predictions({"mild": 12, "covid": 3}), CATEGORIES, resamples=50)
     assert one["presence"].notes[0] == "every scan was predicted COVID-19"
-    assert "which can't pass 0.500" in one["presence"].notes[1]
+    assert "so macro F1 is at most 0.500" in one["presence"].notes[1]
     assert one["presence"].roc == one["severity"].roc == {}
     assert one["severity"].score(KAPPA) is None
     assert len(score_figures.curves(one).axes) == 4
@@ -193,7 +193,7 @@ def test_without_graded_scans_there_is_no_score_and_it_is_said(tmp_path: Path) -
     assert found["presence"].result.scans == 24
     assert found["severity"].result.macro_f1 is None
     assert found["severity"].scores == ()
-    assert found["severity"].notes == ("no scan here has a label for this task: there is no score",)
+    assert found["severity"].notes == ("no scan has a label for this task: there is no score",)
     assert score_figures.reliability(found).axes[1].get_title() == "severity: no scan could be scored"
     save_scores(found, tmp_path, {"fold": 1})
     said = json.loads((tmp_path / "scores.json").read_text())

@@ -100,8 +100,14 @@ def _table(right: int, wrong: int, sure: float) -> pd.DataFrame:
 @pytest.mark.parametrize(
     ("right", "wrong", "sure", "value", "said"),
     [
-        (40, 0, 0.6, LOWEST, "0 of 40 predictions are wrong, too few to fit one"),
-        (0, 40, 0.6, HIGHEST, "40 of 40 predictions are wrong, and they fit the labels no better than equal"),
+        (40, 0, 0.6, LOWEST, "0 of 40 predictions are wrong, too few to fit a temperature"),
+        (
+            0,
+            40,
+            0.6,
+            HIGHEST,
+            "40 of 40 predictions are wrong, and the probabilities fit the labels no better than equal",
+        ),
     ],
 )
 def test_a_temperature_at_an_end_of_its_range_says_why(

@@ -289,7 +289,7 @@ def test_what_can_not_be_averaged_is_one_sentence_and_exit_code_2(
         (one, other): f"{other} has the categories non-covid, covid-not-severe, covid-severe, but {one} has",
         (one, one): f"{one} is given twice",
         (one, tmp_path / "nowhere.csv"): f"there is no prediction table at {tmp_path / 'nowhere.csv'}",
-        (one, tmp_path / "text.csv"): "text.csv is no prediction table",
+        (one, tmp_path / "text.csv"): "text.csv is not a prediction table",
         (one, tmp_path / "empty.csv"): "empty.csv can't be read as a table",
         (one, tmp_path / "folder"): "folder is neither a run nor a folder with a predictions.csv",
         (one, bad): "off.csv line 6: the probabilities of test/ct_4 don't add up to 1",
@@ -300,7 +300,7 @@ def test_what_can_not_be_averaged_is_one_sentence_and_exit_code_2(
         (one, "--name", "EP1"): "and not both",
         (one, "--fold", 1): "--fold and --all-folds go with --name",
         ("--name", "EP1", "--fold", 1, "--all-folds"): "--fold and --all-folds cannot be combined",
-        ("--name", "EP9"): "EP9 is none of the paper's ensembles, which are EP1, EP2",
+        ("--name", "EP9"): "EP9 is not one of the paper's ensembles: EP1, EP2",
         ("--name", "EP1", "--task", "severity"): "EP1 is an ensemble for presence, not severity",
     }
     for words, sentence in refused.items():

@@ -123,7 +123,7 @@ def test_without_blocks_the_estimate_is_made_and_checkpointing_refused_before_an
     words = ["--data", data, "--architecture", STRANGER, "--size", "tiny", "--no-pretrained"]
     ended = cov3d("train", *words, "--gradient-checkpointing", "--output-dir", data / "run")
     assert (ended.code, "Traceback" in ended.err) == (2, False)
-    assert f"--gradient-checkpointing: the entry of {STRANGER} names no blocks" in ended.err
+    assert f"--gradient-checkpointing: the entry of {STRANGER} has no blocks" in ended.err
     assert not (data / "run" / "config.json").exists()
 
 
@@ -162,8 +162,8 @@ class Named(str):
         (Named("NO_DROPOUT"), "does not take dropout, and its line"),
         (Named("ENTRY", has_dropout=False), "takes dropout, but its line"),
         (Named("NO_KINETICS"), "does not take kinetics"),
-        (Named("Stranger"), "is no Network"),
-        (Named("absent"), "is no Network"),
+        (Named("Stranger"), "is not a Network"),
+        (Named("absent"), "is not a Network"),
     ],
 )
 def test_an_entry_that_breaks_the_contract_is_refused_when_it_is_registered(name: Named, sentence: str) -> None:
@@ -176,7 +176,7 @@ def test_an_entry_that_breaks_the_contract_is_refused_when_it_is_registered(name
 @pytest.mark.parametrize("head", ["head", "body", "dropout"])
 def test_a_head_that_is_not_there_or_not_linear_is_refused(head: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(registry.REGISTRY, STRANGER, replace(ENTRY, head=head))
-    with pytest.raises(TypeError, match=f"{STRANGER}: {head} is no Linear layer with a bias and 5 outputs"):
+    with pytest.raises(TypeError, match=f"{STRANGER}: {head} is not a Linear layer with a bias and 5 outputs"):
         build(STRANGER, outputs=5)
 
 

@@ -39,7 +39,7 @@ class _Harmful:
         (b"", "can't be read as a file of weights"),
         (b"text", "can't be read as a file of weights"),
         ({"stem.0.weight": torch.zeros(2)}, "does not hold the weights"),
-        ([1, 2], "holds no weights by name"),
+        ([1, 2], "has no weights by name"),
         ({"weights": _Harmful()}, "can't be read as a file of weights"),
     ],
 )
@@ -69,7 +69,7 @@ def test_a_file_is_fetched_whole_and_verified(server: FakeServer, tmp_path: Path
     file = weights.fetch(RESNET, tmp_path / "new" / "folder", lambda done, total: seen.append((done, total)))
     assert file == tmp_path / "new" / "folder" / weights.file_name(RESNET)
     assert file.read_bytes() == server.published(RESNET)
-    assert weights.is_whole(RESNET, file)
+    assert weights.is_intact(RESNET, file)
     size = len(server.published(RESNET))
     assert seen[-1] == (size, size)
     assert len(seen) > 1
@@ -79,8 +79,8 @@ def test_a_file_is_fetched_whole_and_verified(server: FakeServer, tmp_path: Path
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
-        ("changed", r"changed on its way \(wrong checksum\)"),
-        ("cut", r"cut short"),
+        ("changed", r"incomplete or damaged \(wrong checksum\)"),
+        ("cut", r"incomplete or damaged"),
         ("missing", r"can't be fetched from http.*\(HTTP Error 404"),
         ("down", r"can't be fetched from http.*refused"),
     ],
@@ -124,7 +124,9 @@ def test_folders_are_searched_in_order_before_anything_is_fetched(
 def test_a_damaged_file_is_named_and_not_used(server: FakeServer, tmp_path: Path) -> None:
     file = weights.fetch(RESNET, tmp_path)
     file.write_bytes(file.read_bytes()[:-1])
-    with pytest.raises(WeightsError, match=r"is not whole.*cov3d weights --architecture resnet --weights-dir") as error:
+    with pytest.raises(
+        WeightsError, match=r"is damaged, or.*cov3d weights --architecture resnet --weights-dir"
+    ) as error:
         weights.find_or_fetch(RESNET, tmp_path)
     assert str(file) in str(error.value)
 

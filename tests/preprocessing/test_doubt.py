@@ -2,31 +2,23 @@
 
 from typing import Any
 
-import pandas as pd
 import pytest
 
 from cov3d.preprocessing.doubt import find_doubts, score
 from cov3d.preprocessing.pipeline import NO_LUNGS
-
-GOOD: dict[str, Any] = {
-    **{"slices_found": 60, "slices_used": 60, "depth": 60, "height": 512, "width": 512},
-    **{"z0": 6, "z1": 48, "y0": 100, "y1": 400, "x0": 60, "x1": 460, "crop": "lungs"},
-    **{"lung_share": 0.2, "lung_ml": None, "spacing_z": None, "spacing_y": None, "spacing_x": None},
-    **{"left_share": 0.46, "opacity": 0.05, "notes": ""},
-    **{"outside_box": 0.0, "other_air": 0.002, "step": 0.08, "beyond": 0.04, "cut_above": 0.0, "cut_below": 0.0},
-}
-
+from cov3d.preprocessing.record import ScanRecord
+from tests.records import GOOD
 
 OPAQUE = "90% of the lungs opaque"
 BEYOND = "box 20% larger than the lungs on one side"
 
 
-def manifest(*rows: dict[str, Any]) -> pd.DataFrame:
-    return pd.DataFrame([{"scan": f"scan_{number}", **GOOD, **row} for number, row in enumerate(rows)])
+def records(*rows: dict[str, Any]) -> list[ScanRecord]:
+    return [ScanRecord(**{"scan": f"scan_{number}", **GOOD, **row}) for number, row in enumerate(rows)]
 
 
 def phrases(*rows: dict[str, Any], of: int = 0) -> list[str]:
-    return [doubt.phrase for doubt in find_doubts(manifest(*rows))[f"scan_{of}"]]
+    return [doubt.phrase for doubt in find_doubts(records(*rows))[f"scan_{of}"]]
 
 
 @pytest.mark.parametrize(
@@ -56,7 +48,7 @@ def phrases(*rows: dict[str, Any], of: int = 0) -> list[str]:
 )
 def test_what_is_odd_about_a_scan_is_said(row: dict[str, Any], wanted: list[str]) -> None:
     assert phrases(row) == wanted
-    assert (score(find_doubts(manifest(row))["scan_0"]) > 0) == bool(wanted)
+    assert (score(find_doubts(records(row))["scan_0"]) > 0) == bool(wanted)
 
 
 def test_what_is_out_of_the_others_range_is_said_once_there_are_enough_others() -> None:
@@ -90,6 +82,6 @@ def test_the_shape_of_the_box_is_compared_in_millimetres_where_they_are_known() 
 
 
 def test_the_gravest_doubt_comes_first_and_makes_the_order() -> None:
-    doubts = find_doubts(manifest({"cut_above": 0.5}, {"crop": "fallback"}, {}, {"outside_box": 0.1}))
+    doubts = find_doubts(records({"cut_above": 0.5}, {"crop": "fallback"}, {}, {"outside_box": 0.1}))
     assert sorted(doubts, key=lambda scan: -score(doubts[scan])) == ["scan_1", "scan_3", "scan_0", "scan_2"]
-    assert find_doubts(manifest({}).iloc[:0]) == {}
+    assert find_doubts([]) == {}

@@ -74,7 +74,7 @@ def test_the_same_scan_with_bars_has_the_same_box(real_ct: Path) -> None:
     plain, barred = (
         make_record(locate(read_volume(real_ct / name))) for name in ("aorta_crop.nii.gz", "aorta_crop_jpeg/ct_scan_1")
     )
-    assert (barred["z0"], barred["z1"]) == (plain["z0"], plain["z1"])
+    assert (barred.z0, barred.z1) == (plain.z0, plain.z1)
     for face in ("y0", "y1"):
         assert barred[face] == pytest.approx(plain[face] * 512 / 126, abs=8)
 
@@ -82,5 +82,5 @@ def test_the_same_scan_with_bars_has_the_same_box(real_ct: Path) -> None:
 def test_only_lungs_of_a_chest_are_lungs(real_ct: Path) -> None:
     volume = read_volume(real_ct / "abdomen.nii.gz")
     record = make_record(locate(Volume(volume.voxels, volume.path, volume.slices_found, volume.spacing)))
-    assert record["crop"] == "fallback"
-    assert record["lung_share"] < 0.01
+    assert record.crop == "fallback"
+    assert record.lung_share < 0.01

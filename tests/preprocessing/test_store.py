@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,12 @@ from skimage.transform import resize
 
 from cov3d.errors import OutputError, ScanError, StoreError
 from cov3d.preprocessing.batch import Outcome, preprocess_scans
-from cov3d.preprocessing.pipeline import RECORD_COLUMNS, preprocess_scan
+from cov3d.preprocessing.crop import Box
+from cov3d.preprocessing.pipeline import preprocess, preprocess_scan
+from cov3d.preprocessing.record import RECORD_COLUMNS
 from cov3d.preprocessing.sizes import Size
 from cov3d.preprocessing.store import Store
+from cov3d.volume import Volume
 from tests.conftest import sphere_chest, write_slices
 
 
@@ -57,6 +61,70 @@ def test_the_manifest_has_a_row_a_scan_sorted_with_boxes_and_notes(tmp_path: Pat
     assert table["lung_ml"].isna().all()
     assert ((table["x0"] < table["x1"]) & (table["x1"] <= table["width"])).all()
     assert (tmp_path / "store" / "manifest.csv").read_text().startswith("scan,slices_found,slices_used,depth,")
+
+
+RECORDS = {
+    "records/b/jpeg.json": """\
+{"scan": "b/jpeg", "slices_found": 25, "slices_used": 24, "depth": 24, "height": 96, "width": 96, "z0": 3, "z1": 21, \
+"y0": 26, "y1": 70, "x0": 13, "x1": 83, "crop": "lungs", "lung_share": 0.1923, "lung_ml": null, "spacing_z": null, \
+"spacing_y": null, "spacing_x": null, "left_share": 0.5, "opacity": 0.0, "outside_box": 0.0, "other_air": 0.0, \
+"step": 0.135, "beyond": 0.0625, "cut_above": 0.0, "cut_below": 0.0, "format": "slices", "orientation": "assumed", \
+"window": "assumed", "missing": 0, "doubled": 0, "corrupt": 1, "series": "", \
+"notes": "1 unreadable slice left out (5)", "bytes": BYTES}
+""",
+    "records/a/nifti ü.json": """\
+{"scan": "a/nifti ü", "slices_found": 24, "slices_used": 24, "depth": 24, "height": 96, "width": 96, "z0": 2, \
+"z1": 20, "y0": 10, "y1": 90, "x0": 5, "x1": 80, "crop": "override", "lung_share": 0.1923, "lung_ml": 161, \
+"spacing_z": 5.0, "spacing_y": 1.25, "spacing_x": 1.25, "left_share": 0.5, "opacity": 0.0, "outside_box": 0.0082, \
+"other_air": 0.0, "step": 0.135, "beyond": 0.5, "cut_above": 0.0, "cut_below": 0.0, "format": "nifti", \
+"orientation": "known", "window": "known", "missing": 0, "doubled": 0, "corrupt": 0, "series": "2 of 3", \
+"notes": "box given by a person, in place of z 3–21, y 26–70, x 13–83 (lungs)", "bytes": BYTES}
+""",
+    "manifest.csv": """\
+scan,slices_found,slices_used,depth,height,width,z0,z1,y0,y1,x0,x1,crop,lung_share,lung_ml,spacing_z,spacing_y,\
+spacing_x,left_share,opacity,outside_box,other_air,step,beyond,cut_above,cut_below,format,orientation,window,missing,\
+doubled,corrupt,series,notes
+a/nifti ü,24,24,24,96,96,2,20,10,90,5,80,override,0.1923,161.0,5.0,1.25,1.25,0.5,0.0,0.0082,0.0,0.135,0.5,0.0,0.0,\
+nifti,known,known,0,0,0,2 of 3,"box given by a person, in place of z 3–21, y 26–70, x 13–83 (lungs)"
+b/jpeg,25,24,24,96,96,3,21,26,70,13,83,lungs,0.1923,,,,,0.5,0.0,0.0,0.0,0.135,0.0625,0.0,0.0,\
+slices,assumed,assumed,0,0,1,,1 unreadable slice left out (5)
+c/old,24,24,24,96,96,2,20,10,90,5,80,lungs,0.1923,161.0,5.0,1.25,1.25,0.5,0.0,0.0082,0.0,0.135,0.5,0.0,0.0,\
+,,,,,,,
+""",
+}
+"""The files of a store as the version 0.1.0 wrote them; BYTES is the length of the volume's file."""
+
+
+def test_records_and_manifest_keep_their_bytes(tmp_path: Path) -> None:
+    """Also beside a record of an earlier version, which lacks the columns of the reader."""
+    store = Store.create(tmp_path / "store", Size.TINY)
+    plain = Volume(sphere_chest(), Path("x"), 25, notes=("1 unreadable slice left out (5)",), format="slices")
+    plain = replace(plain, orientation_known=False, window_known=False, corrupt=1)
+    store.write("b/jpeg", preprocess(plain, [Size.TINY]))
+    spaced = Volume(sphere_chest(), Path("x"), 24, (5.0, 1.25, 1.25), format="nifti", series="2 of 3")
+    store.write("a/nifti ü", preprocess(spaced, [Size.TINY], override=Box(2, 20, 10, 90, 5, 80)))
+    for name in ("b/jpeg", "a/nifti ü"):
+        length = store.volume_file(name).stat().st_size
+        file = f"records/{name}.json"
+        assert (store.folder / file).read_text(encoding="utf-8") == RECORDS[file].replace("BYTES", str(length))
+    old = json.loads((store.folder / "records/a/nifti ü.json").read_text(encoding="utf-8"))
+    for column in ("format", "orientation", "window", "missing", "doubled", "corrupt", "series"):
+        del old[column]
+    old |= {"scan": "c/old", "crop": "lungs", "notes": ""}
+    (store.folder / "records/c").mkdir()
+    (store.folder / "records/c/old.json").write_text(json.dumps(old), encoding="utf-8")
+    store.write_manifest()
+    assert (store.folder / "manifest.csv").read_bytes().decode() == RECORDS["manifest.csv"]
+
+
+@pytest.mark.parametrize(("column", "value"), [("z0", "3"), ("crop", "all"), ("opacity", None), ("notes", 0)])
+def test_a_record_with_a_wrong_value_is_refused(tmp_path: Path, column: str, value: object) -> None:
+    store = Store.create(tmp_path / "store", Size.TINY)
+    store.write("one", preprocess(Volume(sphere_chest(), Path("x"), 24), [Size.TINY]))
+    file = tmp_path / "store" / "records" / "one.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {column: value}))
+    with pytest.raises(StoreError, match=rf"one\.json can't be read \({column} is .*: delete it and preprocess again"):
+        store.record("one")
 
 
 def test_a_stored_volume_is_the_crop_resized(tmp_path: Path, scans: dict[str, Path]) -> None:

@@ -14,7 +14,7 @@ from cov3d.preprocessing.lungs import Segmentation
 from cov3d.preprocessing.preview import preview
 from cov3d.preprocessing.sizes import Size
 from cov3d.preprocessing.store import Store
-from tests.preprocessing.test_doubt import GOOD
+from tests.records import GOOD
 
 Fill = Callable[[dict[str, dict[str, Any]]], Store]
 

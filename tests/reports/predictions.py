@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import softmax
 
-from cov3d.evaluation.calls import Calls
 from cov3d.evaluation.predictions import prediction_table
+from cov3d.evaluation.task_predictions import TaskPredictions
 from cov3d.labels import CATEGORIES, SEVERITIES
 
 VALIDATION = {"non-covid": 60, "mild": 31, "moderate": 20, "severe": 45, "critical": 5, "covid": 24}
@@ -28,7 +28,7 @@ def predictions(
     return prediction_table([f"scan {n}" for n in range(len(labels))], probabilities, categories, labels=labels)
 
 
-def certain(true: Sequence[int], called: Sequence[int], classes: tuple[str, ...] = SEVERITIES) -> Calls:
+def certain(true: Sequence[int], called: Sequence[int], classes: tuple[str, ...] = SEVERITIES) -> TaskPredictions:
     """Calls made with certainty."""
     names = tuple(f"scan {n}" for n in range(len(true)))
-    return Calls(names, classes, np.array(true), np.array(called), np.eye(len(classes))[list(called)])
+    return TaskPredictions(names, classes, np.array(true), np.array(called), np.eye(len(classes))[list(called)])

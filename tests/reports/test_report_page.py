@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 from sklearn.metrics import confusion_matrix, f1_score
 
-from cov3d.evaluation.calls import Calls
 from cov3d.evaluation.predictions import prediction_table, save_predictions
+from cov3d.evaluation.task_predictions import TaskPredictions
 from cov3d.inference.origin import write_origin
 from cov3d.labels import CATEGORIES
 from cov3d.reports.entries import Mistake, read_entry, worst_mistakes
@@ -43,11 +43,11 @@ def as_text(page: str) -> str:
 
 
 def test_the_worst_mistakes_come_first() -> None:
-    calls = Calls(
+    calls = TaskPredictions(
         scans=("right", "near", "far", "surer", "furthest"),
         classes=tuple(GRADES),
         true=np.array([0, 1, 0, 1, 3]),
-        called=np.array([0, 2, 2, 0, 0]),
+        predicted=np.array([0, 2, 2, 0, 0]),
         probabilities=np.array(
             [[0.9, 0.1, 0, 0], [0, 0.3, 0.7, 0], [0.1, 0, 0.9, 0], [0.8, 0.2, 0, 0], [0.4, 0.3, 0.3, 0]]
         ),
@@ -126,7 +126,7 @@ def test_a_cross_validation_shows_its_folds_and_the_curves_of_their_runs(scans: 
     assert source.kind == SourceKind.CROSSVAL
     entry = read_entry(source)
     assert sorted(entry.histories) == [0, 1]
-    assert len(entry.tasks["presence"].evaluation.calls) == 36
+    assert len(entry.tasks["presence"].evaluation.predictions) == 36
     text = as_text(report(tmp_path / "report", [folder], scans))
     assert "presence 0 18 0.500 2 of 40 0.250 presence 1 18 0.750 2 of 40 –" in text
     assert f"presence mean ± sd 36 0.625 ± {0.25 / 2**0.5:.3f} –" in text
@@ -144,7 +144,7 @@ def test_what_can_not_be_read_is_noted_on_the_page(scans: pd.DataFrame, tmp_path
     entry = read_entry(Source(run, SourceKind.RUN))
     assert list(entry.tasks) == ["presence"]
     assert entry.notes[0] == "this run is not finished"
-    assert "is no prediction table" in entry.notes[1]
+    assert "is not a prediction table" in entry.notes[1]
     assert "this run is not finished" in as_text(report(tmp_path / "report", [run], scans))
     unlabelled = scan_table({("test", "", None): 1}).assign(presence="covid", severity="mild", **PROBABILITIES)
     save_predictions(unlabelled[["scan", *PROBABILITIES, "presence", "severity"]], tmp_path / "p" / "predictions.csv")
@@ -198,7 +198,7 @@ def test_a_run_of_one_epoch_selected_none(scans: pd.DataFrame, tmp_path: Path) -
     (run / "summary.json").write_text(json.dumps({**summary, "epochs": 1}))
     text = as_text(report(tmp_path / "report", [run], scans))
     assert text.count("Weights of epoch 1, the only epoch.") == 2
-    assert "among 1" not in text
+    assert "epoch 1 of 1" not in text
 
 
 def test_every_score_and_interval_in_a_table_is_explained_beside_it(scans: pd.DataFrame, tmp_path: Path) -> None:

@@ -10,9 +10,11 @@ import pytest
 import torch
 
 from cov3d.models.registry import REGISTRY
-from cov3d.preprocessing.pipeline import RECORD_COLUMNS, Preprocessed
+from cov3d.preprocessing.pipeline import Preprocessed
+from cov3d.preprocessing.record import ScanRecord
 from cov3d.preprocessing.sizes import Size
 from cov3d.preprocessing.store import Store
+from tests.records import GOOD
 
 
 def fill(folder: Path, labels: Sequence[str], folds: Sequence[int]) -> tuple[Store, pd.DataFrame]:
@@ -23,7 +25,7 @@ def fill(folder: Path, labels: Sequence[str], folds: Sequence[int]) -> tuple[Sto
     for number, (label, fold) in enumerate(zip(labels, folds, strict=True)):
         scan = f"train/x/scan_{number}"
         voxels = rng.integers(0, 80, Size.TINY.shape, dtype=np.uint8) + np.uint8(0 if label == "non-covid" else 120)
-        record = dict.fromkeys(RECORD_COLUMNS[1:], 0) | {"crop": "lungs", "lung_share": 0.1 + 0.01 * number}
+        record = ScanRecord(**GOOD | {"lung_share": 0.1 + 0.01 * number})
         store.write(scan, Preprocessed({Size.TINY: voxels}, record))
         rows.append((scan, "train", label, fold))
     table = pd.DataFrame(rows, columns=["scan", "partition", "label", "fold"]).astype({"fold": "Int64"})
