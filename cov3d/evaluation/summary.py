@@ -18,7 +18,12 @@ SELECTED = "selected on this fold"
 
 
 def write_summary(
-    folder: Path, epochs: int, best: Mapping[str, tuple[int, TaskScore] | None], last: Mapping[str, TaskScore] | None
+    folder: Path,
+    epochs: int,
+    best: Mapping[str, tuple[int, TaskScore] | None],
+    last: Mapping[str, TaskScore] | None,
+    *,
+    chosen_in: str | None = None,
 ) -> None:
     """Write each task's score at its best epoch, marked as chosen on the fold, and at the last.
 
@@ -27,6 +32,7 @@ def write_summary(
         epochs: how many the best ones were chosen among.
         best: the best epoch and its score, by task; None where no scan could be scored.
         last: the last epoch's scores, by task.
+        chosen_in: the precision of the scores that the epochs were chosen by, if it is not that of these scores.
 
     Raises:
         OutputError: the file can't be written.
@@ -36,6 +42,7 @@ def write_summary(
             "best_epoch": chosen and chosen[0],
             "best_is": f"{SELECTED}, among {epochs} epochs, by its own macro F1: it flatters",
             "epochs_to_choose_from": epochs,
+            **({} if chosen_in is None else {"chosen_in": chosen_in}),
             "best": chosen and chosen[1].as_dict(),
             "last_epoch": last and epochs,
             "last": last and last[task].as_dict(),
