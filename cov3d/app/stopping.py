@@ -49,6 +49,8 @@ WHAT_THEN = {
     "infer": _RERUN,
     "submit": f"{_GOES_ON}; where submissions are there already, with --overwrite",
     "check-submission": _UNTOUCHED,
+    "explain": _UNTOUCHED,
+    "export": "an exported file is never half written: run the command again",
     "report": "the report is incomplete: run the command again",
     "demo": "the demo is incomplete: run the command again, with --overwrite if its folder is there already",
 }

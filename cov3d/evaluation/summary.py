@@ -18,7 +18,12 @@ SELECTED = "selected on this fold"
 
 
 def write_summary(
-    folder: Path, epochs: int, best: Mapping[str, tuple[int, TaskScore] | None], last: Mapping[str, TaskScore] | None
+    folder: Path,
+    epochs: int,
+    best: Mapping[str, tuple[int, TaskScore] | None],
+    last: Mapping[str, TaskScore] | None,
+    *,
+    chosen_in: str | None = None,
 ) -> None:
     """Write each task's score at its best epoch, marked as selected on the fold, and at the last epoch.
 
@@ -27,6 +32,7 @@ def write_summary(
         epochs: number of epochs.
         best: the best epoch and its score, by task; None if no scan could be scored.
         last: scores of the last epoch, by task.
+        chosen_in: precision of the scores by which the epochs were chosen, if these scores have another.
 
     Raises:
         OutputError: the file can't be written.
@@ -36,6 +42,7 @@ def write_summary(
             "best_epoch": chosen and chosen[0],
             "best_is": f"{SELECTED}: the best macro F1 of {epochs} epochs; expect lower scores on new scans",
             "epochs_to_choose_from": epochs,
+            **({} if chosen_in is None else {"chosen_in": chosen_in}),
             "best": chosen and chosen[1].as_dict(),
             "last_epoch": last and epochs,
             "last": last and last[task].as_dict(),

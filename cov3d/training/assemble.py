@@ -14,7 +14,7 @@ from cov3d.models.memory import checkpoint_activations
 from cov3d.models.names import Architecture
 from cov3d.preprocessing.store import Store
 from cov3d.training import distributed
-from cov3d.training.callbacks import EpochSeeds, LossWatch, PrepareBatch, Validation
+from cov3d.training.callbacks import EpochSeeds, LossWatch, PrepareBatch, ReadyValidation, Validation
 from cov3d.training.device import amp_mode
 from cov3d.training.distributed import ALONE, World
 from cov3d.training.fit import ScanLearner, make_learner
@@ -37,7 +37,7 @@ def assemble(
 
     The model is moved to the device, and its memory layout is set.
     """
-    loaders = _loaders(options, fold, store, device, compute.workers, categories, world)
+    loaders = _loaders(options, fold, store, device, compute, categories, world)
     loss = _loss(options)
     _use_device(device)
     amp = amp_mode(options.precision, device)
@@ -62,7 +62,7 @@ def assemble(
         accumulate=options.accumulate,
         validation=validation,
         losses=losses,
-        callbacks=[seeds, prepare, losses, validation],
+        callbacks=[seeds, prepare, losses, validation, ReadyValidation()],
         decoupled_decay=options.decoupled_decay,
     )
     return learn, validation, losses
@@ -73,17 +73,19 @@ def _loaders(
     fold: Fold,
     store: Store,
     device: torch.device,
-    workers: int,
+    compute: Compute,
     categories: Sequence[str],
     world: World,
 ) -> DataLoaders:
     """The loaders of the training scans, shuffled, and of this process's share of the validation scans."""
     training_set = ScanDataset(fold.train, store, categories)
     validation_set = ScanDataset(fold.validation, store, categories)
-    loader = partial(scan_loader, batch_size=options.batch_size, workers=workers, device=device)
+    loader = partial(scan_loader, workers=compute.workers, device=device)
+    order, share = EpochShuffle(len(training_set), options.seed, world), distributed.share(len(validation_set), world)
+    size = compute.batch_to_validate(options.batch_size, device.type == "cuda")
     return DataLoaders(
-        loader(training_set, sampler=EpochShuffle(len(training_set), options.seed, world)),
-        loader(validation_set, sampler=distributed.share(len(validation_set), world)),
+        loader(training_set, batch_size=options.batch_size, sampler=order),
+        loader(validation_set, batch_size=size, sampler=share),
     )
 
 

@@ -1,4 +1,4 @@
-"""fastai callbacks for random seeds, the preparation of batches, the loss and validation.
+"""fastai callbacks for random seeds, the preparation of batches and loaders, the loss and validation.
 
 fastai changes exceptions that leave a callback. So a callback stores a `Cov3dError` and cancels the fit, and `learner`
 raises the error after the fit.
@@ -22,6 +22,7 @@ from cov3d.evaluation.predictions import prediction_table, score_table
 from cov3d.labels import TASKS
 from cov3d.training import augment, distributed
 from cov3d.training.distributed import World
+from cov3d.training.loaders import ScanLoader
 
 _ADVICE = "train again with a lower --learning-rate, or with --precision fp32"
 _SMOOTHING = 0.98
@@ -94,6 +95,16 @@ class PrepareBatch(Callback):
         if self.learn.training:
             volumes = augment.apply(volumes, self.draw(len(volumes)))
         self.learn.xb = (volumes.contiguous(memory_format=self.layout),)
+
+
+class ReadyValidation(Callback):
+    """Lets the processes that load validation scans begin while the epoch is trained."""
+
+    run_valid = False
+
+    def before_train(self) -> None:
+        if isinstance(loader := self.learn.dls.valid, ScanLoader):
+            loader.begin()
 
 
 class _PendingLoss:

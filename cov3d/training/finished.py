@@ -12,7 +12,7 @@ from cov3d.evaluation.predictions import load_predictions, probability_columns, 
 from cov3d.labels import TASKS
 from cov3d.run_files import HISTORY, read_summary, validation_table
 from cov3d.training.callbacks import EpochResult
-from cov3d.training.learner import Run
+from cov3d.training.run import Run
 
 
 def finished_run(folder: Path) -> Run:

@@ -20,6 +20,7 @@ from fastai.data.core import DataLoaders
 from fastai.learner import AvgSmoothLoss, Learner, ValueMetric
 from fastai.optimizer import OptimWrapper
 from fastai.torch_core import norm_bias_params
+from fastcore.foundation import L
 from torch import Tensor, nn
 from torch._dynamo.exc import TorchDynamoException
 from torch.nn.parallel import DistributedDataParallel
@@ -107,6 +108,21 @@ class _LossFromCallback(AvgSmoothLoss):
         return self.get_value()
 
 
+class HalfPrecision(MixedPrecision):
+    """fastai's mixed precision, on any device. Training and validation are both in it."""
+
+    def __init__(self, amp: str, device: torch.device) -> None:
+        super().__init__(amp_mode=AMPMode(amp))
+        self.device_type = device.type
+
+    def before_fit(self) -> None:
+        # fastai's is for CUDA only
+        dtype = torch.bfloat16 if self.amp_mode == AMPMode.BF16 else torch.float16
+        self.autocast = torch.autocast(self.device_type, dtype=dtype)
+        self.learn.scaler = torch.amp.GradScaler(self.device_type, enabled=dtype == torch.float16)
+        self.scales = L()
+
+
 def make_learner(
     loaders: DataLoaders,
     model: nn.Module,
@@ -152,9 +168,7 @@ def make_learner(
     # fastai's mean gathers from all processes at each batch, but their numbers of batches may differ.
     learn.recorder.loss = ValueMetric(lambda: validation.mean_loss, "valid_loss")
     if amp is not None:
-        mixed = MixedPrecision(amp_mode=AMPMode(amp))
-        mixed.run_valid = False  # validate in float32, as in inference, so that the checkpoint has the same score
-        learn.add_cb(mixed)
+        learn.add_cb(HalfPrecision(amp, device))
     if accumulate > 1:
         learn.add_cb(Accumulate(loaders.train.batch_size, len(loaders.train.sampler)))
     return learn

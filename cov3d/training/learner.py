@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,38 +24,20 @@ from cov3d.training.callbacks import EpochResult, LossWatch, Validation, seed_ev
 from cov3d.training.description import checkpoint_info, describe, identity_of, model_arguments
 from cov3d.training.device import amp_mode
 from cov3d.training.distributed import ALONE, World
+from cov3d.training.finished import finished_run
 from cov3d.training.fit import ScanLearner, autocast_left, chosen_algorithms, compiler_explained, fit
 from cov3d.training.folder import begin, check_best_files, is_finished
 from cov3d.training.journal import Journal
 from cov3d.training.loaders import Fold, check_preprocessed, shared_memory_explained
 from cov3d.training.options import Compute, TrainingOptions
 from cov3d.training.progress import EpochProgress
+from cov3d.training.rescore import rescore
 from cov3d.training.resume import ResumeState
+from cov3d.training.run import Run
 from cov3d.training.start import RANDOM, Start
 from cov3d.training.tracking.tracker import Tracker, closing
 
 DEFAULT_COMPUTE = Compute()
-
-
-@dataclass(frozen=True)
-class Run:
-    """A finished run.
-
-    Attributes:
-        folder: where it was written.
-        model: the network after the last epoch; None if the run was finished before and it was not kept.
-        best: result of the best epoch, by task; without tasks that could not be scored.
-        history: one row for each epoch.
-        resumed_after: number of epochs done before the run was interrupted.
-        last: scores of the last epoch, by task.
-    """
-
-    folder: Path
-    model: nn.Module | None
-    best: dict[str, EpochResult]
-    history: pd.DataFrame
-    resumed_after: int = 0
-    last: dict[str, TaskScore] = field(default_factory=dict)
 
 
 @memory.freed_afterwards
@@ -117,6 +98,7 @@ def train(
         console = (console if world.is_first else None) or Console(quiet=True)
         with chosen_algorithms(compute.deterministic), _explained(options, device):
             seed_everything(options.seed)
+            amp = amp_mode(options.precision, device)
             model = start.network(options.architecture, categories, model_arguments(options))
             if state is not None:
                 resume.fit_into(model, state.model, folder)
@@ -128,20 +110,21 @@ def train(
                 validation,
                 losses,
                 identity=identity,
-                versions=description["versions"] | {"arithmetic": amp_mode(options.precision, device) or "fp32"},
+                versions=description["versions"] | {"arithmetic": amp or "fp32"},
                 save_checkpoint=_checkpoint_writer(model, options, fold, description),
                 writes=world.is_first,
             )
             if state is not None:
                 _restore(learn, journal, state, console)
             _fit(learn, options, journal, validation, losses, console, trackers if world.is_first else ())
+            best, last = _reported(learn, journal, amp, world)
         history = pd.DataFrame(journal.rows)
         if world.is_first:
             before_summary(folder, history)
-            _write_summary(journal, validation)
+            chosen = {task: (best[task].epoch, best[task].scores[task]) if task in best else None for task in TASKS}
+            write_summary(folder, len(history), chosen, last or None, chosen_in=amp)
     done_before = 0 if state is None else state.epoch
-    last = {} if validation.result is None else validation.result.scores
-    return Run(folder, model.eval(), journal.best, history, done_before, last)
+    return Run(folder, model.eval(), best, history, done_before, last)
 
 
 @contextmanager
@@ -221,8 +204,23 @@ def _fit(
             raise callback.error
 
 
-def _write_summary(journal: Journal, validation: Validation) -> None:
-    """Write the summary, which marks the run as finished."""
-    best = {task: (result.epoch, result.scores[task]) for task, result in journal.best.items()}
-    last = None if validation.result is None else validation.result.scores
-    write_summary(journal.folder, len(journal.rows), {task: best.get(task) for task in TASKS}, last)
+def _reported(
+    learn: ScanLearner, journal: Journal, amp: str | None, world: World
+) -> tuple[dict[str, EpochResult], dict[str, TaskScore]]:
+    """The results that are reported, in float32: of each task's best epoch, and the last epoch's scores by task."""
+    validation = journal.validation
+    best, last = journal.best, validation.result
+    if amp is not None and is_finished(journal.folder):  # its files stay, which may have a temperature
+        run = finished_run(journal.folder)
+        return run.best, run.last
+    if amp is not None:
+        best, last = rescore(
+            journal.folder,
+            validation,
+            journal.best,
+            learn.dls.valid,
+            journal.save_checkpoint,
+            device=learn.device,
+            world=world,
+        )
+    return best, {} if last is None else last.scores

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil, prod
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -123,6 +124,21 @@ def check_preprocessed(scan_names: Sequence[str], store: Store) -> None:
         )
 
 
+class ScanLoader(DataLoader[tuple[Tensor, Tensor]]):
+    """A loader whose processes can begin before its batches are needed."""
+
+    _begun: Any = None
+
+    def begin(self) -> None:
+        """Let the processes load their first batches; without processes, do nothing."""
+        if self.num_workers and self._begun is None:
+            self._begun = super().__iter__()
+
+    def __iter__(self) -> Any:
+        begun, self._begun = self._begun, None
+        return super().__iter__() if begun is None else begun
+
+
 def scan_loader(
     dataset: ScanDataset,
     *,
@@ -136,7 +152,7 @@ def scan_loader(
     The loader gets its own, otherwise unused random generator. Without it, it would draw from the generator that
     dropout uses, and how often depends on the number of workers.
     """
-    return DataLoader(
+    return ScanLoader(
         dataset,
         batch_size=batch_size,
         sampler=sampler,

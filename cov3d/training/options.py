@@ -46,11 +46,19 @@ class Compute:
         shown_default="0 on a CPU; on a GPU its share of the processors, up to 8",
         bounds=Bounds(0),
     )
+    validation_batch_size: int | None = hyper(
+        None,
+        "Scans per batch when validating. It does not change the result.",
+        COMPUTE,
+        shown_default="the batch size; four times that on a GPU",
+        bounds=Bounds(1),
+        cli_type=int,
+    )
     compile: bool = hyper(
         False, "Compile the network with torch.compile. Takes minutes at the start; steps are faster.", COMPUTE
     )
     channels_last: bool | None = hyper(
-        None, "Use the channels-last memory layout.", COMPUTE, shown_default="in half precision on a GPU"
+        None, "Use the channels-last memory layout.", COMPUTE, shown_default="in half precision"
     )
     gradient_checkpointing: bool = hyper(
         False, "Save memory: recompute activations in the backward pass instead of keeping them.", COMPUTE
@@ -62,6 +70,10 @@ class Compute:
     def uses_channels_last(self, amp: str | None) -> bool:
         """Whether to use the channels-last layout, given the mixed precision (None for float32)."""
         return amp is not None if self.channels_last is None else self.channels_last
+
+    def batch_to_validate(self, batch_size: int, on_gpu: bool) -> int:
+        """Scans per batch when validating, which keeps no activations for a backward pass."""
+        return self.validation_batch_size or batch_size * (4 if on_gpu else 1)
 
 
 @dataclass(frozen=True)
@@ -142,7 +154,7 @@ class TrainingOptions:
         bounds=Bounds(0, 2**32 - 1),
     )
     precision: Precision = hyper(
-        Precision.AUTO, "Arithmetic. auto is fp32 on a CPU; on a GPU bf16, or fp16 if there is no bf16.", COMPUTE
+        Precision.AUTO, "Arithmetic. auto is fp16 on a GPU and fp32 on a CPU, where bf16 is possible but slow.", COMPUTE
     )
     pretrained: bool = hyper(True, "Start from pretrained weights: Kinetics-400, or --from-checkpoint.")
     experiment: int | None = hyper(
