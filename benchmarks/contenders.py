@@ -5,7 +5,7 @@ Network, loss, augmentation and batch are the same in all; what differs is who r
 
 import io
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -167,11 +167,11 @@ class Bare:
         """Take steps."""
         self.model.train()
         with chosen_algorithms(self.compute.deterministic):
-            return timed(self.job.device, lambda: self._loop(steps))
+            return timed(self.job.device, lambda: self._train(_Repeated(self.job.batch, steps)))
 
-    def _loop(self, steps: int) -> None:
+    def _train(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
         device = self.job.device
-        for host in _Repeated(self.job.batch, steps):
+        for host in batches:
             voxels, labels = (tensor.to(device, non_blocking=True) for tensor in host)
             volumes = augment.apply(augment.to_network_input(voxels), self.draw(len(voxels)))
             volumes = volumes.contiguous(memory_format=self.layout)

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from fastai.callback.core import Callback, CancelBatchException, CancelEpochException
+from fastai.callback.core import Callback, CancelBatchException, CancelEpochException, CancelStepException
 from fastai.callback.fp16 import AMPMode, MixedPrecision
 from fastai.callback.progress import ProgressCallback
 from fastai.callback.schedule import fit_one_cycle  # noqa: F401  adds fit_one_cycle to Learner
@@ -20,7 +20,6 @@ from fastai.data.core import DataLoaders
 from fastai.learner import AvgSmoothLoss, Learner, ValueMetric
 from fastai.optimizer import OptimWrapper
 from fastai.torch_core import norm_bias_params
-from fastcore.foundation import L
 from torch import Tensor, nn
 from torch._dynamo.exc import TorchDynamoException
 from torch.nn.parallel import DistributedDataParallel
@@ -120,7 +119,16 @@ class HalfPrecision(MixedPrecision):
         dtype = torch.bfloat16 if self.amp_mode == AMPMode.BF16 else torch.float16
         self.autocast = torch.autocast(self.device_type, dtype=dtype)
         self.learn.scaler = torch.amp.GradScaler(self.device_type, enabled=dtype == torch.float16)
-        self.scales = L()
+
+    def before_step(self) -> None:
+        # fastai's also keeps the scale of each step, for which the GPU must wait
+        self.skipped = True
+        self.scaler.step(self)
+        if self.skipped:
+            raise CancelStepException
+
+    def after_fit(self) -> None:
+        self.learn.scaler = None
 
 
 def make_learner(

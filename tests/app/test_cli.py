@@ -459,7 +459,7 @@ def refusals(data: Path, trained: Path, tmp: Path) -> dict[str, tuple[list[objec
             ["infer", "--checkpoint", checkpoint, "--scans", data / "task2", "--output-dir", tmp / "file"],
             "can't be",
         ),
-        "infer two scans of one name": ([*mine, "--scans", data], "submission files hold names only"),
+        "infer two scans of one name": ([*mine, "--scans", data], "submission files have names only"),
         "infer without scans": (mine, "give either scans or from_store"),
         "phantom into a full folder": (["phantom", data], "not empty|holds|empty"),
         "phantom with lesions nowhere": (

@@ -100,7 +100,7 @@ ELSEWHERE: dict[str, dict[str, str]] = {
         **dict.fromkeys(("weights", "weights_dir", "from_checkpoint"), "tests/app/test_weights.py"),
         **dict.fromkeys(("tensorboard", "wandb", "wandb_offline", "wandb_project"), "tests/app/test_tracking.py"),
         **dict.fromkeys(
-            ("resume", "compile", "channels_last", "gradient_checkpointing", "deterministic"),
+            ("resume", "validation_batch_size", "compile", "channels_last", "gradient_checkpointing", "deterministic"),
             "test_how_a_run_is_computed_reaches_it",
         ),
         "experiment": "tests/app/test_experiments.py",
@@ -120,7 +120,8 @@ ELSEWHERE: dict[str, dict[str, str]] = {
                 "device",
                 "workers",
             ),
-            *("device", "workers", "compile", "channels_last", "gradient_checkpointing", "deterministic"),
+            *("device", "workers", "validation_batch_size", "compile", "channels_last"),
+            *("gradient_checkpointing", "deterministic"),
         ),
         "tests/app/test_crossval.py",
     ),
@@ -128,7 +129,8 @@ ELSEWHERE: dict[str, dict[str, str]] = {
         (
             *("trials", "objective", "search", "prune", "store", "output_dir", "overwrite"),
             *("data", "table", "experiment", "pretrained", "reflect", "weights", "weights_dir", "from_checkpoint"),
-            *("device", "workers", "compile", "channels_last", "gradient_checkpointing", "deterministic"),
+            *("device", "workers", "validation_batch_size", "compile", "channels_last"),
+            *("gradient_checkpointing", "deterministic"),
         ),
         "tests/app/test_tune.py",
     ),
@@ -261,6 +263,7 @@ def test_how_a_run_is_computed_reaches_it(reached: Callable[..., ReachedError], 
         (["--channels-last"], "channels_last", True),
         (["--no-channels-last"], "channels_last", False),
         (["--gradient-checkpointing"], "gradient_checkpointing", True),
+        (["--validation-batch-size", "6"], "validation_batch_size", 6),
         (["--no-deterministic"], "deterministic", False),
     ):
         compute = reached(learner, "train", *base, *words).options["compute"]

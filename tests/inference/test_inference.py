@@ -227,6 +227,6 @@ def test_the_severity_task_grades_every_scan_and_both_only_the_positive(calls: p
 
 def test_two_scans_of_one_name_are_refused(calls: pd.DataFrame, tmp_path: Path) -> None:
     calls.loc[4, "scan"] = "t/test_ct_scan_2"
-    with pytest.raises(DatasetError, match=r"called test_ct_scan_2 \(s/test_ct_scan_2, t/test_ct_scan_2\)"):
+    with pytest.raises(DatasetError, match=r"have the name test_ct_scan_2 \(s/test_ct_scan_2, t/test_ct_scan_2\)"):
         write_submission(calls, CATEGORIES, tmp_path, Task.BOTH)
     assert not list(tmp_path.iterdir())

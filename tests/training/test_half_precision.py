@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from cov3d.evaluation.predictions import load_predictions
-from cov3d.inference.predict import load_members, predict_store
+from cov3d.inference.networks import load_members
+from cov3d.inference.predict import predict_store
 from cov3d.preprocessing.store import Store
 from cov3d.training import checkpoint, learner
 from cov3d.training.loaders import choose_fold
