@@ -6,15 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cov3d.api import inputs, training
-from cov3d.api.crossval_result import CrossValidationResult, collect
+from cov3d.api import crossval_result, inputs, training
+from cov3d.api.crossval_result import CrossValidationResult
 from cov3d.api.evaluation import sources_of
 from cov3d.api.given import compute_fields, training_options
 from cov3d.api.run_inputs import RunInputs, run_inputs
 from cov3d.api.tracking import Tracking
 from cov3d.challenge.run_names import name_without_fold, run_name
 from cov3d.datasets.folds import FOLDS
-from cov3d.errors import CheckpointError, Cov3dError
+from cov3d.errors import CheckpointError, Cov3dError, OutputError
 from cov3d.evaluation import crossval as crossvalidation
 from cov3d.evaluation.crossval import is_finished
 from cov3d.listener import SILENT, Listener
@@ -34,6 +34,7 @@ def crossval(
     *,
     runs: str | Path | None = None,
     fold: int | None = None,
+    collect: bool = False,
     output_dir: str | Path | None = None,
     temperature: bool = True,
     sources: str | Path | None = None,
@@ -58,6 +59,7 @@ def crossval(
         data: root folder of the dataset.
         runs: folder of the runs; by default `runs` in `data`. A run is known by its options, not by its name.
         fold: train on this fold only, as in a job of an array, and collect nothing.
+        collect: collect finished runs and never train; runs that are missing are an error.
         output_dir: folder of what is collected; by default `crossval_…` in `runs`.
         temperature: write a temperature, fitted on the out-of-fold predictions, into the runs' checkpoints, unless it
             lowers macro F1.
@@ -75,6 +77,8 @@ def crossval(
             or scans; its notes name the folds. Others: as of `cov3d.train`.
         TypeError: there is no such hyper-parameter.
     """
+    if collect and fold is not None:
+        raise Cov3dError("--collect and --fold cannot be combined: --collect collects all folds")
     chosen = training_options(options, hyper_parameters, fold)
     if fold is None and distributed.launched().size > 1:
         raise Cov3dError("on several GPUs give --fold: one run of torchrun a fold, then cov3d crossval without both")
@@ -86,6 +90,8 @@ def crossval(
     source_by_scan = sources_of(sources, scans, scans)
     wanted = list(folders) if fold is None else [fold]
     _check_finished({number: folders[number] for number in wanted}, chosen, scans, given.from_checkpoint)
+    if collect:
+        _check_nothing_is_left(folders)
     folder = Path(output_dir or below / f"crossval_{name_without_fold(chosen, from_checkpoint)}")
     how = {"device": device, "compute": compute, "trackers": trackers, **compute_fields(hyper_parameters)}
     with ExitStack() as stack:
@@ -96,7 +102,7 @@ def crossval(
             with inputs.elsewhere("--runs", runs):
                 _train_missing(replace(chosen, fold=number), folders[number], given, scans, how)
         if fold is None:
-            return collect(folders, folder, source_by_scan, listener, temperature=temperature)
+            return crossval_result.collect(folders, folder, source_by_scan, listener, temperature=temperature)
     _say_what_is_left(folders, listener)
     return None
 
@@ -151,4 +157,20 @@ def _train_missing(
 def _say_what_is_left(folders: Mapping[int, Path], listener: Listener) -> None:
     left = crossvalidation.unfinished(folders)
     listener.say(f"folds {', '.join(map(str, left))} are not finished" if left else "all folds are finished")
-    listener.say(f"{'when they are, ' if left else ''}collect them: the same command without --fold")
+    listener.say(f"{'when they are, ' if left else ''}collect them: the same command with --collect, without --fold")
+
+
+def _check_nothing_is_left(folders: Mapping[int, Path]) -> None:
+    """Refuse to collect while a fold's run is missing or not finished.
+
+    Raises:
+        OutputError: one is.
+    """
+    left = crossvalidation.unfinished(folders)
+    if left:
+        folds = ", ".join(map(str, left))
+        raise OutputError(
+            f"{len(left)} of {len(folders)} runs in {folders[left[0]].parent} are missing or not finished (folds "
+            f"{folds}): run the same command with --fold {left[0]}{' and so on' if len(left) > 1 else ''} in place of "
+            "--collect"
+        )

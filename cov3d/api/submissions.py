@@ -141,7 +141,7 @@ def _checkpoints(sets: Sequence[SubmissionSet], runs: Runs) -> dict[SubmissionSe
         MissingRunsError: runs are missing; it holds the command that makes each.
     """
     found = {one: submission_sets.checkpoints_of(one, runs) for one in sets}
-    missing = [*dict.fromkeys(str(run) for _, absent in found.values() for run in absent)]
+    missing = [*dict.fromkeys(run for _, absent in found.values() for run in absent)]
     if missing:
         number = f"{len(missing)} run{'s' * (len(missing) > 1)}"
         sentence = f"{number} missing for {len(sets)} sets of submissions: make them with the commands above"

@@ -23,6 +23,11 @@ def crossval(
         show_default="DATA/runs",
         rich_help_panel=options.OUTPUT,
     ),
+    collect: bool = Param(
+        False,
+        help="Collect the finished runs of all folds and never train; if one is missing, say which.",
+        rich_help_panel=options.OUTPUT,
+    ),
     output_dir: Path = Param(
         None,
         help="Folder of what is collected from the runs.",
@@ -39,13 +44,14 @@ def crossval(
 ) -> "CrossValidationResult | None":
     """Train a configuration on each of the five folds in turn, and put what the runs found together.
 
-    With --fold, train on that one only, as in a job of an array; the command without it then collects. Finished folds
-    are skipped and interrupted ones resumed; a run of another scan table is refused.
+    With --fold, train on that one only, as in a job of an array; then the command with --collect collects. Finished
+    folds are skipped and interrupted ones resumed; a run of another scan table is refused.
     """
     from cov3d.api import crossval
 
     result = crossval.crossval(
         runs=runs,
+        collect=collect,
         output_dir=output_dir,
         temperature=temperature,
         sources=sources,

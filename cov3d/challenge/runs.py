@@ -1,6 +1,7 @@
 """Find the run of an experiment and a fold in a folder of runs, or give the command that makes it."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,22 +15,43 @@ from cov3d.run_files import SUMMARY, run_options, runs_below
 
 @dataclass(frozen=True)
 class Missing:
-    """A missing run, and how to make it."""
+    """A missing run, and how to make it.
+
+    Attributes:
+        what: is missing.
+        remedy: what to do.
+        experiment: whose run it is; None if unknown.
+        for_all_folds: the command that makes the runs of all folds of the experiment; empty if that is no remedy.
+    """
 
     what: str
     remedy: str
+    experiment: int | None = None
+    for_all_folds: str = ""
 
     def __str__(self) -> str:
         return f"{self.what}: {self.remedy}"
 
 
 class MissingRunsError(SubmissionError):
-    """Runs of experiments are missing. Each note of the error names a run and how to make it."""
+    """Runs of experiments are missing. Each note names what is missing and how to make it.
 
-    def __init__(self, sentence: str, missing: Iterable[object]) -> None:
+    Several runs of one experiment are one note, with the command that makes them all.
+    """
+
+    def __init__(self, sentence: str, missing: Sequence[object]) -> None:
         super().__init__(sentence)
+        known = [one for one in missing if isinstance(one, Missing)]
+        counts = Counter(one.for_all_folds for one in known if one.for_all_folds)
+        notes = []
         for one in missing:
-            self.add_note(str(one))
+            if isinstance(one, Missing) and counts[one.for_all_folds] > 1:
+                number = counts[one.for_all_folds]
+                notes.append(f"experiment {one.experiment}, {number} folds: {one.for_all_folds}")
+            else:
+                notes.append(str(one))
+        for note in dict.fromkeys(notes):
+            self.add_note(note)
 
 
 class Runs:
@@ -56,7 +78,8 @@ class Runs:
         named = [run for run in candidates if run.name == default_name(experiment, fold)]
         chosen = named or candidates
         if not chosen:
-            return Missing(f"{what} is not in {self.folder}", self._command(experiment, fold))
+            together = self._crossval(experiment)
+            return Missing(f"{what} is not in {self.folder}", self._command(experiment, fold), experiment, together)
         if len(chosen) > 1:
             fitting = " and ".join(str(run) for run in chosen[:2])
             return Missing(f"{what} is in {self.folder} {len(chosen)} times ({fitting})", "move all but one elsewhere")
@@ -82,6 +105,16 @@ class Runs:
             if options.get("experiment") is not None:
                 found.setdefault((options["experiment"], options["fold"]), []).append(run)
         return found
+
+    def _crossval(self, experiment: int) -> str:
+        """The command that makes the runs of all folds of an experiment."""
+        return command(
+            "crossval",
+            data=None if self.data == Path() else self.data,
+            experiment=experiment,
+            from_checkpoint="STOIC.safetensors" if find(experiment).stoic else None,
+            runs=None if self.folder == self.data / "runs" else self.folder,
+        )
 
     def _command(self, experiment: int, fold: int, run: Path | None = None) -> str:
         """The command that makes or resumes a run."""

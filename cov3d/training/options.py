@@ -85,7 +85,13 @@ class TrainingOptions:
 
     architecture: Architecture = hyper(Architecture.RESNET, "The network.", search=Choices(tuple(Architecture)))
     size: Size = hyper(Size.MEDIUM, "Input size of the network.", search=Choices((Size.SMALL, Size.MEDIUM, Size.LARGE)))
-    fold: int = hyper(0, "Validation fold. The other folds are for training.", INPUT, bounds=Bounds(0, FOLDS - 1))
+    fold: int = hyper(
+        0,
+        "Validation fold. The other folds are for training.",
+        INPUT,
+        bounds=Bounds(0, FOLDS - 1),
+        shown_default="0; in crossval all folds in turn",
+    )
     epochs: int = hyper(40, "Passes over the training scans.", OPTIMISATION, bounds=Bounds(1))
     batch_size: int = hyper(2, "Scans per batch, on each GPU.", OPTIMISATION, bounds=Bounds(1))
     accumulate: int = hyper(

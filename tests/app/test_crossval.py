@@ -118,7 +118,7 @@ def test_every_source_is_scored_by_its_out_of_fold_predictions(crossval: Command
 def test_a_fold_a_job_and_then_collected(crossval: Command, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for fold in (3, 1):
         ended = crossval("--fold", fold)
-        assert (ended.code, "the same command without --fold" in ended.out) == (0, True)
+        assert (ended.code, "the same command with --collect, without --fold" in ended.out) == (0, True)
     assert "folds 0, 2, 4 are not finished" in ended.out
     assert sorted(path.name for path in (data / "runs").iterdir()) == [NAME.format(1), NAME.format(3)]
     trained: list[int] = []
@@ -129,8 +129,16 @@ def test_a_fold_a_job_and_then_collected(crossval: Command, data: Path, monkeypa
         return original(options, *arguments, **how)  # type: ignore[arg-type]
 
     monkeypatch.setattr(learner, "train", noting)
+    refused = crossval("--collect")
+    assert refused.code == 2
+    assert "3 of 5 runs" in refused.err
+    assert "(folds 0, 2, 4): run the same command with --fold 0 and so on" in " ".join(refused.err.split())
+    assert trained == []
     assert crossval().code == 0
     assert trained == [0, 2, 4]
+    collected = crossval("--collect")
+    assert (collected.code, trained) == (0, [0, 2, 4]), collected.err
+    assert "cannot be combined" in crossval("--collect", "--fold", 1).err
 
 
 @pytest.mark.usefixtures("quick_network")

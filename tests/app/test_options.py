@@ -110,6 +110,7 @@ ELSEWHERE: dict[str, dict[str, str]] = {
             *("store", "output_dir", "data", "table", "experiment", "pretrained", "reflect", "weights", "weights_dir"),
             *(
                 "runs",
+                "collect",
                 "sources",
                 "temperature",
                 "from_checkpoint",

@@ -224,6 +224,19 @@ def test_all_missing_runs_are_said_at_once(cov3d: Command, data: Path, tmp_path:
     assert not (tmp_path / "out").exists()
 
 
+def test_missing_runs_of_one_experiment_are_one_line_with_the_command_that_makes_them(
+    cov3d: Command, data: Path, tmp_path: Path
+) -> None:
+    for fold in range(5):
+        shutil.rmtree(data / "runs" / f"experiment-2_fold-{fold}_seed-2")
+    ended = cov3d("submit", "--data", data, "--output-dir", tmp_path / "out")
+    assert ended.code == 2
+    crossval = f"experiment 2, 5 folds: cov3d crossval --data {data} --experiment 2 --from-checkpoint STOIC.safetensors"
+    assert crossval in ended.err
+    assert "5 runs missing for 10 sets" in ended.err
+    assert len(ended.err.splitlines()) == 2
+
+
 def test_sets_of_ones_own_take_runs_thresholds_and_formats(cov3d: Command, data: Path, tmp_path: Path) -> None:
     run = data / "runs" / "experiment-3_fold-1_seed-3"
     rows = [
