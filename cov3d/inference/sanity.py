@@ -2,7 +2,8 @@
 
 Phantoms with lesions in one lung are predicted and explained by a network, and by an untrained one of the same
 architecture. The side of a lesion is known. An explanation names a lung by the larger effect when the lung is replaced
-(occlusion), or by the larger share of the map's positive part (map). An explanation that is empty names no lung.
+(occlusion), or by the larger positive part of the map less its mean, as pictures show it (map). An explanation that is
+empty, or nearly so, names no lung.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -27,8 +28,8 @@ WANTED_OCCLUSION, WANTED_MAP = 0.9, 0.8
 """Share of the phantoms whose lung must be named for the test to be passed."""
 
 _RESOLUTION = 128
-_EMPTY = 1e-6
-"""Effects and maps below it name no lung."""
+_SMALLEST_EFFECT, _SMALLEST_MASS = 0.05, 0.01
+"""Log-odds: an effect, or a part of a map, that is smaller names no lung. Of random weights all are smaller."""
 
 
 @dataclass(frozen=True)
@@ -123,11 +124,11 @@ def finding(side: str, covid_probability: float, explanation: Explanation) -> Fi
     effects = {which: explanation.zones[f"{which} lung"] for which in ("right", "left")}
     mass = {"right": 0.0, "left": 0.0}
     if explanation.presence_map is not None:
-        mass = {
-            "right": _positive(explanation.presence_map, explanation.lung_zones, RIGHT),
-            "left": _positive(explanation.presence_map, explanation.lung_zones, LEFT),
-        }
-    return Finding(side, covid_probability, _larger(effects), _larger(mass), explanation.inside_lungs)
+        shown = explanation.presence_map - explanation.presence_map.mean()
+        zones = explanation.lung_zones
+        mass = {"right": _positive(shown, zones, RIGHT), "left": _positive(shown, zones, LEFT)}
+    named = _larger(effects, _SMALLEST_EFFECT), _larger(mass, _SMALLEST_MASS)
+    return Finding(side, covid_probability, *named, explanation.inside_lungs)
 
 
 def _positive(density: NDArray[np.float32], zones: NDArray[np.uint8], lung: Sequence[int]) -> float:
@@ -135,10 +136,10 @@ def _positive(density: NDArray[np.float32], zones: NDArray[np.uint8], lung: Sequ
     return float(np.maximum(density, 0)[np.isin(zones, lung)].sum(dtype=np.float64)) / density.size
 
 
-def _larger(values: dict[str, float]) -> str:
-    """The side with the larger value; empty if that is not above zero."""
+def _larger(values: dict[str, float], smallest: float) -> str:
+    """The side with the larger value; empty if it is smaller than `smallest`."""
     side = max(values, key=lambda which: values[which])
-    return side if values[side] > _EMPTY else ""
+    return side if values[side] >= smallest else ""
 
 
 def _phantoms(scans: int, seed: int) -> Iterator[tuple[str, str, Volume]]:

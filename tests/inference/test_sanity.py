@@ -35,6 +35,7 @@ def explanation(right: float, left: float, at: int | None) -> Explanation:
         (0.4, 0.1, 2, "right", "right"),
         (-0.2, 0.1, 6, "left", "left"),
         (0.0, 0.0, None, "", ""),
+        (0.04, 0.01, None, "", ""),
         (-0.3, -0.1, 0, "", ""),
     ],
 )
