@@ -89,8 +89,6 @@ def infer(
     The results are tables, a page to look at (infer.html) and, with --explain, maps. For research only.
     """
     from cov3d.api import prediction
-    from cov3d.inference.intake import FILE_NAME as INTAKE
-    from cov3d.reports.tables import answer_table
 
     found = prediction.predict(
         scans or None,
@@ -114,10 +112,18 @@ def infer(
         dask=dask,
         listener=_InferPrinter(),
     )
-    if found is not None:
-        out().print(answer_table(found.review_table, review_only=review_only))
-        say(f"page of all predictions: {found.page}")
-        say(f"results in {output_dir}")
-        say(RESEARCH_ONLY)
-        end_with_table(found.failed, found.left_out, found.passed_over, output_dir / INTAKE)
+    return _shown(found, output_dir, review_only=review_only)
+
+
+def _shown(found: "PredictionResult | None", output_dir: Path, *, review_only: bool) -> "PredictionResult | None":
+    from cov3d.inference.intake import FILE_NAME as INTAKE
+    from cov3d.reports.tables import answer_table
+
+    if found is None:
+        return None
+    out().print(answer_table(found.review_table, review_only=review_only))
+    say(f"page of all predictions: {found.page}")
+    say(f"results in {output_dir}")
+    say(RESEARCH_ONLY)
+    end_with_table(found.failed, found.left_out, found.passed_over, output_dir / INTAKE)
     return found

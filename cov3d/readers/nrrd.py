@@ -59,7 +59,7 @@ def read_header(file: Path, compression: str) -> Stored:
             raise ValueError
         kind, encoding = str(header["type"]).lower(), str(header["encoding"]).lower()
         skip, lines = int(header.get("byte skip", 0)), int(header.get("line skip", 0))
-        steps, known = _steps(header, len(axes))
+        steps, (spacing_known, orientation_known) = _steps(header, len(axes))
         origin = _origin(header)
     except (KeyError, ValueError, TypeError, IndexError) as error:
         raise damaged(file, "the number, distance or direction of its voxels can't be read") from error
@@ -79,7 +79,6 @@ def read_header(file: Path, compression: str) -> Stored:
     offset = (end if data == file else 0) + max(skip, 0)
     if skip == -1:  # the voxels are the end of the file
         offset = max(file_size(data) - math.prod(shape) * dtype.itemsize, 0)
-    spacing_known, orientation_known = known
     return Stored(
         file=file,
         data=data,
