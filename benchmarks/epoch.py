@@ -44,7 +44,7 @@ PARTS = ("training", "validation", "loading", "checkpoints", "the rest")
 COLUMNS = ("network", "size", "what", "how", "seconds an epoch", "over bare", "over the paper", *PARTS)
 
 
-def compare(job: Job, compute: Compute, rounds: int, folder: Path) -> list[dict[str, str]]:
+def compare(job: Job, compute: Compute, rounds: int, epochs: int, folder: Path) -> list[dict[str, str]]:
     """The rows of one network at one size."""
     made: dict[str, Any] = {}
     for what, kind in (("train", TrainEpoch), ("bare PyTorch", BareEpoch), ("paper", PaperEpoch)):
@@ -54,7 +54,7 @@ def compare(job: Job, compute: Compute, rounds: int, folder: Path) -> list[dict[
     found: dict[str, list[Parts]] = {what: [] for what in made}
     for _ in range(rounds):
         for what, contender in made.items():
-            found[what].append(contender.take())
+            found[what].append(contender.take(epochs))
     return [_row(what, made[what].how, found, job) for what in made]
 
 
@@ -98,6 +98,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--workers", type=int, help="of the loaders (default: as cov3d train)")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=2, help="of a run in each round (%(default)s)")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the table: .md")
     chosen = parser.parse_args()
     device = choose_device(chosen.device)
@@ -114,10 +115,10 @@ def main() -> None:
             )
             job = make_job(options, store, device)
             whole = replace(job, fold=scans_of(*chosen.scans))
-            rows += compare(whole, compute, chosen.rounds, Path(folder))
+            rows += compare(whole, compute, chosen.rounds, chosen.epochs, Path(folder))
     on = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     train, valid = chosen.scans
-    head = f"{on}, torch {torch.__version__}; {train} scans to train on, {valid} to validate on, {chosen.rounds} rounds"
+    head = f"{on}, torch {torch.__version__}; {train} scans to train on, {valid} to validate on, {chosen.rounds} rounds of {chosen.epochs} epochs"
     table = Table(*COLUMNS, title=head, title_justify="left")
     for row in rows:
         table.add_row(*(row[column] for column in COLUMNS))

@@ -6,8 +6,8 @@ Network, loss, augmentation, scans and loaders are the same in all.
 import io
 import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -92,8 +92,8 @@ class TrainEpoch:
         learn, validation, losses = assemble(options, job.fold, job.store, model, job.device, compute)
         description = describe(options, job.fold, job.store, validation.categories, RANDOM, compute, ALONE)
 
-        def save(file: Path, task: str, result: EpochResult) -> None:
-            checkpoint.save(file, model, checkpoint_info(options, job.fold, description, task, result))
+        def save(file: Path, task: str, result: EpochResult, weights: Mapping[str, torch.Tensor]) -> None:
+            checkpoint.save_weights(file, weights, checkpoint_info(options, job.fold, description, task, result))
 
         self.journal = Journal(folder, validation, losses, identity={}, versions={}, save_checkpoint=save, writes=True)
         self._everything_is_best(validation.score)
@@ -128,17 +128,18 @@ class TrainEpoch:
 
         self.learn.all_batches, self.journal.after_epoch = all_batches, after_epoch
 
-    def take(self) -> Parts:
-        """An epoch."""
+    def take(self, epochs: int = 1) -> Parts:
+        """Epochs of one run, whose end waits for the files of the last."""
         self.journal.rows, self.journal.best = [], {}
         _reset(self.parts)
+        options, context = self.job.options, self.journal.in_background
 
-        def epoch() -> None:
-            with chosen_algorithms(self.compute.deterministic), self.learn.no_logging(), self.progress.bar:
-                fit(self.learn, 1, self.job.options.learning_rate, self.job.options.weight_decay)
+        def run() -> None:
+            with chosen_algorithms(self.compute.deterministic), self.learn.no_logging(), self.progress.bar, context():
+                fit(self.learn, epochs, options.learning_rate, options.weight_decay)
 
-        self.parts.total = timed(self.job.device, epoch)
-        return replace(self.parts)
+        self.parts.total = timed(self.job.device, run)
+        return _each(self.parts, epochs)
 
 
 def _scored(score: TaskScore) -> TaskScore:
@@ -147,6 +148,11 @@ def _scored(score: TaskScore) -> TaskScore:
 
 def _reset(parts: Parts) -> None:
     parts.total = parts.training = parts.validation = parts.loading = parts.checkpoints = 0.0
+
+
+def _each(parts: Parts, epochs: int) -> Parts:
+    """The parts of one of several epochs."""
+    return Parts(**{field.name: getattr(parts, field.name) / epochs for field in fields(parts)})
 
 
 class BareEpoch(Bare):
@@ -158,8 +164,8 @@ class BareEpoch(Bare):
         self.train_loader, self.valid_loader = loaders(job, compute, self.parts)
         self.epoch = 0
 
-    def take(self) -> Parts:  # type: ignore[override]
-        """An epoch."""
+    def take(self, epochs: int = 1) -> Parts:  # type: ignore[override]
+        """Epochs, one after another."""
         _reset(self.parts)
         device = self.job.device
 
@@ -168,14 +174,15 @@ class BareEpoch(Bare):
             if self.compute.workers:
                 self.valid_loader.begin()
             self.model.train()
-            self.parts.training = timed(device, lambda: self._train(self.train_loader))
+            self.parts.training += timed(device, lambda: self._train(self.train_loader))
             self.model.eval()
-            self.parts.validation = timed(device, self._validate)
-            self.parts.checkpoints = timed(device, self._save)
+            self.parts.validation += timed(device, self._validate)
+            self.parts.checkpoints += timed(device, self._save)
 
         with chosen_algorithms(self.compute.deterministic):
-            self.parts.total = timed(device, epoch)
-        return replace(self.parts)
+            for _ in range(epochs):
+                self.parts.total += timed(device, epoch)
+        return _each(self.parts, epochs)
 
     @torch.no_grad()
     def _validate(self) -> None:
@@ -209,20 +216,30 @@ class PaperEpoch(Paper):
         compute = replace(compute, validation_batch_size=job.options.batch_size)
         self.learn.dls = DataLoaders(*loaders(job, compute, self.parts))
 
-    def take(self) -> Parts:  # type: ignore[override]
-        """An epoch."""
+    def take(self, epochs: int = 1) -> Parts:  # type: ignore[override]
+        """Epochs of one run, and its file."""
         _reset(self.parts)
+        parts, batches = self.parts, self.learn.all_batches
 
-        def epoch() -> None:
+        def all_batches() -> None:
+            seconds = timed(self.job.device, batches)
+            if self.learn.training:
+                parts.training += seconds
+            else:
+                parts.validation += seconds
+
+        def run() -> None:
             with self.learn.no_logging():
-                self.learn.fit_one_cycle(1, lr_max=self.job.options.learning_rate)
+                self.learn.fit_one_cycle(epochs, lr_max=self.job.options.learning_rate)
 
         def save() -> None:
             torch.save(self.learn.model.state_dict(), self.folder / "model.pth")
 
-        whole = timed(self.job.device, epoch)
-        self.parts.training = self.time()
-        self.parts.validation = whole - self.parts.training
-        self.parts.checkpoints = timed(self.job.device, save)
-        self.parts.total = whole + self.parts.checkpoints
-        return replace(self.parts)
+        self.learn.all_batches = all_batches
+        try:
+            parts.total = timed(self.job.device, run)
+        finally:
+            self.learn.all_batches = batches
+        parts.checkpoints = timed(self.job.device, save)
+        parts.total += parts.checkpoints
+        return _each(parts, epochs)

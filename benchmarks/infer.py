@@ -164,8 +164,8 @@ def from_store(options: argparse.Namespace, folder: Path) -> Table:
     table = Table("size", "precision", "batch", "scans a second", "bare loop", "of it")
     table.title = f"Volumes of a store, {name}, torch {torch.__version__}"
     workers = default_workers(None, device.type) or 2
-    for size, precision in product(map(Size, options.size), map(Precision, options.precision)):
-        store = phantoms(folder / f"{size}-{precision}", size)
+    stores = {size: phantoms(folder / size, size) for size in map(Size, options.size)}
+    for (size, store), precision in product(stores.items(), map(Precision, options.precision)):
         file = write_checkpoint(folder / f"{size}.safetensors", Architecture(options.architecture), size)
         amp = amp_mode(precision, device)
         networks = Networks(load_members([file], device, amp=amp), device, amp)

@@ -84,9 +84,18 @@ def save(file: Path, model: "nn.Module", info: CheckpointInfo) -> None:
     Raises:
         OutputError: the file can't be written.
     """
+    save_weights(file, model.state_dict(), info)
+
+
+def save_weights(file: Path, weights: Mapping[str, "Tensor"], info: CheckpointInfo) -> None:
+    """Write a checkpoint of weights by name, completely or not at all.
+
+    Raises:
+        OutputError: the file can't be written.
+    """
     from safetensors.torch import save as serialise
 
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     text = json.dumps({"format": FORMAT, **asdict(info)}, sort_keys=True)
     # Not safetensors' save_file: its files are not readable for other users of a group.
     content = serialise(weights, metadata={_KEY: text})

@@ -1,6 +1,6 @@
 """Train a network on a fold and write the folder of the run."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import torch
 from rich.console import Console
-from torch import nn
+from torch import Tensor
 
 from cov3d.errors import OutputError
 from cov3d.evaluation.metrics import TaskScore
@@ -27,7 +27,7 @@ from cov3d.training.distributed import ALONE, World
 from cov3d.training.finished import finished_run
 from cov3d.training.fit import ScanLearner, autocast_left, chosen_algorithms, compiler_explained, fit
 from cov3d.training.folder import begin, check_best_files, is_finished
-from cov3d.training.journal import Journal
+from cov3d.training.journal import Journal, SaveCheckpoint
 from cov3d.training.loaders import Fold, check_preprocessed, shared_memory_explained
 from cov3d.training.options import Compute, TrainingOptions
 from cov3d.training.progress import EpochProgress
@@ -111,7 +111,7 @@ def train(
                 losses,
                 identity=identity,
                 versions=description["versions"] | {"arithmetic": amp or "fp32"},
-                save_checkpoint=_checkpoint_writer(model, options, fold, description),
+                save_checkpoint=_checkpoint_writer(options, fold, description),
                 writes=world.is_first,
             )
             if state is not None:
@@ -159,11 +159,9 @@ def _claim(
     return state
 
 
-def _checkpoint_writer(
-    model: nn.Module, options: TrainingOptions, fold: Fold, description: dict[str, Any]
-) -> Callable[[Path, str, EpochResult], None]:
-    def save(file: Path, task: str, result: EpochResult) -> None:
-        checkpoint.save(file, model, checkpoint_info(options, fold, description, task, result))
+def _checkpoint_writer(options: TrainingOptions, fold: Fold, description: dict[str, Any]) -> SaveCheckpoint:
+    def save(file: Path, task: str, result: EpochResult, weights: Mapping[str, Tensor]) -> None:
+        checkpoint.save_weights(file, weights, checkpoint_info(options, fold, description, task, result))
 
     return save
 
@@ -196,7 +194,7 @@ def _fit(
         return
     progress = EpochProgress(console, validation, losses, journal)
     learn.add_cbs([journal, progress, *trackers])
-    with closing(trackers), learn.no_logging(), progress.bar, autocast_left(learn.device):
+    with closing(trackers), journal.in_background(), learn.no_logging(), progress.bar, autocast_left(learn.device):
         fit(learn, options.epochs, options.learning_rate, options.weight_decay)
     ending: list[Any] = [losses, validation, journal, *trackers]
     for callback in ending:

@@ -5,7 +5,7 @@ reported of it is what `validate` gives for its checkpoint, so the tables, the c
 of float32. In a run in float32 there is nothing to do.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from cov3d.run_files import checkpoint_name, validation_table
 from cov3d.training import augment, distributed
 from cov3d.training.callbacks import EpochResult, Validation
 from cov3d.training.distributed import World
+from cov3d.training.journal import SaveCheckpoint
 
 
 def rescore(
@@ -25,7 +26,7 @@ def rescore(
     validation: Validation,
     best: Mapping[str, EpochResult],
     loader: "DataLoader[tuple[Tensor, Tensor]]",
-    save_checkpoint: Callable[[Path, str, EpochResult], None],
+    save_checkpoint: SaveCheckpoint,
     *,
     device: torch.device,
     world: World,
@@ -40,7 +41,7 @@ def rescore(
         validation: has the network and the result of the last epoch.
         best: result of each task's best epoch, in the run's precision.
         loader: of this process's share of the validation scans.
-        save_checkpoint: writes a checkpoint with the network's weights.
+        save_checkpoint: writes a checkpoint.
         device: to compute on.
         world: the processes.
 
@@ -69,7 +70,7 @@ def rescore(
         network.load_state_dict(loaded[task])
         results[task] = scored(result.epoch)
         if world.is_first:
-            save_checkpoint(folder / checkpoint_name(task), task, results[task])
+            save_checkpoint(folder / checkpoint_name(task), task, results[task], loaded[task])
             save_predictions(results[task].table, folder / validation_table(task))
     network.load_state_dict(weights)
     return results, last_result
