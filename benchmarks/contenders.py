@@ -276,9 +276,9 @@ def wait_for(device: torch.device) -> None:
 
 def in_words(amp: str | None, compute: Compute) -> str:
     """Precision, layout and the rest."""
-    said = [amp or Precision.FP32.value]
-    said += ["channels last"] if compute.uses_channels_last(amp) else []
-    said += ["compiled"] if compute.compile else []
-    said += ["checkpointed"] if compute.gradient_checkpointing else []
-    said += ["deterministic"] if compute.deterministic else []
-    return ", ".join(said)
+    words = [amp or Precision.FP32.value]
+    words += ["channels last"] if compute.uses_channels_last(amp) else []
+    words += ["compiled"] if compute.compile else []
+    words += ["checkpointed"] if compute.gradient_checkpointing else []
+    words += ["deterministic"] if compute.deterministic else []
+    return ", ".join(words)

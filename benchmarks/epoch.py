@@ -118,7 +118,8 @@ def main() -> None:
             rows += compare(whole, compute, chosen.rounds, chosen.epochs, Path(folder))
     on = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     train, valid = chosen.scans
-    head = f"{on}, torch {torch.__version__}; {train} scans to train on, {valid} to validate on, {chosen.rounds} rounds of {chosen.epochs} epochs"
+    how_often = f"{chosen.rounds} rounds of {chosen.epochs} epochs"
+    head = f"{on}, torch {torch.__version__}; {train} scans to train on, {valid} to validate on, {how_often}"
     table = Table(*COLUMNS, title=head, title_justify="left")
     for row in rows:
         table.add_row(*(row[column] for column in COLUMNS))

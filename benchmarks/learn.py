@@ -8,7 +8,7 @@ starts with the training. Each is put into two stores: cropped to the lungs, as 
 if a person had drawn the box around all of it. Half of the positive scans to train on have no severity, as in
 COV19-CT-DB; all scans to validate on have. Networks start from random weights.
 
-Scores are macro F1s of the best epoch on the scans that it was chosen on, as in the paper, which flatters them; the
+Scores are macro F1s of the best epoch on the scans that it was chosen on, as in the paper, so they are optimistic; the
 last epoch's stand beside them. Intervals hold 95 % of a bootstrap over the validation scans, stratified by label; that
 of the difference between crop and whole draws the same scans for both. They say nothing of what another seed gives.
 """
@@ -61,11 +61,11 @@ console = Console(width=150)
 
 @dataclass(frozen=True)
 class Scored:
-    """A run: what it was, the calls of its best epochs by task, its last epoch's macro F1 by task, and its time."""
+    """A run: what it was, predictions of its best epochs by task, its last epoch's macro F1 by task, and its time."""
 
     crop: str
     emd_weight: float
-    calls: dict[str, pd.DataFrame]
+    predictions: dict[str, pd.DataFrame]
     best_epoch: dict[str, int]
     last: dict[str, float]
     seconds: float
@@ -122,31 +122,31 @@ def scored(run: Run, crop: str, emd_weight: float, seconds: float) -> Scored:
     return Scored(
         crop=crop,
         emd_weight=emd_weight,
-        calls={task: best.table for task, best in run.best.items()},
+        predictions={task: best.table for task, best in run.best.items()},
         best_epoch={task: best.epoch for task, best in run.best.items()},
         last={task: float(last[f"{task}_f1"]) for task in run.best},
         seconds=seconds,
     )
 
 
-def graded(table: pd.DataFrame, task: str) -> pd.DataFrame:
+def scored_scans(table: pd.DataFrame, task: str) -> pd.DataFrame:
     """The scans that a task is scored on."""
     return table if task == "presence" else table[table["label"] != NON_COVID].reset_index(drop=True)
 
 
 def macro_f1(table: pd.DataFrame, task: str) -> Statistic:
-    """Macro F1 of a task as a function of the `graded` scans that there are: their rows, along the last axis."""
+    """Macro F1 of a task as a function of the `scored_scans` scans that there are: their rows, along the last axis."""
     truth = table["label"].to_numpy(dtype=str)
     if task == "presence":
         truth = np.where(truth == NON_COVID, *PRESENCE)
-    called = table[task].to_numpy(dtype=str)
+    found_class = table[task].to_numpy(dtype=str)
 
     def of(scans: NDArray[np.int64]) -> NDArray[np.float64]:
         found = []
         for name in CLASSES[task]:
-            true, said = (truth == name)[scans], (called == name)[scans]
-            either = true.sum(axis=-1) + said.sum(axis=-1)
-            found.append(2 * (true & said).sum(axis=-1) / np.maximum(1, either))
+            true, predicted = (truth == name)[scans], (found_class == name)[scans]
+            either = true.sum(axis=-1) + predicted.sum(axis=-1)
+            found.append(2 * (true & predicted).sum(axis=-1) / np.maximum(1, either))
         return np.mean(found, axis=0)
 
     return of
@@ -186,7 +186,7 @@ def results(runs: Sequence[Scored], tasks: Sequence[str]) -> Table:
     for run in runs:
         cells: list[str] = []
         for task in tasks:
-            scans = graded(run.calls[task], task)
+            scans = scored_scans(run.predictions[task], task)
             best = in_words(macro_f1(scans, task), scans["label"])[1]
             cells += [best, str(run.best_epoch[task]), f"{run.last[task]:.3f}"]
         table.add_row(run.crop, f"{run.emd_weight:g}", *cells, f"{run.seconds:.0f}")
@@ -195,20 +195,20 @@ def results(runs: Sequence[Scored], tasks: Sequence[str]) -> Table:
 
 def verdicts(runs: Sequence[Scored], tasks: Sequence[str]) -> list[str]:
     """What was wanted, and whether it was reached."""
-    said = []
+    sentences = []
     for task in tasks:
         for run in runs:
             if run.crop == CROP:
-                scans = graded(run.calls[task], task)
+                scans = scored_scans(run.predictions[task], task)
                 value = float(macro_f1(scans, task)(np.arange(len(scans))))
                 reached = "reached" if value >= WANTED[task] else "not reached"
-                said.append(f"{task}, crop, λ = {run.emd_weight:g}: {WANTED[task]:.2f} {reached}")
+                sentences.append(f"{task}, crop, λ = {run.emd_weight:g}: {WANTED[task]:.2f} {reached}")
     for task, emd_weight in product(tasks, sorted({run.emd_weight for run in runs})):
-        of = {run.crop: graded(run.calls[task], task) for run in runs if run.emd_weight == emd_weight}
+        of = {run.crop: scored_scans(run.predictions[task], task) for run in runs if run.emd_weight == emd_weight}
         crop, whole = macro_f1(of[CROP], task), macro_f1(of[WHOLE], task)
         difference = in_words(_difference(crop, whole), of[CROP]["label"])[1]
-        said.append(f"{task}, crop less whole, λ = {emd_weight:g}: {difference}")
-    return said
+        sentences.append(f"{task}, crop less whole, λ = {emd_weight:g}: {difference}")
+    return sentences
 
 
 def _difference(one: Statistic, other: Statistic) -> Statistic:

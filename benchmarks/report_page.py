@@ -61,7 +61,7 @@ def fill(store: Store, scans: int) -> None:
         scan, done = f"train/covid/ct_scan_{number}", made[number % PHANTOMS]
         for folder, suffix, content in (
             ("previews", ".webp", done.preview or b""),
-            ("records", ".json", json.dumps(replace(done.scan_record, scan=scan).by_column()).encode()),
+            ("records", ".json", json.dumps(replace(done.record, scan=scan).by_column()).encode()),
         ):
             file = store.folder / folder / f"{scan}{suffix}"
             file.parent.mkdir(parents=True, exist_ok=True)

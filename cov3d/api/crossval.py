@@ -78,10 +78,13 @@ def crossval(
         TypeError: there is no such hyper-parameter.
     """
     if collect and fold is not None:
-        raise Cov3dError("--collect and --fold cannot be combined: --collect collects all folds")
+        raise Cov3dError("--collect and --fold cannot be combined: --collect always collects all folds")
     chosen = training_options(options, hyper_parameters, fold)
     if fold is None and distributed.launched().size > 1:
-        raise Cov3dError("on several GPUs give --fold: one run of torchrun a fold, then cov3d crossval without both")
+        raise Cov3dError(
+            "crossval on several GPUs needs --fold: start one torchrun for each fold, then run cov3d crossval "
+            "--collect without torchrun"
+        )
     begins = {"weights": weights, "weights_dir": weights_dir, "from_checkpoint": from_checkpoint}
     given = run_inputs(data, listener, table=table, store=store, strict=strict, **begins)
     below = Path(runs or given.data / "runs")

@@ -71,10 +71,10 @@ def folds(
     tables.check_root(data)
     with (
         elsewhere("--table", table),
-        folder_lock(file.parent, "cov3d", "wait for it, or give another --table", removes=True),
+        folder_lock(file.parent, "cov3d", "wait until it ends, or give another --table", removes=True),
     ):
         if file.exists() and not overwrite:
-            raise OutputError(f"there is a scan table at {file} already: give --overwrite to make it again")
+            raise OutputError(f"there is a scan table at {file} already: give --overwrite to replace it")
         built = tables.build(data, seed, splits, file)
         listener.warn_of_all(built.problems, most=None)
         changes = _changes(file, built.table) if file.exists() else None
@@ -130,7 +130,7 @@ def phantom(
         raise Cov3dError(f"lesions is one of {', '.join(LesionSides)}, not {lesions!r}")
     written: list[str] = []
     with (
-        folder_lock(directory, "cov3d phantom", "wait for it, or give another folder", removes=True),
+        folder_lock(directory, "cov3d phantom", "wait until it ends, or give another folder", removes=True),
         listener.progress("phantoms", scans) as advance,
     ):
 

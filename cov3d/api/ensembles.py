@@ -49,7 +49,7 @@ class EnsembleResult:
         paper: the paper's ensemble, if it was given by name.
         folds: the fold of each scan, where the members' runs say.
         evaluated: every score with its interval, by task; empty without labels.
-        flatters: why the scores flatter; None where they do not.
+        selected_here: a warning, if members or threshold were selected on these scans; else None.
         centres: the scores by source and task; empty without sources.
         no_centres: why there are none though the dataset has a scan table, such as one that can't be read.
         fold_scores: macro F1 by task and fold.
@@ -65,7 +65,7 @@ class EnsembleResult:
     paper: Ensemble | None
     folds: dict[str, int]
     evaluated: "dict[str, TaskEvaluation]" = field(default_factory=dict)
-    flatters: str | None = None
+    selected_here: str | None = None
     centres: Centres = field(default_factory=dict)
     no_centres: str = ""
     fold_scores: dict[str, dict[int, float]] = field(default_factory=dict)
@@ -194,10 +194,10 @@ def _choose(
 ) -> _Chosen:
     """The members that are meant."""
     if bool(predictions) == (name is not None):
-        raise Cov3dError("give prediction tables, folders, runs or checkpoints to average, or --name, and not both")
+        raise Cov3dError("give either prediction tables, folders, runs or checkpoints to average, or --name")
     if name is None:
         if folds or all_folds:
-            raise Cov3dError("--fold and --all-folds go with --name: of runs, give those of the folds that are meant")
+            raise Cov3dError("--fold and --all-folds need --name: without it, give the runs of the folds themselves")
         return _Chosen(gather(predictions, task, fitted_temperature=fitted), task)
     if folds and all_folds:
         raise Cov3dError("--fold and --all-folds cannot be combined: give one of them")
@@ -218,9 +218,12 @@ def _choose(
 def _check_selection(members: Sequence[MemberTable], task: Task, select_threshold: bool, out_of_fold: bool) -> None:
     """Refuse to select on what networks were trained on, or may have been."""
     if task == Task.BOTH:
-        raise PredictionsError("say which task to select for, with --task presence or --task severity")
+        raise PredictionsError("selection needs a task: give --task presence or --task severity")
     if task == Task.SEVERITY and select_threshold:
-        raise PredictionsError("--select-threshold is for presence: a severity is the likeliest one, by no threshold")
+        raise PredictionsError(
+            "--select-threshold is for presence only: severity has no threshold, the most probable category is "
+            "predicted"
+        )
     for member in members:
         where = member.files[0]
         if member.seen:
@@ -243,8 +246,10 @@ def _score(made: EnsembleResult, folder: Path, origin: Mapping[str, str], seed: 
     categories, tasks = made.members[0].categories, tasks_of(made.task)
     evaluated = scores.evaluate(made.table, categories, seed=seed)
     made.evaluated = {each.value: evaluated[each] for each in tasks}
-    made.flatters = "members or threshold were selected on these scans: flatters" if made.selection else None
-    scores.save_scores(made.evaluated, folder, {"selection": made.flatters, "seed": seed})
+    made.selected_here = (
+        "members or threshold were selected on these scans: scores are optimistic" if made.selection else None
+    )
+    scores.save_scores(made.evaluated, folder, {"selection": made.selected_here, "seed": seed})
     save_confusion({task: evaluation.result for task, evaluation in made.evaluated.items()}, folder)
     score_figures.save_pictures(made.evaluated, folder)
     made.centres = score_sources(dict.fromkeys(tasks, made.table), categories, origin, folder, seed)
@@ -274,7 +279,7 @@ def _write_selection(made: EnsembleResult, selected: "EnsembleSelection", folder
 def _write_set(made: EnsembleResult, folds: tuple[int, ...], threshold: float, folder: Path, *, fitted: bool) -> None:
     """Write what `cov3d submit --set` takes to make this ensemble of its networks, where they are known."""
     if made.task == Task.BOTH:
-        made.no_set = "a set is of one task, --task presence or --task severity"
+        made.no_set = "a set has one task: give --task presence or --task severity"
         return
     if without := [member for member in made.members if not member.source]:
         made.no_set = without[0].no_source

@@ -79,13 +79,13 @@ def evaluate(
         PredictionsError: the table can't be read, has no labels or other columns, or no scan of it has a source.
     """
     if not 0 <= specificity <= 1:
-        raise Cov3dError(f"specificity is from 0 to 1, not {specificity}")
+        raise Cov3dError(f"specificity must be from 0 to 1, not {specificity}")
     if isinstance(predictions, pd.DataFrame):
         table, found_categories = predictions, check_predictions(predictions, "the table of predictions")
     else:
         table, found_categories = load_predictions(Path(predictions))
     if "label" not in table:
-        raise PredictionsError("the predictions have no column label: there is nothing to score them by")
+        raise PredictionsError("the predictions have no column label, so they can't be scored")
     known = tuple(categories or found_categories)
     if known != found_categories:
         raise PredictionsError(f"the table's categories are {', '.join(found_categories)}, not {', '.join(known)}")
@@ -283,4 +283,6 @@ def warn_of_small_classes(found: Mapping[str, TaskEvaluation] | Mapping[str, Com
     for task, result in found.items():
         if small := result.predictions.small:
             counts = ", ".join(f"{count} {name}" for name, count in small.items())
-            listener.warn(f"{task}: fewer than 10 scans of a class ({counts}): its score and its interval say little")
+            listener.warn(
+                f"{task}: fewer than 10 scans of a class ({counts}): its score and its interval are unreliable"
+            )

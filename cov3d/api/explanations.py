@@ -55,7 +55,7 @@ def explain_sanity(
     from cov3d.training.device import choose_device
 
     if scans < 2:
-        raise Cov3dError("scans is at least 2: a phantom for each lung")
+        raise Cov3dError("scans must be at least 2: one phantom for each lung")
     target = choose_device(device)
     (member,) = load_members([Path(checkpoint)], target)
     with listener.stoppable("nothing is written"), listener.progress("explaining", 2 * scans) as advance:

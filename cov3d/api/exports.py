@@ -45,7 +45,7 @@ def export(
     if to.suffix != wanted.suffix:
         raise OutputError(f"{to}: a file of format {wanted} ends in {wanted.suffix}")
     if to.exists() and not overwrite:
-        raise OutputError(f"{to} is there already: give another --output, or --overwrite")
+        raise OutputError(f"{to} exists: give another --output, or --overwrite")
     with listener.stoppable("nothing is written"):
         found = exporter.export(source, to, wanted)
     listener.say(f"{found.file}: probabilities differ from cov3d's by at most {found.difference:.1g}")

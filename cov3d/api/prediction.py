@@ -193,9 +193,9 @@ def _run(
 
 def _check_numbers(batch_size: int, jobs: int | None, mc_dropout: int) -> None:
     if batch_size < 1 or (jobs is not None and jobs < 1):
-        raise Cov3dError("batch_size and jobs are at least 1")
+        raise Cov3dError("batch_size and jobs must be at least 1")
     if mc_dropout < 0 or mc_dropout == 1:
-        raise Cov3dError("mc_dropout is 0, or at least 2: one pass has no spread")
+        raise Cov3dError("mc_dropout must be 0 or at least 2: one pass has no spread")
 
 
 def _check_together(
@@ -212,7 +212,7 @@ def _check_together(
     if wanted.is_wanted and folder is None:
         raise Cov3dError("submission files are written to output_dir: give it, or leave submission out")
     if not share.is_all and folder is None:
-        raise Cov3dError("shares meet in output_dir: give it, or leave shard out")
+        raise Cov3dError("shares are merged in output_dir: give it, or leave shard out")
     if (scans is None) == (store is None):
         raise Cov3dError("give either scans or from_store (--scans or --from-store)")
     if store is not None and (explain or dask is not None):

@@ -186,7 +186,7 @@ def _fill(
     manifest = manifest[manifest["scan"].isin(scans)].reset_index(drop=True)
     _tell_notes(manifest, listener)
     if outcome.lost:
-        listener.warn(f"workers were killed {outcome.lost} times, most often for want of memory: give fewer --jobs")
+        listener.warn(f"workers were killed {outcome.lost} times, most often for lack of memory: give fewer --jobs")
     return outcome, manifest
 
 

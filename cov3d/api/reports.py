@@ -48,7 +48,7 @@ def report(
     Args:
         runs: folders of runs, cross-validations or labelled predictions, or folders of these; by default all in
             `runs` in `data`.
-        data: root folder of the dataset; by default the one that the runs lie in, or this folder.
+        data: root folder of the dataset; by default the folder of the runs, or the current folder.
         table: the scan table; by default `scans.csv` in `data`, if it is there.
         strict: whether a scan table that does not fit the dataset any more is an error.
         store: folder of the preprocessed volumes; by default those in `preprocessed` in `data`.

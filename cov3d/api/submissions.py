@@ -229,7 +229,7 @@ def check_submission(
     Args:
         folders: of submission files.
         scans: the test scans, or folders of them.
-        task: whose files there should be; by default those of which there are any.
+        task: whose files there should be; by default the tasks that have files.
         line_format: how names stand in a file: `plain`, `header` or `row`.
         allow_empty: let a file be empty.
         listener: hears of what looks like a scan and was not taken.

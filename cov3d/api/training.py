@@ -68,7 +68,7 @@ def train(
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         options: every hyper-parameter at once, in place of single ones.
         compute: all of how the run is computed at once, in place of single fields.
-        weights: torchvision's file of Kinetics-400 weights, instead of looking for it.
+        weights: File of torchvision's Kinetics-400 weights. By default it is looked for.
         weights_dir: folder to look for that file in first, and to fetch it into.
         from_checkpoint: a checkpoint to start from, of these categories or of STOIC's.
         strict: refuse a scan table that does not fit the dataset any more, instead of warning.
@@ -159,12 +159,12 @@ def _train(
 
 
 def _say_what_begins(options: TrainingOptions, fold: Fold, start: Start, how: Computation, listener: Listener) -> None:
-    """Say what is trained on what, with a warning of what will make its scores flatter or say little."""
+    """Say what is trained on what, with warnings of what makes its scores optimistic or uncertain."""
     _warn_if_not_of_stoic(options, start, listener)
     if start.info is not None and (seen := seen_in_training(start.info, fold.validation["scan"])):
         listener.warn(
             f"{start.file} was trained on {seen} of the {len(fold.validation)} scans of fold {options.fold}, which "
-            "this run is validated on: its scores flatter"
+            "this run is validated on: its scores are optimistic"
         )
     warn_of_one_class(fold, options.fold, listener)
     on = f"{how.world.size} × {how.device.type}" if how.world.size > 1 else how.device

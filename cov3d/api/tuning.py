@@ -58,7 +58,7 @@ def tune(
     Args:
         data: root folder of the dataset.
         trials: how many, those that ended in the folder before included.
-        objective: whose macro F1 on the fold is sought, after the last epoch: `presence`, `severity` or `mean`.
+        objective: the macro F1 that is maximised, on the fold after the last epoch: `presence`, `severity` or `mean`.
         search: what to search: `NAME`, `NAME=LOW:HIGH` or `NAME=A,B`; by default what is searched well without
             another store or other weights, but for what is given as a hyper-parameter.
         prune: end a trial early that is worse than the median of those before it at the same epoch.
@@ -81,7 +81,7 @@ def tune(
     """
     if trials < 1:
         raise Cov3dError(f"trials is 1 or more, not {trials}")
-    sought = _objective(objective)
+    maximised = _objective(objective)
     chosen = training_options(None, hyper_parameters, fold)
     check_start(chosen.experiment, from_checkpoint)
     space = _space(search, chosen, {name for name, value in hyper_parameters.items() if value is not None})
@@ -91,11 +91,11 @@ def tune(
     amp_mode(chosen.precision, how.device)
     begins = {"weights": weights, "weights_dir": weights_dir, "from_checkpoint": from_checkpoint}
     given = run_inputs(data, listener, table=table, store=store, strict=strict, **begins)
-    folder = Path(output_dir or given.data / "tuning" / f"{sought}_{run_name(chosen, from_checkpoint)}")
+    folder = Path(output_dir or given.data / "tuning" / f"{maximised}_{run_name(chosen, from_checkpoint)}")
     with listener.stoppable(f"{folder} holds every trial that has ended, and the same command continues"):
-        trainer = _trainer(chosen, space, sought, given, how)
+        trainer = _trainer(chosen, space, maximised, given, how)
         base = chosen.for_categories(trainer.categories)
-        wanted = searching.Tuning(base, space, sought, prune=prune, data=trainer.fingerprint())
+        wanted = searching.Tuning(base, space, maximised, prune=prune, data=trainer.fingerprint())
         ended = _search(wanted, trainer, folder, chosen, given, trials=trials, overwrite=overwrite)
     return TuningResult(folder, tuple(ended), tuple(space), chosen, given)
 
@@ -119,7 +119,7 @@ def _space(search: Sequence[str], chosen: TrainingOptions, named: set[str]) -> d
             raise Cov3dError(f"--search dropout: {chosen.architecture} has none; leave it out, or take another network")
         del space["dropout"]
     if not space:
-        raise Cov3dError("every option that is searched by default is given: name what to search with --search")
+        raise Cov3dError("every option that is searched by default was given: name others with --search")
     return space
 
 

@@ -36,7 +36,7 @@ class TuningResult:
 
     @property
     def best(self) -> Trial:
-        """The trial with the highest score. It was chosen on the fold, so its score flatters.
+        """The trial with the highest score. It was chosen on the fold, so its score is optimistic.
 
         Raises:
             Cov3dError: no trial came to its end.

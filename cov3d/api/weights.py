@@ -83,7 +83,7 @@ def starting_point(
 
     Args:
         options: of the run: the network, and whether it starts from pretrained weights.
-        weights: torchvision's file of Kinetics-400 weights, instead of looking for it.
+        weights: File of torchvision's Kinetics-400 weights. By default it is looked for.
         weights_dir: folder to look for that file in first, and to fetch it into.
         from_checkpoint: a checkpoint to start from instead.
         listener: hears what is fetched, and how a checkpoint differs from what will be trained.

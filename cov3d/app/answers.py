@@ -18,7 +18,7 @@ def explain(
     self: object,
     checkpoint: Path = Param(..., help="The checkpoint.", rich_help_panel=options.INPUT),
     sanity: bool = Param(
-        False, help="Explain synthetic scans with lesions in one lung, and say how often it is named."
+        False, help="Explain synthetic scans with lesions in one lung, and report how often that lung is named."
     ),
     scans: int = Param(20, min=2, help="Number of synthetic scans."),
     seed: int = Param(1000, min=0, help="Of the synthetic scans."),

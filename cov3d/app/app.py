@@ -38,7 +38,7 @@ GROUPS = {
     "Prediction": ("ensemble", "infer", "submit", "check_submission", "explain", "export"),
     "Try it": ("demo",),
 }
-"""The commands in the order of the work, in groups as the help shows them."""
+"""The commands in the order of use, in groups as the help shows them."""
 
 COMMANDS = tuple(command for commands in GROUPS.values() for command in commands)
 

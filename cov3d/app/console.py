@@ -109,16 +109,16 @@ def progress(what: str, total: int) -> Iterator[Advance]:
     console = Console(stderr=True)
     with _step_bar(console) as bar:
         row = bar.add_task(what, total=total, beside="")
-        said = time.monotonic()
+        printed = time.monotonic()
 
         def advance(done: int, note: str = "") -> None:
-            nonlocal said
+            nonlocal printed
             now = time.monotonic()
             bar.update(row, completed=done)
             beside = ", ".join(part for part in (_pace(bar.tasks[0]), note) if part)
             bar.update(row, beside=beside)
-            if not console.is_terminal and now - said > _SECONDS_BETWEEN_LINES:
-                said = now
+            if not console.is_terminal and now - printed > _SECONDS_BETWEEN_LINES:
+                printed = now
                 console.print(", ".join([f"{what}: {done} of {total}", beside]), highlight=False, soft_wrap=True)
 
         yield advance

@@ -19,13 +19,13 @@ def crossval(
     runs: Path = Param(
         None,
         help="Folder of the runs. A fold whose run is in it is not trained again: a run is known by its options, "
-        "whatever its folder is called.",
+        "whatever the name of its folder.",
         show_default="DATA/runs",
         rich_help_panel=options.OUTPUT,
     ),
     collect: bool = Param(
         False,
-        help="Collect the finished runs of all folds and never train; if one is missing, say which.",
+        help="Collect the finished runs of all folds. Never train; if a run is missing, name it.",
         rich_help_panel=options.OUTPUT,
     ),
     output_dir: Path = Param(
@@ -77,5 +77,5 @@ def _show(result: "CrossValidationResult", *, temperature: bool) -> None:
         out().print(centre_table(result.centres))
     for task, calibration in found.calibration.items() if temperature else ():
         say(temperature_sentence(task, calibration))
-    say("A score selected on a fold flatters: the epoch was chosen for it.")
+    say("A score selected on a fold is optimistic: the epoch was chosen for it.")
     say(f"out-of-fold predictions and scores in {result.folder}")

@@ -22,8 +22,10 @@ def phantom(
     self: object,
     directory: Path = typer.Argument(..., help="Folder to write to; missing or empty."),
     scans: int = Param(150, min=1, help="Number of scans, all partitions together.", rich_help_panel="Dataset"),
-    seed: int = Param(0, min=0, help="Another seed, other scans.", rich_help_panel="Dataset"),
-    resolution: int = Param(512, min=64, max=1024, help="Pixels to a side of a slice.", rich_help_panel="Dataset"),
+    seed: int = Param(0, min=0, help="Random seed of the scans.", rich_help_panel="Dataset"),
+    resolution: int = Param(
+        512, min=64, max=1024, help="Width and height of a slice in pixels.", rich_help_panel="Dataset"
+    ),
     layout: PhantomLayout = Param(
         PhantomLayout.COV19CTDB,
         help="The dataset whose layout it follows: cov19ctdb, pharos, cc-ccii (slices as JPEG), stoic (.mha), mosmed "
@@ -37,7 +39,7 @@ def phantom(
         "less than their usual share of both.",
         rich_help_panel="Dataset",
     ),
-    masks: bool = Param(False, help="Also save the true masks of lungs and lesions.", rich_help_panel=options.OUTPUT),
+    masks: bool = Param(False, help="Also write the true masks of lungs and lesions.", rich_help_panel=options.OUTPUT),
     jobs: int = options.jobs(),
 ) -> None:
     """Write a synthetic chest-CT dataset in the layout of a real one, for trying and testing only."""
@@ -91,7 +93,7 @@ def folds(
         rich_help_panel=options.INPUT,
     ),
     seed: int = Param(0, min=0, help="Random seed of the folds.", rich_help_panel="Folds"),
-    overwrite: bool = Param(False, help="Replace a scan table that is there.", rich_help_panel=options.OUTPUT),
+    overwrite: bool = Param(False, help="Replace an existing scan table.", rich_help_panel=options.OUTPUT),
 ) -> None:
     """Find the dataset's scans and labels, split them into five folds and write the scan table.
 
@@ -113,13 +115,13 @@ def preprocess(
     size: Size = Param(Size.MEDIUM, help="Size that the crops are resized to.", rich_help_panel="Preprocessing"),
     overrides: Path = Param(
         None,
-        help="Crop boxes given by a person: a CSV file with the columns scan,z0,z1,y0,y1,x0,x1.",
+        help="Crop boxes set by hand: a CSV file with the columns scan,z0,z1,y0,y1,x0,x1.",
         show_default="DATA/overrides.csv, if there",
         rich_help_panel=options.INPUT,
     ),
     store: Path = options.store(),
     report: bool = Param(
-        True, help="End with pictures of every crop, to check by eye.", rich_help_panel=options.OUTPUT
+        True, help="Make a page with pictures of every crop, to check by eye.", rich_help_panel=options.OUTPUT
     ),
     only_report: bool = Param(
         False, help="Only make the pictures again, from the store; no scan is read.", rich_help_panel=options.OUTPUT

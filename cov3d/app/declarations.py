@@ -21,9 +21,9 @@ def signature(options: type[TrainingOptions | Compute], **others: Param) -> Sign
         others: further options that are words.
     """
     parameters = [
-        Parameter(name, Parameter.POSITIONAL_OR_KEYWORD, default=_option(name, item.default, said), annotation=kind)
-        for name, (item, said) in hyper_parameters(options).items()
-        for kind in [said.cli_type or _plain_type(item.type)]
+        Parameter(name, Parameter.POSITIONAL_OR_KEYWORD, default=_option(name, item.default, hyper), annotation=kind)
+        for name, (item, hyper) in hyper_parameters(options).items()
+        for kind in [hyper.cli_type or _plain_type(item.type)]
     ]
     first = [
         Parameter(name, Parameter.POSITIONAL_OR_KEYWORD, default=option, annotation=str)
@@ -32,10 +32,10 @@ def signature(options: type[TrainingOptions | Compute], **others: Param) -> Sign
     return Signature([Parameter("self", Parameter.POSITIONAL_OR_KEYWORD), *first, *parameters])
 
 
-def _option(name: str, default: object, said: HyperParameter) -> Param:
-    text = said.help if said.bounds is None else f"{said.help.removesuffix('.')}; {said.bounds}."
-    shown = said.shown_default if said.shown_default is not None else _in_words(name, default)
-    return Param(None, help=text, show_default=shown or False, rich_help_panel=said.panel)
+def _option(name: str, default: object, hyper: HyperParameter) -> Param:
+    text = hyper.help if hyper.bounds is None else f"{hyper.help.removesuffix('.')}; {hyper.bounds}."
+    shown = hyper.shown_default if hyper.shown_default is not None else _in_words(name, default)
+    return Param(None, help=text, show_default=shown or False, rich_help_panel=hyper.panel)
 
 
 def _in_words(name: str, default: object) -> str:

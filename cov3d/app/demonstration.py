@@ -26,7 +26,7 @@ def demo(
     scans: int = Param(
         None, min=12, help="Number of synthetic scans.", show_default="128; quick: 12", rich_help_panel="Dataset"
     ),
-    seed: int = Param(0, min=0, help="Of the scans and of the training.", rich_help_panel="Dataset"),
+    seed: int = Param(0, min=0, help="Random seed of the scans and of the training.", rich_help_panel="Dataset"),
     epochs: int = Param(
         None, min=1, help="Passes over the training scans.", show_default="3; quick: 1", rich_help_panel="Training"
     ),
@@ -46,7 +46,7 @@ def demo(
         raise OutputError(f"{directory} is a link: give the folder that it leads to")
     started = time.monotonic()
     settings = demonstration.settings(scans=scans, seed=seed, epochs=epochs, quick=quick)
-    with folder_lock(directory, "cov3d demo", "wait for it, or give another folder", nests=True, removes=True):
+    with folder_lock(directory, "cov3d demo", "wait until it ends, or give another folder", nests=True, removes=True):
         demonstration.begin(directory, settings, overwrite=overwrite, listener=Printer())
         steps = demonstration.steps(directory, settings, device, jobs)
         _say_plan(directory, settings, steps)
@@ -57,7 +57,7 @@ def demo(
     for step in steps:
         say(f"  {step.line.replace(str(directory), f'{directory}-by-hand')}")
     if settings.learns:
-        say("The scans are synthetic: these scores say that the tool works, nothing about patients.")
+        say("The scans are synthetic: these scores show that the tool works, and say nothing about patients.")
     else:
         say("The network has learned nothing from so little: for scores, run cov3d demo without --quick.")
 

@@ -30,7 +30,7 @@ def ensemble(
     ),
     name: str = Param(
         None,
-        help="One of the paper's ensembles instead, EP1 to EP4 or ES1 to ES4, from the runs of its experiments.",
+        help="One of the paper's ensembles, EP1 to EP4 or ES1 to ES4, made from the runs of its experiments.",
         rich_help_panel=options.INPUT,
     ),
     data: Path = options.data(),
@@ -41,14 +41,15 @@ def ensemble(
         None,
         min=0,
         max=4,
-        help="With --name: the fold; give several to put theirs together.",
+        help="With --name: the fold; several are pooled.",
         show_default="0",
         rich_help_panel=options.INPUT,
     ),
     all_folds: bool = Param(False, help="With --name: all five folds.", rich_help_panel=options.INPUT),
     task: Task = Param(
         Task.BOTH,
-        help="The task whose table of a run or a cross-validation is meant, and to select by; --name says it itself.",
+        help="The task: whose table of a run or a cross-validation is used, and whose macro F1 a selection "
+        "maximises. --name implies it.",
         rich_help_panel=options.INPUT,
     ),
     temperature: bool = Param(
@@ -62,7 +63,7 @@ def ensemble(
         False, help="Choose among the members, greedily, by the macro F1 of the task.", rich_help_panel=SELECTION
     ),
     select_threshold: bool = Param(
-        False, help="Choose the threshold that a scan is predicted positive by.", rich_help_panel=SELECTION
+        False, help="Choose the threshold of the positive probability.", rich_help_panel=SELECTION
     ),
     out_of_fold: bool = Param(
         False,
@@ -73,7 +74,7 @@ def ensemble(
     seed: int = Param(
         0,
         min=0,
-        help="Of the intervals' resamples, and of the fifths that a selection is tried on.",
+        help="Random seed of the intervals' resamples and of the fifths that a selection is scored on.",
         rich_help_panel=options.OUTPUT,
     ),
     output_dir: Path = Param(Path("ensemble"), help="Folder of the results.", rich_help_panel=options.OUTPUT),
@@ -132,7 +133,7 @@ def _show_members(made: "EnsembleResult") -> None:
             of = f"{tables} tables" if tables > 1 else "the table"
             say(f"    {of} at temperature {temperature:.3g}, as its checkpoint{'s' * (tables > 1)} would predict")
         if member.seen:
-            say_warning(f"{member.name} was trained on {member.seen} of these scans: scores flatter")
+            say_warning(f"{member.name} was trained on {member.seen} of these scans: scores are optimistic")
 
 
 def _show_scores(made: "EnsembleResult") -> None:
@@ -140,7 +141,7 @@ def _show_scores(made: "EnsembleResult") -> None:
     from cov3d.reports.tables import centre_table, evaluation_table
 
     for name, evaluation in made.evaluated.items():
-        title = "; ".join(filter(None, [f"{name}, {len(evaluation.predictions)} scans", made.flatters]))
+        title = "; ".join(filter(None, [f"{name}, {len(evaluation.predictions)} scans", made.selected_here]))
         out().print(evaluation_table(evaluation, title))
     warn_of_small_classes(made.evaluated, Printer())
     if made.no_centres:
@@ -155,14 +156,14 @@ def _show_folds(made: "EnsembleResult") -> None:
         if len(scores) > 1:
             from statistics import mean, stdev
 
-            said = ", ".join(f"{fold}: {score:.3f}" for fold, score in scores.items())
+            each = ", ".join(f"{fold}: {score:.3f}" for fold, score in scores.items())
             values = list(scores.values())
-            say(f"{task} macro F1 by fold: {said}; mean {mean(values):.3f} ± {stdev(values):.3f}")
+            say(f"{task} macro F1 by fold: {each}; mean {mean(values):.3f} ± {stdev(values):.3f}")
     if paper := made.paper:
         cv = "" if paper.score.cv is None else f", over the five folds {paper.score.cv} ± {paper.score.cv_sd}"
         say(f"the paper's {paper.name}, in percent: fold 0 {paper.score.validation}{cv}")
     if made.folds:
-        say("The epoch of each member was chosen on the fold that it is scored on, so these scores flatter.")
+        say("The epoch of each member was chosen on the fold that it is scored on, so these scores are optimistic.")
 
 
 def _show_selection(made: "EnsembleResult", selected: "EnsembleSelection") -> None:
@@ -176,9 +177,11 @@ def _show_selection(made: "EnsembleResult", selected: "EnsembleSelection") -> No
         f"{selected.threshold:.4g}"
     )
     words = {
-        "as_chosen": "on the scans that it was chosen on: this gain is itself selected, and flatters",
-        "cross_fitted": "chosen on four fifths of the scans and tried on the last, five times: the gain to believe",
+        "as_chosen": "on the scans that it was chosen on: this gain was itself selected, and is optimistic",
+        "cross_fitted": (
+            "chosen on four fifths of the scans and scored on the last fifth, five times: the gain to trust"
+        ),
     }
     for name, gain in made.gains.items():
-        calls = f"their predictions differ on {gain.differing} of {len(selected.plain)} scans"
-        out().print(comparison_table(gain, f"{made.task}: A, {words[name]}; B, the mean of all; {calls}"))
+        differing = f"their predictions differ on {gain.differing} of {len(selected.plain)} scans"
+        out().print(comparison_table(gain, f"{made.task}: A, {words[name]}; B, the mean of all; {differing}"))

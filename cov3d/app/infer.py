@@ -44,12 +44,12 @@ def infer(
     ),
     name_by: NameBy = Param(
         NameBy.PATH,
-        help="Name scans and other files in the results by path, or by short names that hold no path.",
+        help="Name scans and other files in the results by their path, or by short names without a path.",
         rich_help_panel=options.OUTPUT,
     ),
     explain: bool = Param(
         False,
-        help="Find what spoke for each prediction: maps (NIfTI) over the scans, and the effect of each lung zone. "
+        help="Explain each prediction: maps (NIfTI) over the scans, and the effect of each lung zone. "
         "Takes about nine times as long.",
         rich_help_panel=options.OUTPUT,
     ),
@@ -76,7 +76,8 @@ def infer(
     mc_dropout: int = Param(
         0,
         min=0,
-        help="Predict each scan so many times more with dropout on, and give the spread of its probability; 0: not.",
+        help="Predict each scan this many more times with dropout on, and report the spread of its probability. "
+        "0: off.",
         rich_help_panel=options.COMPUTE,
     ),
     jobs: int = options.jobs(),

@@ -51,7 +51,7 @@ def store() -> Param:
 def sources() -> Param:
     return Param(
         None,
-        help="A CSV file with the columns scan,source: scores of each source's scans too, hospital by hospital.",
+        help="A CSV file with the columns scan,source: also report scores for each source, such as a hospital.",
         show_default="the column centre of the scan table, if there",
         rich_help_panel=INPUT,
     )
@@ -100,7 +100,7 @@ def skip_errors() -> Param:
 
 
 def overwrite() -> Param:
-    return Param(False, help="Replace what an earlier run left in the output folder.", rich_help_panel=OUTPUT)
+    return Param(False, help="Replace earlier results in the output folder.", rich_help_panel=OUTPUT)
 
 
 def batch_size() -> Param:

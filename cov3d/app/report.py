@@ -23,7 +23,7 @@ def report(
     data: Path = Param(
         None,
         help="Root folder of the dataset.",
-        show_default="the one that the runs lie in, or this folder",
+        show_default="the folder of the runs, or the current folder",
         rich_help_panel=options.INPUT,
     ),
     table: Path = options.table(),
@@ -53,7 +53,10 @@ def report(
     )
     made = result.made
     if any(one.missing for one in made.tables):
-        say("what our runs do not give is a dash in the tables; what is missing, and how to make it, stands below them")
+        say(
+            "a dash in a table is a result that the runs do not have; what is missing, and how to make it, is "
+            "below the tables"
+        )
     say(f"{len(made.tables)} tables and {len(made.figures)} figures in {result.folder}")
     say(f"look at {result.page}")
     say(RESEARCH_ONLY)

@@ -33,10 +33,10 @@ def validate(
         0.95,
         min=0.0,
         max=1.0,
-        help="Specificity at which the sensitivity is given.",
+        help="Specificity at which the sensitivity is reported.",
         rich_help_panel=options.OUTPUT,
     ),
-    seed: int = Param(0, min=0, help="Of the intervals' resamples.", rich_help_panel=options.OUTPUT),
+    seed: int = Param(0, min=0, help="Random seed of the intervals' resamples.", rich_help_panel=options.OUTPUT),
     output_dir: Path = Param(
         None,
         help="Folder of the results.",
@@ -86,9 +86,9 @@ def _show_validated(made: "ValidationResult") -> None:
 def compare(
     self: object,
     run_a: Path = typer.Argument(..., help="Folder of a run or a cross-validation, or a labelled prediction table."),
-    run_b: Path = typer.Argument(..., help="Another, of the same scans."),
+    run_b: Path = typer.Argument(..., help="Another one, of the same scans."),
     task: Task = Param(Task.BOTH, help="What to compare.", rich_help_panel=options.INPUT),
-    seed: int = Param(0, min=0, help="Of resamples and permutations.", rich_help_panel=options.OUTPUT),
+    seed: int = Param(0, min=0, help="Random seed of resamples and permutations.", rich_help_panel=options.OUTPUT),
     output_dir: Path = Param(
         None,
         help="Folder for comparison.json and comparison.csv.",

@@ -36,9 +36,9 @@ _UNTOUCHED = "nothing was changed"
 _GOES_ON = "what was done is kept, and the same command continues"
 WHAT_THEN = {
     "phantom": "the dataset is incomplete: delete its folder before you run the command again",
-    "folds": "a scan table is never half written: run the command again",
+    "folds": "no scan table was half written: run the command again",
     "preprocess": f"{_GOES_ON} from here",
-    "weights": "a file of weights is never half written: run the command again",
+    "weights": "no file of weights was half written: run the command again",
     "experiments": _UNTOUCHED,
     "train": "every epoch that was finished is kept, and --resume continues",
     "tune": "every trial that has ended is kept, and the same command continues",
@@ -50,7 +50,7 @@ WHAT_THEN = {
     "submit": f"{_GOES_ON}; where submissions are there already, with --overwrite",
     "check-submission": _UNTOUCHED,
     "explain": _UNTOUCHED,
-    "export": "an exported file is never half written: run the command again",
+    "export": "no exported file was half written: run the command again",
     "report": "the report is incomplete: run the command again",
     "demo": "the demo is incomplete: run the command again, with --overwrite if its folder is there already",
 }

@@ -44,13 +44,13 @@ def submit(
     temperature: bool = Param(
         None,
         help="Apply the temperatures that crossval fitted.",
-        show_default="as each set says; the paper's are without",
+        show_default="as in each set; the paper's have none",
         rich_help_panel=options.INPUT,
     ),
     line_format: LineFormat = options.line_format(),
     output_dir: Path = Param(
         Path("submissions"),
-        help="Folder of the results; what networks predicted is kept there, and not predicted again.",
+        help="Folder of the results. Predictions of the networks are kept there and used again.",
         rich_help_panel=options.OUTPUT,
     ),
     overwrite: bool = options.overwrite(),
@@ -94,7 +94,7 @@ def _say_written(written: "list[Written]", folder: Path) -> None:
     out().print(submission_table(written))
     for made in written:
         if empty := [name for name, count in made.counts.items() if not count]:
-            say_warning(f"{folder / made.of.place}: {', '.join(empty)} is empty: no scan is predicted so")
+            say_warning(f"{folder / made.of.place}: {', '.join(empty)} is empty: no scan has this prediction")
     say(f"results in {folder}; check a folder with cov3d check-submission")
 
 
@@ -106,14 +106,15 @@ def check_submission(
     ),
     task: Task = Param(
         None,
-        help="Whose files there should be. With both, the severity files hold the scans of covid.csv; with severity, "
+        help="The tasks whose files are expected. With both, the severity files hold the scans of covid.csv; with "
+        "severity, "
         "every scan.",
-        show_default="those of which there are any",
+        show_default="the tasks that have files",
         rich_help_panel=options.INPUT,
     ),
     line_format: LineFormat = options.line_format(),
     allow_empty: bool = Param(
-        False, help="Let a file be empty, as when no scan is predicted critical.", rich_help_panel=options.INPUT
+        False, help="Allow an empty file, as when no scan is predicted critical.", rich_help_panel=options.INPUT
     ),
 ) -> "Mapping[Path, Checked]":
     """Check that each test scan stands in exactly one submission file, and nothing else does; print the counts."""

@@ -15,7 +15,7 @@ def trackers(
     wandb: bool = Param(False, help="Send options, losses and scores to Weights & Biases.", rich_help_panel=TRACKING),
     wandb_offline: bool = Param(
         False,
-        help="Keep what Weights & Biases would be sent in the run's folder; wandb sync sends it later.",
+        help="Write the data for Weights & Biases to the run's folder, and send it later with wandb sync.",
         rich_help_panel=TRACKING,
     ),
     wandb_project: str = Param(

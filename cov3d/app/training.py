@@ -35,7 +35,7 @@ def train(
     overwrite: bool = options.overwrite(),
     resume: bool = Param(
         False,
-        help="Go on with the run in the folder, if one was begun there: it ends as if it had not been interrupted.",
+        help="Resume the run in the folder, if there is one. The result is the same as without the interruption.",
         rich_help_panel=options.OUTPUT,
     ),
     **kwargs: Any,

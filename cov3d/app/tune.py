@@ -20,29 +20,29 @@ _RANGES = "; ".join(f"{search_space.option(name)}={over}" for name, over in sear
 def tune(
     self: object,
     trials: int = Param(
-        20, min=1, help="How many trials, those that ended in the folder before included.", rich_help_panel=SEARCH
+        20, min=1, help="Number of trials, including finished ones in the folder.", rich_help_panel=SEARCH
     ),
     objective: Objective = Param(
         Objective.PRESENCE,
-        help="Whose macro F1 on the fold is sought, after the last epoch: the best epoch's would flatter.",
+        help="The macro F1 that is maximised, on the fold after the last epoch.",
         rich_help_panel=SEARCH,
     ),
     search: list[str] = Param(
         [],
-        help="What to search: NAME, NAME=LOW:HIGH or NAME=A,B; any number of times. What is not searched is as given. "
+        help="What to search: NAME, NAME=LOW:HIGH or NAME=A,B; may be repeated. All other options keep their values. "
         f"The ranges: {_RANGES}.",
         show_default=", ".join(map(search_space.option, search_space.BY_DEFAULT)),
         rich_help_panel=SEARCH,
     ),
     prune: bool = Param(
         True,
-        help="End a trial early that is worse than the median of those before it at the same epoch.",
+        help="End a trial early if it is worse than the median of the earlier trials at the same epoch.",
         rich_help_panel=SEARCH,
     ),
     store: Path = options.store(),
     output_dir: Path = Param(
         None,
-        help="The search's folder; a search that was begun in it is continued.",
+        help="Folder of the search. A search in it is continued.",
         show_default="DATA/tuning/<objective, experiment or options, fold, seed>",
         rich_help_panel=options.OUTPUT,
     ),
@@ -69,7 +69,10 @@ def tune(
         **kwargs,
     )
     out().print(trial_table([trial.row() for trial in found.trials], found.searched))
-    say(f"the best, trial {found.best.number}, was chosen on this fold, so its score flatters: try it on the others")
+    say(
+        f"the best, trial {found.best.number}, was chosen on this fold, so its score is optimistic: validate "
+        "it on the other folds"
+    )
     say(f"train it: {found.command}")
     say(f"all trials: {found.folder / TABLE}; the best: {found.folder / BEST}")
     return found

@@ -13,7 +13,7 @@ from cov3d.training.hyper_parameters import MODEL
 def weights(
     self: object,
     architecture: Architecture = Param(
-        None, help="The network whose weights to fetch.", show_default="resnet", rich_help_panel=MODEL
+        None, help="Network to fetch weights for.", show_default="resnet", rich_help_panel=MODEL
     ),
     every: bool = Param(
         False, param_decls=("--all",), help="Fetch the weights of every network.", rich_help_panel=MODEL
@@ -37,7 +37,7 @@ def weights(
 def starting_point(
     self: object,
     weights: Path = Param(
-        None, help="torchvision's file of Kinetics-400 weights, instead of looking for it.", rich_help_panel=MODEL
+        None, help="File of torchvision's Kinetics-400 weights. By default it is looked for.", rich_help_panel=MODEL
     ),
     weights_dir: Path = Param(
         None,
@@ -47,7 +47,8 @@ def starting_point(
     ),
     from_checkpoint: Path = Param(
         None,
-        help="Start from the network of this checkpoint instead: of any size, and of these categories or STOIC's.",
+        help="Start from this checkpoint instead. Its input size may differ; its categories are the dataset's or "
+        "STOIC's.",
         rich_help_panel=MODEL,
     ),
 ) -> dict[str, Path | None]:

@@ -27,8 +27,9 @@ from cov3d.labels import TASKS
 from cov3d.run_files import SUMMARY, run_options
 
 _SELECTED = (
-    "Ours is of the epoch with the best score on the fold that it is scored on, so it flatters, as the paper's does; "
-    "the last epoch was not chosen by anything."
+    "Ours is of the epoch with the best score on the fold that it is scored on, so it is optimistic, as "
+    "is the paper's; "
+    "the last epoch was not selected."
 )
 
 
@@ -215,7 +216,7 @@ def ensemble_table(task: str, runs: Runs) -> PaperTable:
     head = ("name", "experiments", "paper", "ours", "CV paper", "CV ours")
     notes = (
         "Macro F1 in percent: on fold 0; CV: mean ± standard deviation over the five folds.",
-        "The epoch of each member was chosen on the fold that is scored, so both flatter.",
+        "The epoch of each member was chosen on the fold that is scored, so both are optimistic.",
         "Ours are without the temperatures that cov3d crossval fits, as the paper's are.",
     )
     return PaperTable(f"table-{number}", title, pd.DataFrame(frame), head, tuple(shown), notes, tuple(missing))

@@ -133,22 +133,22 @@ def _parse(row: dict[str, Any], beside: Path) -> SubmissionSet:
     if unknown := sorted(row.keys() - {*COLUMNS, TEMPERATURE}):
         raise ValueError(f"{', '.join(unknown)} is none of {', '.join((*COLUMNS, TEMPERATURE))}")
     if row["task"] not in (Task.PRESENCE, Task.SEVERITY):
-        raise ValueError(f"task is presence or severity, not {brief(row['task'])}")
+        raise ValueError(f"task must be presence or severity, not {brief(row['task'])}")
     task, number, given = Task(row["task"]), row["number"], row["members"]
     folds, threshold = row.get("folds") or [0], float(row.get("threshold", THRESHOLD))
     if not _is_whole(number) or not 1 <= number < 10**6:
         raise ValueError(f"number is 1 or more, not {brief(number)}")
     if not isinstance(given, list) or not given or not all(_is_whole(one) or _is_name(one) for one in given):
-        raise ValueError("members is a list of experiments, ensembles, runs or checkpoints")
+        raise ValueError("members must be a list of experiments, ensembles, runs or checkpoints")
     members = [str(member) for member in given]
     if not isinstance(folds, list) or not all(_is_whole(fold) and 0 <= fold < FOLDS for fold in folds):
-        raise ValueError(f"folds are of 0 to {FOLDS - 1}, each once, not {brief(folds)}")
+        raise ValueError(f"folds must be numbers from 0 to {FOLDS - 1}, each once, not {brief(folds)}")
     if len(set(folds)) < len(folds):
-        raise ValueError(f"folds are of 0 to {FOLDS - 1}, each once, not {brief(folds)}")
+        raise ValueError(f"folds must be numbers from 0 to {FOLDS - 1}, each once, not {brief(folds)}")
     if not 0 < threshold < 1 or (task == Task.SEVERITY and threshold != THRESHOLD):
-        raise ValueError(f"threshold is of presence, and between 0 and 1, not {threshold!r} of {task}")
+        raise ValueError(f"threshold is for presence only and must be between 0 and 1, not {threshold!r} of {task}")
     if not isinstance(fitted := row.get(TEMPERATURE, True), bool):
-        raise ValueError(f"{TEMPERATURE} is yes or no (in JSON true or false), not {fitted!r}")
+        raise ValueError(f"{TEMPERATURE} must be yes or no (in JSON true or false), not {fitted!r}")
     members = [member if _is_named(member) else str(beside / member) for member in members]
     _numbers(members, task)
     return SubmissionSet(task, number, tuple(members), tuple(folds), threshold, fitted)

@@ -90,9 +90,6 @@ def _choose(
     return min(folds, key=rank)
 
 
-deal = assign_folds  # the name that cov3d.inference.selection uses
-
-
 def _even_out(
     assigned: dict[_Unit, int], needs: Mapping[_Unit, Mapping[str, int]], room: dict[str, dict[int, int]], seed: int
 ) -> None:

@@ -15,8 +15,8 @@ from cov3d.labels import CATEGORIES
 
 NAME = "MosMedData"
 STUDIES = "studies"
-GRADES = {f"CT-{number}": category for number, category in enumerate(CATEGORIES)}
-_FOLDERS = {name: (plain(name),) for name in GRADES}
+CATEGORY_OF_FOLDER = {f"CT-{number}": category for number, category in enumerate(CATEGORIES)}
+_FOLDERS = {name: (plain(name),) for name in CATEGORY_OF_FOLDER}
 
 
 def is_mosmed(root: Path) -> bool:
@@ -41,12 +41,14 @@ def find(root: Path, known: Collection[Path] = ()) -> Found:
     for name, folders in named(studies, _FOLDERS).items():
         found.problems += merged(folders, root, name)
         for scan in (scan for folder in folders for scan in scans_below(folder, root, found, known)):
-            found.scans[scan] = (TRAIN, GRADES[name])
+            found.scans[scan] = (TRAIN, CATEGORY_OF_FOLDER[name])
             by_study[stem(scan)].append(scan)
     for scans in by_study.values():
         if len(scans) > 1:
             found.problems.append(f"{in_words(scans)} have one name: they are left without a label")
             found.scans |= dict.fromkeys(scans, UNLABELLED)
     for other in others(studies, _FOLDERS):
-        found.problems.append(f"{other.relative_to(root).as_posix()} is none of {', '.join(GRADES)}: left out")
+        found.problems.append(
+            f"{other.relative_to(root).as_posix()} is none of {', '.join(CATEGORY_OF_FOLDER)}: left out"
+        )
     return found

@@ -123,7 +123,7 @@ def _apply(splits: Splits, found: Found, file: Path) -> dict[str, int | None]:
         partition, label = found.scans[scan]
         given = splits.labels[scan]
         if given and label not in ("", UNKNOWN_SEVERITY, given):
-            found.problems.append(f"{scan} is {label} in the dataset and {given} in {file.name}, which is followed")
+            found.problems.append(f"{scan} is {label} in the dataset and {given} in {file.name}, which is used")
         label = label if given is None else given
         if isinstance(split, str):
             partition = split

@@ -102,8 +102,8 @@ def _severity_file(root: Path, partition: str) -> Path | None:
     present = [file for file in files if file.exists()]
     if len(present) > 1:
         raise DatasetError(
-            f"{root} holds {present[0].name} and {present[1].name}, of two years, and scans may be numbered anew "
-            "between them: take away the one that is not of these scans"
+            f"{root} holds {present[0].name} and {present[1].name}, of two years, whose scans may be numbered "
+            "differently: remove the one that does not belong to these scans"
         )
     return present[0] if present else None
 

@@ -62,7 +62,7 @@ def stale_sentence(root: Path, file: Path, table: pd.DataFrame) -> str | None:
         return f"{file} can't be compared with the dataset: {error}"
     if not differs:
         return None
-    lost = " (what was edited in it by hand is lost then)" if edited else ""
+    lost = " (manual changes in it are lost)" if edited else ""
     command = _command(root, file, origin)
     if origin is None:
         unless = "Unless you made it by hand, make it again"

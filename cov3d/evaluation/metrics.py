@@ -67,9 +67,6 @@ def predict_severity(conditional: NDArray[Any]) -> NDArray[np.int64]:
     return conditional.argmax(axis=-1).astype(np.int64)
 
 
-call_presence, call_severity = predict_presence, predict_severity  # names that cov3d.inference.selection uses
-
-
 def score_presence(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> TaskScore:
     """Score the presence of all scans; `labels` are label indices, positive from 1."""
     return _score((labels > 0).astype(np.int64), predicted, PRESENCE)

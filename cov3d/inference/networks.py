@@ -84,7 +84,7 @@ def arithmetic(precision: str, device: torch.device, *, explain: bool) -> str | 
             together with explanations.
     """
     if precision not in list(Precision):
-        raise Cov3dError(f"precision is one of {', '.join(Precision)}, not {precision!r}")
+        raise Cov3dError(f"precision must be one of {', '.join(Precision)}, not {precision!r}")
     if explain and precision in (Precision.BF16, Precision.FP16):
         raise Cov3dError(f"--explain and --precision {precision} cannot be combined: maps add up in fp32 only")
     return None if explain else amp_mode(Precision(precision), device)

@@ -16,7 +16,7 @@ from cov3d.inference.kept import KeptPredictions, KeptScan, file_state, left_to_
 from cov3d.inference.networks import NO_EXTRAS, Extras, Member, Networks, ScanPrediction, probabilities_of
 from cov3d.inference.raw_scans import Preparation, raw_scan_batches
 from cov3d.inference.review import disagreement, reasons, uncertainty
-from cov3d.preprocessing.pipeline import RECORD_COLUMNS
+from cov3d.preprocessing.record import RECORD_COLUMNS
 from cov3d.preprocessing.store import Store
 from cov3d.training.checkpoint import CheckpointInfo
 from cov3d.training.loaders import ScanDataset, scan_loader

@@ -152,7 +152,7 @@ class Predictor:
         if not files:
             raise Cov3dError("give at least one checkpoint")
         if batch_size < 1 or (jobs is not None and jobs < 1) or mc_dropout < 0:
-            raise Cov3dError("batch_size and jobs are at least 1, mc_dropout at least 0")
+            raise Cov3dError("batch_size and jobs must be at least 1, mc_dropout at least 0")
         target = choose_device(device)
         amp = arithmetic(precision, target, explain=explain)
         members = load_members(files, target, amp=amp)

@@ -111,7 +111,7 @@ class _RawScans(Dataset[RawScan]):
         return RawScan(
             scan,
             voxels={size: torch.from_numpy(array)[None] for size, array in made.voxels.items()},
-            record=made.record,
+            record=made.record.without_name(),
             preview=made.preview,
             zones=made.zones,
             geometry=made.geometry,

@@ -75,7 +75,7 @@ def _unlike_training(row: ScanRecord, infos: Sequence[CheckpointInfo]) -> Iterat
         ("lung_share", "lung in the picture", " % of the body", 100.0),
         ("lung_ml", "lung volume", " ml", 1.0),
     ):
-        value = row[name]
+        value = getattr(row, name)
         ranges = [known for info in infos if (known := getattr(info, name)) is not None]
         if value is None or not ranges:
             continue
@@ -91,9 +91,9 @@ def _unlike_training(row: ScanRecord, infos: Sequence[CheckpointInfo]) -> Iterat
 def _intake(row: ScanRecord, infos: Sequence[CheckpointInfo]) -> Iterator[str]:
     """Reasons from how the scan was read."""
     for name, words in (("missing", "missing"), ("corrupt", "unreadable")):
-        if count := row[name]:
+        if count := getattr(row, name):
             yield f"{count} {'slice is' if count == 1 else 'slices are'} {words}"
     for name, sentence in _ASSUMED.items():
         seen = [name in info.assumed for info in infos if info.assumed is not None]
-        if row[name] == "assumed" and seen and not all(seen):
+        if getattr(row, name) == "assumed" and seen and not all(seen):
             yield sentence

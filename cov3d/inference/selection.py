@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cov3d.datasets.folds import FOLDS, deal
+from cov3d.datasets.folds import FOLDS, assign_folds
 from cov3d.errors import PredictionsError
-from cov3d.evaluation.metrics import PRESENCE, THRESHOLD, call_presence, call_severity
+from cov3d.evaluation.metrics import PRESENCE, THRESHOLD, predict_presence, predict_severity
 from cov3d.inference.ensemble import (
     average,
     known_labels,
@@ -117,7 +117,7 @@ class _Scored:
 
     def fifths(self, seed: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
         """The scans of each fifth, and the others. Every fifth has about the same share of each class."""
-        split = deal(dict(zip(self.scans, map(str, self.true), strict=True)), range(FOLDS), seed)
+        split = assign_folds(dict(zip(self.scans, map(str, self.true), strict=True)), range(FOLDS), seed)
         fifth = np.array([split[scan] for scan in self.scans])
         for left_out in np.unique(fifth):
             rest = np.flatnonzero(fifth != left_out)
@@ -139,8 +139,8 @@ class _Scored:
         values = self.probabilities if self.task == Task.PRESENCE else self.conditional
         means = mean_of_members(values[list(chosen)][:, rows])
         if self.task == Task.PRESENCE:
-            return macro_f1(self.true[rows], call_presence(means), len(PRESENCE))
-        return macro_f1(self.true[rows], call_severity(means), means.shape[-1])
+            return macro_f1(self.true[rows], predict_presence(means), len(PRESENCE))
+        return macro_f1(self.true[rows], predict_severity(means), means.shape[-1])
 
     def greedy(self, rows: NDArray[np.int64]) -> tuple[list[int], list[float]]:
         """The members selected on the scans `rows`, and the macro F1 after each."""

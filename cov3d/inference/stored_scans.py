@@ -68,7 +68,7 @@ def stored_scan_batches(
 def _stored(store: Store, scan: str) -> RawScan:
     try:
         voxels = torch.from_numpy(store.read(scan))[None]
-        record = {name: value for name, value in store.record(scan).by_column().items() if name != "scan"}
+        record = store.record(scan).without_name()
         return RawScan(scan, {store.size: voxels}, record, preview=store.preview(scan))
     except StoreError as error:
         return RawScan(scan, error=str(error))

@@ -29,7 +29,7 @@ _STOIC_LABELS = {
     **dict.fromkeys(("mild", "moderate"), STOIC_SEVERITIES[0]),
     **dict.fromkeys(("severe", "critical"), STOIC_SEVERITIES[1]),
 }
-_MOSMED_FOLDERS = {category: folder for folder, category in mosmed.GRADES.items()}
+_MOSMED_FOLDERS = {category: folder for folder, category in mosmed.CATEGORY_OF_FOLDER.items()}
 
 
 DATASETS = {

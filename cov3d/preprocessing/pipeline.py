@@ -16,7 +16,6 @@ from cov3d.preprocessing.crop import Box
 from cov3d.preprocessing.order import is_feet_first
 from cov3d.preprocessing.overrides import Override
 from cov3d.preprocessing.preview import preview
-from cov3d.preprocessing.record import RECORD_COLUMNS as RECORD_COLUMNS  # the API of this module
 from cov3d.preprocessing.record import ScanRecord
 from cov3d.preprocessing.resize import resize
 from cov3d.preprocessing.signs import find_signs
@@ -39,22 +38,17 @@ class Preprocessed:
 
     Attributes:
         voxels: `uint8` arrays of (depth, height, width), by size.
-        scan_record: the scan's record, without its name.
+        record: the scan's record, without its name.
         preview: a small picture of the scan and its crop (WebP), if requested.
         zones: the lung zone of each voxel (see `zones.lung_zones`), by size, if requested.
         geometry: where the scan's voxels are in its file and in the patient; None if unknown.
     """
 
     voxels: dict[Size, NDArray[np.uint8]]
-    scan_record: ScanRecord
+    record: ScanRecord
     preview: bytes | None = None
     zones: dict[Size, NDArray[np.uint8]] = field(default_factory=dict)
     geometry: Geometry | None = None
-
-    @property
-    def record(self) -> dict[str, Any]:
-        """The record by column, without the scan's name."""
-        return {column: value for column, value in self.scan_record.by_column().items() if column != "scan"}
 
 
 @dataclass(frozen=True)
@@ -103,7 +97,7 @@ def preprocess(
     sizes = list(sizes)
     return Preprocessed(
         voxels={size: resize(inside, size.shape) for size in sizes},
-        scan_record=make_record(located),
+        record=make_record(located),
         preview=preview(voxels, located.segmentation, box, volume.spacing) if draw else None,
         zones={size: lung_zones(located.segmentation, box, size.shape) for size in sizes} if find_zones else {},
         geometry=located.volume.geometry,

@@ -75,10 +75,6 @@ class ScanRecord:
         """The record of values by column, of which numbers may be text, as read from a table."""
         return cls(**{item.name: _typed(item.type, values[item.name]) for item in fields(cls) if item.name in values})
 
-    def __getitem__(self, column: str) -> Any:
-        """The value of a column."""
-        return getattr(self, column)
-
     @property
     def box(self) -> Box:
         """The crop box."""
@@ -98,7 +94,11 @@ class ScanRecord:
 
     def by_column(self) -> dict[str, Any]:
         """The values by column, in order."""
-        return {column: self[column] for column in RECORD_COLUMNS}
+        return {column: getattr(self, column) for column in RECORD_COLUMNS}
+
+    def without_name(self) -> dict[str, Any]:
+        """The values by column, in order, without the scan's name."""
+        return {column: value for column, value in self.by_column().items() if column != "scan"}
 
 
 def _typed(kind: Any, value: Any) -> Any:

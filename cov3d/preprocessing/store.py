@@ -154,7 +154,7 @@ class Store:
 
     def _write(self, scan: str, preprocessed: Preprocessed, aside: Path) -> None:
         encoded = encode(preprocessed.voxels[self.size])
-        record = replace(preprocessed.scan_record, scan=scan)
+        record = replace(preprocessed.record, scan=scan)
         text = json.dumps({**record.by_column(), "bytes": len(encoded)}, ensure_ascii=False) + "\n"
         self._drop_record(scan, unless=text)
         with replacing(self.volume_file(scan), aside) as file:

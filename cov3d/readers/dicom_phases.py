@@ -16,7 +16,8 @@ from cov3d.readers.dicom_slice import Slice
 from cov3d.readers.dicom_stack import Stack, stack_of
 
 _CERTAIN = 5
-"""So many of `Slice.phase` number the acquisition or phase. The others are times, which differ within acquisitions."""
+"""The first values of `Slice.phase`, which number the acquisition or phase. The others are times, which differ within
+acquisitions."""
 _FEWEST = 4
 """Fewer slices are no acquisition of their own."""
 _MOST_PASSES = 8
@@ -104,7 +105,7 @@ def _joined(parts: Sequence[Stack]) -> list[Stack]:
 
 
 def _follows(part: Stack, earlier: Stack) -> bool:
-    """Whether a part goes on where an earlier one ends: they overlap little, and leave no gap."""
+    """Whether a part continues where an earlier one ends: they overlap little, and leave no gap."""
     if min(len(part.slices), len(earlier.slices)) < _FEWEST:
         return False
     steps = sorted((part.step, earlier.step))

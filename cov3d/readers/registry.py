@@ -142,7 +142,7 @@ def container_of(file: Path) -> Container:
         raise ScanError(f"{file} is {kind.one}: {kind.advice}")
     format = found or named
     if format is None:
-        raise ScanError(f"{file} is no scan: it is in no format that is read")
+        raise ScanError(f"{file} is not a scan in a known format")
     notes = []
     if found is not None and kind is not None and named is not None and found is not named:
         notes.append(f"{kind.one} in spite of its name")

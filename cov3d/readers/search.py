@@ -60,7 +60,7 @@ class Search:
 def search_scans(root: Path, known: Collection[Path] = (), *, named: bool = False, series: str = "") -> Search:
     """Every scan at or below `root`, lost ones included, and every other file and folder. Links are followed.
 
-    Folders called `masks` are not searched: label maps have the names and formats of scans. Neither are `@eaDir` and
+    Folders named `masks` are not searched: label maps have the names and formats of scans. Neither are `@eaDir` and
     `__MACOSX`, which hold thumbnails, nor the results of cov3d: stores, predictions, runs and reports.
 
     Args:
@@ -161,7 +161,7 @@ def _add_subfolders(found: Search, searched: list[_Subfolder], *, has_known: boo
     )
     for subfolder, below, search in searched:
         if below.has_figures_only and among_slices:
-            reason = f"holds {len(below.others)} pictures without a number: they are no slices"
+            reason = f"holds {len(below.others)} pictures without a number: not slices"
             found.left_out.append(LeftOut(subfolder, reason, is_scan=False))
             continue
         if below.is_leaf and not below.slices and (among_slices or (among_files and below.empty)):
@@ -189,7 +189,7 @@ def _add_own_slices(found: Search, folder: Path, inside: Listing, *, named: bool
         reason = f"holds 1 slice ({slices[0]}): a scan has more than one"
         found.left_out.append(LeftOut(folder, reason, is_scan=False))
     elif len(slices) == 1:
-        found.left_out.append(LeftOut(folder / slices[0], "is a picture beside scans: it is no scan", is_scan=False))
+        found.left_out.append(LeftOut(folder / slices[0], "is a picture beside scans: not a scan", is_scan=False))
     else:
         reason = f"holds {in_range(slices, 'pictures')} beside scans: if they are a scan, give it a folder of its own"
         found.left_out.append(LeftOut(folder, reason, is_scan=len(slices) > MOST_BESIDE))

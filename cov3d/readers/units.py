@@ -114,7 +114,7 @@ def fill(file: Path, convert: Callable[[float], Iterable[Levels]]) -> tuple[str,
         raise ScanError(
             f"{file} is not in Hounsfield units (values from {levels.lowest:g} to {levels.highest:g}, "
             f"{'no gas' if levels.gas < levels.tissue else 'no tissue'} among them): give the CT as it came from the "
-            "scanner, not windowed or rescaled, and keep label maps in a folder called masks"
+            "scanner, not windowed or rescaled, and keep label maps in a folder named masks"
         )
     if levels.no_number:
         notes.append(f"{levels.no_number} voxels without a number taken as air")

@@ -96,7 +96,7 @@ def sort_unread(
 def not_scans(folder: Path, names: Sequence[str]) -> list[LeftOut]:
     """Entries for files that do not look like scans, many in one folder as one."""
     if len(names) > _FEW:
-        return [LeftOut(folder, f"holds {in_range(list(names), 'files in no format that is read')}", is_scan=False)]
+        return [LeftOut(folder, f"holds {in_range(list(names), 'files of unknown formats')}", is_scan=False)]
     return [LeftOut(folder / name, "is in no format that is read", is_scan=False) for name in names]
 
 

@@ -116,6 +116,6 @@ def _unpack(file: Path, folder: Path) -> None:
     except (zipfile.BadZipFile, EOFError, zlib.error, ValueError) as error:
         raise ScanError(f"{file} is truncated or damaged: copy the archive again") from error
     except (RuntimeError, NotImplementedError) as error:
-        raise ScanError(f"{file} is packed in a way that is not read: unpack it") from error
+        raise ScanError(f"{file} uses an unsupported compression: unpack it") from error
     except OSError as error:
         raise ScanError(f"{file} can't be unpacked: {error.strerror or error}") from error

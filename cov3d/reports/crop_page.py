@@ -98,7 +98,7 @@ def _columns(cases: Sequence[Case]) -> list[str]:
     """The manifest's numbers that at least one scan has. JPEG scans have no spacing and no volume in ml."""
     # The signs are left out: the doubts show those that matter.
     numbers = [column for column in RECORD_COLUMNS if column not in ("scan", "notes", *SIGNS)]
-    return [column for column in numbers if any(_text(case.record[column]) for case in cases)]
+    return [column for column in numbers if any(_text(getattr(case.record, column)) for case in cases)]
 
 
 def _row(case: Case, columns: list[str], *, pictured: bool) -> _Row:
@@ -108,11 +108,11 @@ def _row(case: Case, columns: list[str], *, pictured: bool) -> _Row:
         case=case,
         name=breakable(case.scan),
         pictured=pictured,
-        numbers=_json([_text(record[column]) for column in columns]),
+        numbers=_json([_text(getattr(record, column)) for column in columns]),
         note=record.notes if case.settled else "",
         panels=_json([astuple(panel) for panel in laid]),
         shape=" ".join(map(str, record.shape)),
-        box=" ".join(str(record[column]) for column in OVERRIDE_COLUMNS[1:]),
+        box=" ".join(str(getattr(record, column)) for column in OVERRIDE_COLUMNS[1:]),
     )
 
 

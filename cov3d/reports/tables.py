@@ -201,7 +201,7 @@ def answer_table(table: pd.DataFrame, *, review_only: bool = False) -> Table:
     has_spread = bool(table["spread"].notna().any())
     left = len(rows) - _MOST_ANSWERS
     more = f"… and {left} more: review.csv holds all. " if left > 0 else ""
-    caption = f"{more}P: probability of COVID-19; severity: the likeliest one if the scan is positive"
+    caption = f"{more}P: probability of COVID-19; severity: the most probable one if the scan is positive"
     title = "Scans to review" if review_only else "Predictions"
     made = Table(title=title, caption=caption, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD)
     made.add_column("scan", overflow="fold", ratio=2)

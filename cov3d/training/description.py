@@ -55,12 +55,12 @@ def scans_seen(records: Sequence[ScanRecord]) -> dict[str, Any]:
         `lung_share` and `lung_ml`: the smallest and the largest, or None if unknown; `assumed`: what the readers had to
         assume about at least one scan (`orientation`, `window`).
     """
-    cropped = [record for record in records if record["crop"] == "lungs"]
+    cropped = [record for record in records if record.crop == "lungs"]
     ranges = {}
     for name in ("lung_share", "lung_ml"):
-        known = [record[name] for record in cropped if record[name] is not None]
+        known = [value for record in cropped if (value := getattr(record, name)) is not None]
         ranges[name] = (min(known), max(known)) if known else None
-    assumed = [name for name in ASSUMED if any(record[name] == "assumed" for record in records)]
+    assumed = [name for name in ASSUMED if any(getattr(record, name) == "assumed" for record in records)]
     return {**ranges, "assumed": assumed}
 
 

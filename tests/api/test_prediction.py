@@ -80,7 +80,7 @@ def test_what_looks_like_a_scan_and_is_left_out_is_warned_of(scans: Path) -> Non
     [
         ({"task": "presense"}, "task is one of presence, severity, both, not 'presense'"),
         ({"submission": True}, "submission files are written to output_dir"),
-        ({"batch_size": 0}, "batch_size and jobs are at least 1"),
+        ({"batch_size": 0}, "batch_size and jobs must be at least 1"),
         ({"checkpoints": []}, "give at least one checkpoint"),
         ({"scans": []}, "give at least one scan"),
     ],

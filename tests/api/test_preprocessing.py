@@ -25,11 +25,11 @@ class Heard(Listener):
     """Keeps what it hears."""
 
     def __init__(self) -> None:
-        self.said: list[str] = []
+        self.reported: list[str] = []
         self.warned: list[str] = []
 
     def say(self, sentence: str) -> None:
-        self.said.append(sentence)
+        self.reported.append(sentence)
 
     def warn(self, sentence: str) -> None:
         self.warned.append(sentence)
@@ -84,7 +84,7 @@ def test_the_listener_hears_what_the_command_prints(data: Path, tmp_path: Path, 
     other = three_scans(tmp_path / "other")
     preprocess(other, size="tiny", jobs=1, listener=heard)
     ended = cov3d("preprocess", "--data", data, "--size", "tiny", "--jobs", 1)
-    assert [line.replace(str(data), str(other)) for line in ended.out.splitlines()] == heard.said
+    assert [line.replace(str(data), str(other)) for line in ended.out.splitlines()] == heard.reported
     assert [line.replace(str(data), str(other)) for line in ended.err.splitlines()] == [
         f"warning: {sentence}" for sentence in heard.warned
     ]

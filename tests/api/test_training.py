@@ -33,12 +33,12 @@ class Heard(Listener):
     """Notes what it hears."""
 
     def __init__(self) -> None:
-        self.said: list[str] = []
+        self.reported: list[str] = []
         self.warned: list[str] = []
         self.stopped: list[str] = []
 
     def say(self, sentence: str) -> None:
-        self.said.append(sentence)
+        self.reported.append(sentence)
 
     def warn(self, sentence: str) -> None:
         self.warned.append(sentence)
@@ -98,7 +98,7 @@ def test_a_finished_run_comes_back_as_it_was(data: Path) -> None:
     (first.folder / "last.pt").unlink()
     heard = Heard()
     again = package.train(data, fold=2, resume=True, listener=heard, **QUICK)
-    assert heard.said == [f"the run in {first.folder} is finished"]
+    assert heard.reported == [f"the run in {first.folder} is finished"]
     assert again.model is None
     pd.testing.assert_frame_equal(again.history, first.history, check_dtype=False)
     for task in ("presence", "severity"):
@@ -116,8 +116,8 @@ def test_a_listener_hears_what_the_command_prints(cov3d: Command, data: Path) ->
     run = package.train(data, listener=heard, **QUICK)
     assert heard.stopped == [f"{run.folder} holds every epoch that was finished, and --resume continues"]
     printed = cov3d("train", "--data", data, *WORDS, "--overwrite")
-    assert heard.said
-    assert [sentence for sentence in heard.said if sentence not in printed.out] == []
+    assert heard.reported
+    assert [sentence for sentence in heard.reported if sentence not in printed.out] == []
     assert [sentence for sentence in heard.warned if sentence not in printed.err] == []
 
 
@@ -175,7 +175,7 @@ def test_trackers_go_by_name() -> None:
 def test_crossval_collects_what_the_command_collects(cov3d: Command, data: Path) -> None:
     heard = Heard()
     assert package.crossval(data, fold=1, listener=heard, **QUICK) is None
-    assert "folds 0, 2, 3, 4 are not finished" in heard.said
+    assert "folds 0, 2, 3, 4 are not finished" in heard.reported
     result = package.crossval(data, output_dir=data / "python", **QUICK)
     assert result is not None
     assert result.folder == data / "python"
@@ -198,7 +198,7 @@ def test_tune_gives_the_options_to_train_with(data: Path) -> None:
     assert found.options.gamma == found.best.options["gamma"]
     assert (found.folder / "trials.csv").is_file()
     assert f"--gamma {found.options.gamma}" in found.command
-    assert heard.said[0].startswith("trial 1 of 1: gamma ")
+    assert heard.reported[0].startswith("trial 1 of 1: gamma ")
     for wrong, sentence in (({"objective": "auc"}, "objective is one of"), ({"trials": 0}, "trials is 1 or more")):
         with pytest.raises(Cov3dError, match=sentence):
             tune(data, **wrong, **QUICK)  # type: ignore[arg-type]
@@ -208,7 +208,7 @@ def test_fetched_weights_come_back_as_paths(server: FakeServer, tmp_path: Path) 
     heard = Heard()
     (file,) = fetch_weights("mc3", weights_dir=str(tmp_path), listener=heard)
     assert file.read_bytes() == server.published(Architecture.MC3)
-    assert "checksum verified" in heard.said[-1]
+    assert "checksum verified" in heard.reported[-1]
     with pytest.raises(Cov3dError, match="architecture is one of resnet"):
         fetch_weights("vgg", weights_dir=tmp_path)
 

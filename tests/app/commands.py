@@ -31,8 +31,8 @@ def stopped(running: "subprocess.Popen[str]", *numbers: signal.Signals) -> tuple
     for number in numbers:
         os.killpg(running.pid, number)
         time.sleep(0.05)
-    _, said = running.communicate(timeout=60)
-    return running.returncode, said
+    _, reported = running.communicate(timeout=60)
+    return running.returncode, reported
 
 
 def until(running: "subprocess.Popen[str]", what: Callable[[], bool]) -> None:

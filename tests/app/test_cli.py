@@ -123,10 +123,10 @@ def test_validate_scores_the_checkpoint_as_training_did(cov3d: Command, data: Pa
         *("confusion.png", "curves.png", "reliability.png", "origin.json"),
     }
     summary = json.loads((trained / "summary.json").read_text())
-    said = json.loads((folder / "scores.json").read_text())
-    assert said["presence"]["macro_f1"] == pytest.approx(summary["tasks"]["presence"]["best"]["macro_f1"])
-    assert said["presence"]["scores"][0]["low"] <= said["presence"]["macro_f1"]
-    assert said["selection"] == {
+    reported = json.loads((folder / "scores.json").read_text())
+    assert reported["presence"]["macro_f1"] == pytest.approx(summary["tasks"]["presence"]["best"]["macro_f1"])
+    assert reported["presence"]["scores"][0]["low"] <= reported["presence"]["macro_f1"]
+    assert reported["selection"] == {
         "selected": "selected on this fold",
         "by": "presence macro F1",
         "epoch": summary["tasks"]["presence"]["best_epoch"],
@@ -171,8 +171,8 @@ def test_validate_scores_each_source_and_takes_seed_and_specificity(
     rows = pd.read_csv(tmp_path / "out" / "centres.csv")
     assert set(rows["source"]) == {"north", "south"}
     assert "Macro F1 by source" in ended.out
-    said = json.loads((tmp_path / "out" / "scores.json").read_text())
-    assert (said["seed"], said["specificity"]) == (3, 0.5)
+    reported = json.loads((tmp_path / "out" / "scores.json").read_text())
+    assert (reported["seed"], reported["specificity"]) == (3, 0.5)
     assert "sensitivity at specificity 0.5" in ended.out
 
 
@@ -235,7 +235,7 @@ def test_skip_errors_lists_bad_scans_and_exits_3(cov3d: Command, data: Path, tra
     assert pd.read_csv(tmp_path / "b" / "predictions.csv")["scan"].tolist() == ["test_ct_scan_8"]
 
 
-def test_preprocess_goes_on_past_bad_scans_where_asked(cov3d: Command, tmp_path: Path) -> None:
+def test_preprocess_continues_past_bad_scans_where_asked(cov3d: Command, tmp_path: Path) -> None:
     write_slices(tmp_path / "good", np.full((4, 32, 32), 90, np.uint8))
     (tmp_path / "bad").mkdir()
     for slice_name in ("1.jpg", "2.jpg"):
@@ -290,7 +290,7 @@ def chests(root: Path, count: int) -> list[str]:
     return names
 
 
-def test_preprocess_ends_with_a_report_unless_told_not_to(cov3d: Command, tmp_path: Path) -> None:
+def test_preprocess_ends_with_a_report_unless_turned_off(cov3d: Command, tmp_path: Path) -> None:
     names = chests(tmp_path, 2)
     write_slices(tmp_path / "blank", np.full((40, 32, 32), 90, np.uint8))
     (tmp_path / "bad").mkdir()

@@ -28,7 +28,7 @@ def test_the_pace_leaves_out_what_was_there_before(logged: Callable[..., str]) -
     assert logged(300, [(0.0, 100), (100.0, 200)]) == "work: 200 of 300, 1.0 a second, 0:01:40 left"
 
 
-def test_a_slow_pace_is_told_by_the_minute(logged: Callable[..., str]) -> None:
+def test_a_slow_pace_is_shown_by_the_minute(logged: Callable[..., str]) -> None:
     assert logged(100, [(0.0, 1), (50.0, 6), (100.0, 11)]) == "work: 11 of 100, 6.0 a minute, 0:14:50 left"
 
 

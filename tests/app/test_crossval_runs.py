@@ -119,7 +119,7 @@ def changed(table: pd.DataFrame, change: str) -> pd.DataFrame:
 
 @pytest.mark.parametrize("record", ["fold.csv", "checkpoints and tables"])
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "reported"),
     [
         ("added", "1 scan is added to the scan table since (train/x/another)"),
         ("gone", "1 scan is no longer in the scan table"),
@@ -128,7 +128,13 @@ def changed(table: pd.DataFrame, change: str) -> pd.DataFrame:
     ],
 )
 def test_runs_of_another_scan_table_are_refused(
-    crossval: Command, data: Path, trained: Path, change: str, said: str, record: str, monkeypatch: pytest.MonkeyPatch
+    crossval: Command,
+    data: Path,
+    trained: Path,
+    change: str,
+    reported: str,
+    record: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if record != "fold.csv":  # as an older version left the runs
         for fold in range(5):
@@ -138,13 +144,13 @@ def test_runs_of_another_scan_table_are_refused(
     forbid_training(monkeypatch)
     ended = crossval()
     assert ended.code == 2
-    assert said in ended.err
+    assert reported in ended.err
     assert str(run_of(trained, 1)) in ended.err
     assert "Traceback" not in ended.err
     assert "macro F1" not in ended.out
     assert files_below(trained) == before
     alone = crossval("--fold", 1)
-    assert (alone.code, said in alone.err) == (2, True)
+    assert (alone.code, reported in alone.err) == (2, True)
 
 
 def test_a_label_of_a_training_scan_alone_is_noticed(crossval: Command, data: Path, trained: Path) -> None:

@@ -58,7 +58,7 @@ def test_a_picture_beside_volumes_is_no_scan(tmp_path: Path, folds: Command, nam
     picture(tmp_path / name)
     scans, warnings = folds(tmp_path)
     assert scans == ["P1/ct.nii.gz", "P2/ct.nii.gz"]
-    assert f"left out: {name} is a picture beside scans: it is no scan" in warnings
+    assert f"left out: {name} is a picture beside scans: not a scan" in warnings
 
 
 def test_several_pictures_beside_a_volume_are_no_scan(tmp_path: Path, folds: Command) -> None:
@@ -356,7 +356,7 @@ def test_pictures_beside_scans_are_no_reason_to_fail(tmp_path: Path, infer: Call
     ended = infer(root)
     assert ended.code == 0, ended.err
     assert predicted(out) == ["P1", "P2"]
-    assert not_predicted(ended) == {str(root / "Figure1.jpg"): "is a picture beside scans: it is no scan"}
+    assert not_predicted(ended) == {str(root / "Figure1.jpg"): "is a picture beside scans: not a scan"}
     assert pd.read_csv(out / "left-out.csv")["likely_scan"].tolist() == ["no"]
     (root / "Figure1.jpg").unlink()
     assert infer(root).code == 0

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+import cov3d.inference.on_cluster
+import cov3d.inference.predictor  # noqa: F401
 from cov3d.app import options
 from cov3d.app.app import COMMANDS, Cov3d
 from cov3d.challenge import submission
@@ -24,7 +26,7 @@ from cov3d.inference.networks import Extras, Member
 from cov3d.models.names import Architecture
 from cov3d.preprocessing import batch
 from cov3d.preprocessing.crop import Box
-from cov3d.preprocessing.pipeline import RECORD_COLUMNS
+from cov3d.preprocessing.record import RECORD_COLUMNS
 from cov3d.preprocessing.sizes import Size
 from cov3d.preprocessing.store import Store
 from cov3d.training import learner
@@ -84,12 +86,12 @@ ELSEWHERE: dict[str, dict[str, str]] = {
         "size": "test_every_failure_is_one_sentence_and_exit_code_2",
         "store": "test_preprocess_makes_a_missing_table_and_says_so",
         "overrides": "test_overrides_elsewhere_are_read",
-        "report": "test_preprocess_ends_with_a_report_unless_told_not_to",
+        "report": "test_preprocess_ends_with_a_report_unless_turned_off",
         "only_report": "test_the_report_is_made_again_from_the_store_alone",
         "jobs": "test_jobs_reach_the_pool",
         "shard": "test_a_shard_is_its_share_of_the_scans",
         "dask": "test_a_dask_address_reaches_the_batch",
-        "skip_errors": "test_preprocess_goes_on_past_bad_scans_where_asked",
+        "skip_errors": "test_preprocess_continues_past_bad_scans_where_asked",
     },
     "experiments": {"format": "tests/app/test_experiments.py"},
     "train": {

@@ -66,7 +66,7 @@ def test_all_that_a_dataset_has_is_reported(cov3d: Command, data: Path, monkeypa
     assert {path.name: path.read_bytes() for path in (data.parent / "elsewhere").iterdir()}.keys() == before.keys()
 
 
-def test_what_is_missing_is_said_and_no_error(cov3d: Command, data: Path) -> None:
+def test_what_is_missing_is_reported_and_no_error(cov3d: Command, data: Path) -> None:
     (data / "preprocessed" / "tiny" / "manifest.csv").unlink()
     broken = data / "runs" / "broken"
     broken.mkdir()

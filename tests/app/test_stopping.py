@@ -34,9 +34,9 @@ def test_a_command_that_is_still_importing_says_so(number: signal.Signals, word:
 def test_processes_beside_it_say_nothing(number: signal.Signals, tmp_path: Path) -> None:
     running = started("phantom", tmp_path / "p", "--scans", 40, "--jobs", 2)
     until(running, (tmp_path / "p" / "README.txt").exists)  # the processes begin to import
-    code, said = stopped(running, number, number)  # twice, as an impatient person does
-    assert (code, len(said.splitlines())) == (130, 1), said
-    assert said.endswith(PHANTOM)
+    code, reported = stopped(running, number, number)  # twice, as an impatient person does
+    assert (code, len(reported.splitlines())) == (130, 1), reported
+    assert reported.endswith(PHANTOM)
     assert not list((tmp_path / "p").rglob("*.part"))
 
 
@@ -44,8 +44,8 @@ def test_killed_it_leaves_neither_a_word_nor_a_process(tmp_path: Path) -> None:
     running = started("phantom", tmp_path / "p", "--scans", 40, "--jobs", 2)
     until(running, lambda: any((tmp_path / "p" / ".writing").rglob("1.jpg")))
     running.kill()
-    _, said = running.communicate(timeout=30)  # all that hold its stderr have ended
-    assert said == ""
+    _, reported = running.communicate(timeout=30)  # all that hold its stderr have ended
+    assert reported == ""
 
 
 STARTING = """
@@ -97,7 +97,7 @@ print(watch.sentence())
 def test_a_library_that_swallows_the_exception_gets_another() -> None:
     ended = subprocess.run([sys.executable, "-c", SWALLOWING], capture_output=True, text=True, timeout=20, check=True)
     assert ended.stdout.splitlines()[:2] == ["swallowed", "swallowed"]
-    assert "stopped by SIGTERM: a scan table is never half written" in ended.stdout
+    assert "stopped by SIGTERM: no scan table was half written" in ended.stdout
 
 
 TIDYING = """
@@ -182,6 +182,6 @@ def test_at_any_moment_of_its_start(command: str, library: str, number: signal.S
     here = ["--checkpoint", tmp_path / "c"] if command in ("infer", "validate") else ["--data", tmp_path]
     running = started(command, *here, *(["--scans", tmp_path] if command == "infer" else []))
     until(running, lambda: has_loaded(running, library))
-    code, said = stopped(running, number)
-    assert (code, len(said.splitlines())) == (130, 1), said
-    assert stopping.WHAT_THEN[command] in said
+    code, reported = stopped(running, number)
+    assert (code, len(reported.splitlines())) == (130, 1), reported
+    assert stopping.WHAT_THEN[command] in reported

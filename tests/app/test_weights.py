@@ -38,7 +38,7 @@ def flat(text: str) -> str:
     return re.sub(r"\s+", " ", text)
 
 
-def test_weights_are_fetched_once_and_said(cov3d: Command, server: FakeServer, tmp_path: Path) -> None:
+def test_weights_are_fetched_once_and_reported(cov3d: Command, server: FakeServer, tmp_path: Path) -> None:
     folder = tmp_path / "w"
     ended = cov3d("weights", "--weights-dir", folder)
     assert ended.code == 0, ended.err
@@ -141,14 +141,14 @@ def stoic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_train_starts_from_a_checkpoint_and_says_how_it_differs(
     reached: Reached, data: Path, stoic: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said: list[str] = []
+    reported: list[str] = []
     for speaker in ("say", "say_warning"):
-        monkeypatch.setattr(f"cov3d.app.console.{speaker}", lambda text, by=speaker: said.append(f"{by} {text}"))
+        monkeypatch.setattr(f"cov3d.app.console.{speaker}", lambda text, by=speaker: reported.append(f"{by} {text}"))
     call = reached(learner, "train", "train", "--data", data, "--size", "tiny", "--from-checkpoint", stoic)
     assert call.options["start"].info.size == "small"
     assert call.options["start"].file == "stoic.safetensors"
     assert call.arguments[3].name == "resnet_tiny_from-checkpoint_fold-0_seed-0"
-    text = "\n".join(said)
+    text = "\n".join(reported)
     for part in (
         "say starting from stoic.safetensors: resnet of 3 categories",
         "say it was trained at size small and continues at tiny",

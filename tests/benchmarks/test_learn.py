@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import f1_score
 
+from cov3d.preprocessing.crop import Box
 from cov3d.preprocessing.sizes import Size
 from cov3d.preprocessing.store import Store
 from tests.conftest import sphere_chest
@@ -45,15 +46,15 @@ def test_all_runs_are_there_and_phantoms_are_made_once(
         assert row in shown
     assert "severity, crop less whole, λ = 0.2" in shown
     whole = Store.open(tmp_path / "128-tiny-whole", Size.TINY).record("validation/3")
-    assert [whole[key] for key in ("z0", "y0", "x0", "z1", "y1", "x1")] == [0, 0, 0, 24, 96, 96]
+    assert whole.box == Box(0, 24, 0, 96, 0, 96)
     cropped = Store.open(tmp_path / "128-tiny-crop", Size.TINY).record("validation/3")
-    assert cropped["crop"] != "override"
+    assert cropped.crop != "override"
     monkeypatch.setattr(learn, "make_scan", None)  # the phantoms are there
     monkeypatch.setattr(sys, "argv", [*sys.argv, "--emd-weight", "0.2"])
     learn.main()
 
 
-def test_scores_are_those_of_scikit_learn_and_severity_is_of_graded_scans() -> None:
+def test_scores_are_those_of_scikit_learn_and_severity_is_of_scans_with_a_severity() -> None:
     import learn
 
     chance = np.random.default_rng(0)
@@ -71,12 +72,12 @@ def test_scores_are_those_of_scikit_learn_and_severity_is_of_graded_scans() -> N
         "severity": (table["label"][positive], table["severity"][positive]),
     }
     for task, (true, called) in truths.items():
-        scans = learn.graded(table, task)
+        scans = learn.scored_scans(table, task)
         found = float(learn.macro_f1(scans, task)(np.arange(len(scans))))
         assert found == pytest.approx(f1_score(true, called, average="macro"))
 
 
-def test_intervals_hold_the_score_and_close_when_nothing_is_called_wrongly() -> None:
+def test_intervals_hold_the_score_and_close_when_nothing_is_predicted_wrongly() -> None:
     import learn
 
     labels = pd.Series(["non-covid"] * 30 + ["mild"] * 19 + ["critical"])

@@ -16,7 +16,7 @@ from tests.conftest import Ended
 
 SCANS = [f"subset1/ct_{number}" for number in range(1, 7)]
 COVID, NON_COVID = ["ct_1", "ct_2", "ct_3"], ["ct_4", "ct_5", "ct_6"]
-GRADES = {"mild": ["ct_1", "ct_5"], "moderate": ["ct_2"], "severe": ["ct_3", "ct_6"], "critical": ["ct_4"]}
+SEVERITY_NAMES = {"mild": ["ct_1", "ct_5"], "moderate": ["ct_2"], "severe": ["ct_3", "ct_6"], "critical": ["ct_4"]}
 
 
 def text(names: list[str]) -> str:
@@ -36,7 +36,7 @@ def presence(tmp_path: Path) -> Path:
 def severity(tmp_path: Path) -> Path:
     folder = tmp_path / "severity"
     folder.mkdir()
-    for grade, names in GRADES.items():
+    for grade, names in SEVERITY_NAMES.items():
         (folder / f"{grade}.csv").write_text(text(names))
     return folder
 
@@ -139,13 +139,13 @@ def test_each_fault_is_found_and_no_other_is_made_of_it(covid: str, wanted: list
     ("encoding", "called"),
     [("utf-8-sig", "UTF-8 with a byte order mark"), ("utf-16", "UTF-16"), ("utf-16-le", "UTF-16 without a byte")],
 )
-def test_other_encodings_are_told(encoding: str, called: str, presence: Path) -> None:
+def test_other_encodings_are_reported(encoding: str, called: str, presence: Path) -> None:
     (presence / "covid.csv").write_bytes(text(COVID).encode(encoding))
     (problem,) = problems(presence)
     assert problem.startswith(f"covid.csv is {called}")
 
 
-def test_what_is_not_utf_8_is_said(presence: Path) -> None:
+def test_what_is_not_utf_8_is_reported(presence: Path) -> None:
     (presence / "covid.csv").write_bytes(b"ct_1\nct_2\nct_3\nct_\xe9\n")
     assert problems(presence) == [
         "covid.csv is not UTF-8, but perhaps Latin-1: write it as plain UTF-8",
@@ -153,11 +153,11 @@ def test_what_is_not_utf_8_is_said(presence: Path) -> None:
     ]
 
 
-def test_a_header_that_may_be_a_scan_and_names_that_are_empty_are_said(presence: Path) -> None:
+def test_a_header_that_may_be_a_scan_and_names_that_are_empty_are_reported(presence: Path) -> None:
     (presence / "covid.csv").write_text("somebody\n" + text(COVID))
     (presence / "non-covid.csv").write_text("Scan name\n" + text(NON_COVID))
-    said = ["covid.csv: the header 'somebody' may be a scan: write name"]
-    assert problems(presence, line_format=LineFormat.HEADER) == said
+    reported = ["covid.csv: the header 'somebody' may be a scan: write name"]
+    assert problems(presence, line_format=LineFormat.HEADER) == reported
     (presence / "covid.csv").write_text("ct_1,ct_2,,ct_3,\n")
     (presence / "non-covid.csv").write_text("ct_4,ct_5,ct_6\n")
     assert problems(presence, line_format=LineFormat.ROW) == ["covid.csv: 2 of its names are empty"]
@@ -172,7 +172,7 @@ def test_an_empty_file_is_a_problem_unless_it_is_meant(content: str, severity: P
     assert [problem for problem in problems(severity, allow_empty=True) if "empty" in problem] == []
 
 
-def test_a_missing_file_and_one_of_another_name_are_said(presence: Path) -> None:
+def test_a_missing_file_and_one_of_another_name_are_reported(presence: Path) -> None:
     (presence / "non-covid.csv").rename(presence / "NonCovid.csv")
     assert problems(presence)[:2] == [
         "NonCovid.csv is not a submission file: rename it to non-covid.csv",
@@ -181,7 +181,7 @@ def test_a_missing_file_and_one_of_another_name_are_said(presence: Path) -> None
     assert sum("is in none" in problem for problem in problems(presence)) == 3
 
 
-def test_of_both_tasks_exactly_the_positive_scans_are_graded(presence: Path) -> None:
+def test_of_both_tasks_exactly_the_positive_scans_have_a_severity(presence: Path) -> None:
     for grade, names in {"mild": ["ct_1"], "moderate": ["ct_2"], "severe": [], "critical": ["ct_3"]}.items():
         (presence / f"{grade}.csv").write_text(text(names))
     assert problems(presence, allow_empty=True) == []
@@ -192,7 +192,7 @@ def test_of_both_tasks_exactly_the_positive_scans_are_graded(presence: Path) -> 
     ]
 
 
-def test_all_problems_are_told_at_once(severity: Path) -> None:
+def test_all_problems_are_reported_at_once(severity: Path) -> None:
     (severity / "mild.csv").write_text("ct_1\nct_9\n")
     (severity / "critical.csv").write_text("")
     (severity / "severe.csv").write_bytes(b"ct_3\r\nct_3\r\n")

@@ -19,7 +19,7 @@ from tests.inference.conftest import make_run
 from tests.reports.runs import scan_table, write_run
 from tests.training.conftest import quick_network  # noqa: F401  a fixture
 
-GRADES = list(CATEGORIES[1:])
+SEVERITY_NAMES = list(CATEGORIES[1:])
 
 
 @pytest.fixture
@@ -37,8 +37,12 @@ def macro_f1(table: pd.DataFrame, task: str) -> float:
     if task == "presence":
         true = np.where(table["label"] == "non-covid", "non-covid", "covid")
         return 100 * float(f1_score(true, table["presence"], average="macro"))
-    graded = table[table["label"].isin(GRADES)]
-    return 100 * float(f1_score(graded["label"], graded["severity"], labels=GRADES, average="macro", zero_division=0))
+    with_severity = table[table["label"].isin(SEVERITY_NAMES)]
+    return 100 * float(
+        f1_score(
+            with_severity["label"], with_severity["severity"], labels=SEVERITY_NAMES, average="macro", zero_division=0
+        )
+    )
 
 
 def values(table: paper_tables.PaperTable, column: str, **where: object) -> float:
@@ -154,13 +158,13 @@ def test_ensembles_are_those_of_our_runs(scans: pd.DataFrame, tmp_path: Path) ->
     conditional = sum(
         part[columns[1:]].to_numpy() / part[columns[1:]].sum(axis=1).to_numpy()[:, None] for part in parts
     )
-    mean = parts[0].assign(severity=np.array(GRADES)[np.argmax(conditional, axis=1)])
+    mean = parts[0].assign(severity=np.array(SEVERITY_NAMES)[np.argmax(conditional, axis=1)])
     assert values(seventh, "severity_ours", ensemble="ES1") == pytest.approx(macro_f1(mean, "severity"), abs=0.006)
     assert seventh.rows[0][-1] == "–"
     assert seventh.missing[0] == "ES1, folds 0–4: no run of experiment 16 on folds 1–4, 18 on folds 1–4"
 
 
-def test_runs_that_do_not_fit_together_are_said_and_no_error(scans: pd.DataFrame, tmp_path: Path) -> None:
+def test_runs_that_do_not_fit_together_are_reported_and_no_error(scans: pd.DataFrame, tmp_path: Path) -> None:
     for fold in range(5):
         write_run(tmp_path / f"{fold}", scans, fold=fold, experiment=19)
     # As if the run on fold 1 had been made with another scan table.

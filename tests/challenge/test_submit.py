@@ -206,7 +206,7 @@ def test_the_papers_submissions_have_no_temperature_unless_asked_for(
     assert counted["predicted"] == 2 + 2 + 20 * 3 + 7 * 2  # the same predictions serve with and without
 
 
-def test_all_missing_runs_are_said_at_once(cov3d: Command, data: Path, tmp_path: Path) -> None:
+def test_all_missing_runs_are_reported_at_once(cov3d: Command, data: Path, tmp_path: Path) -> None:
     for name in ("experiment-2_fold-3_seed-2", "experiment-18_fold-0_seed-18"):
         shutil.rmtree(data / "runs" / name)
     (data / "runs" / "experiment-13_fold-4_seed-13" / "severity.safetensors").unlink()
@@ -252,8 +252,10 @@ def test_sets_of_ones_own_take_runs_thresholds_and_formats(cov3d: Command, data:
     assert ended.code == 0, ended.err
     assert (tmp_path / "out" / "presence" / "7" / "non-covid.csv").read_text() == "ct_1,ct_2,ct_10\n"
     assert f"{tmp_path / 'out' / 'presence' / '7'}: covid.csv is empty" in ended.err
-    graded = [name for file in (tmp_path / "out" / "severity" / "1").iterdir() for name in file.read_text().split(",")]
-    assert sorted(name.strip() for name in graded if name) == ["ct_1", "ct_10", "ct_2"]
+    with_severity = [
+        name for file in (tmp_path / "out" / "severity" / "1").iterdir() for name in file.read_text().split(",")
+    ]
+    assert sorted(name.strip() for name in with_severity if name) == ["ct_1", "ct_10", "ct_2"]
     table = pd.read_csv(tmp_path / "out" / "predictions" / "presence-7.csv")
     infer = by_infer(cov3d, data, "presence", [run.name, "experiment-1_fold-0_seed-1"], tmp_path / "infer")
     assert np.abs(table[P].to_numpy() - infer[P].to_numpy()).max() < 1e-7
@@ -303,15 +305,15 @@ def test_without_test_scans_it_says_where_they_are_looked_for(cov3d: Command, da
     [
         ("presence,1,ES1,0,", "line 2: ES1 is an ensemble for severity, not presence"),
         ("presence,1,99,0,", "line 2: --experiment 99"),
-        ("both,1,1,0,", "line 2: task is presence or severity, not 'both'"),
+        ("both,1,1,0,", "line 2: task must be presence or severity, not 'both'"),
         ("presence,0,1,0,", "line 2: number is 1 or more, not 0"),
         ("presence,x,1,0,", "line 2: number is 1 or more, not 'x'"),
         ("presence,1,,0,", "line 2: 'members' is missing"),
-        ("presence,1,1,7,", r"line 2: folds are of 0 to 4, each once, not \[7\]"),
-        ("presence,1,1,0 0,", "line 2: folds are of 0 to 4, each once"),
-        ("presence,1,1,0,2", "line 2: threshold is of presence, and between 0 and 1, not 2.0"),
-        ("severity,1,16,0,0.4", "line 2: threshold is of presence"),
-        ("presence,1,1,0,,maybe", "line 2: fitted_temperature is yes or no .*, not 'maybe'"),
+        ("presence,1,1,7,", r"line 2: folds must be numbers from 0 to 4, each once, not \[7\]"),
+        ("presence,1,1,0 0,", "line 2: folds must be numbers from 0 to 4, each once"),
+        ("presence,1,1,0,2", "line 2: threshold is for presence only and must be between 0 and 1, not 2.0"),
+        ("severity,1,16,0,0.4", "line 2: threshold is for presence only"),
+        ("presence,1,1,0,,maybe", "line 2: fitted_temperature must be yes or no .*, not 'maybe'"),
         ("presence,1,1,0,\npresence,1,2,0,", "line 3: there is a presence/1 already"),
         ("", "has no set"),
     ],
@@ -323,7 +325,7 @@ def test_a_set_that_can_not_be_made_is_refused_by_its_line(rows: str, sentence: 
         load_sets(file)
 
 
-def test_a_member_that_is_nothing_is_said(tmp_path: Path) -> None:
+def test_a_member_that_is_nothing_is_reported(tmp_path: Path) -> None:
     (_, (missing,)) = checkpoints_of(SubmissionSet(Task.PRESENCE, 1, ("EP9",)), Runs(tmp_path, tmp_path))
     assert str(missing).startswith("there is no checkpoint at EP9: a member is an experiment's number, an ensemble's")
 
@@ -332,7 +334,7 @@ def test_json_that_is_no_list_of_sets_is_refused(cov3d: Command, tmp_path: Path)
     for text, sentence in {
         "{": "can't be read as JSON",
         "{}": "must hold a list of sets",
-        '[{"task": "presence", "number": 1, "members": "1"}]': "set 1: members is a list",
+        '[{"task": "presence", "number": 1, "members": "1"}]': "set 1: members must be a list",
         '[{"task": "presence", "number": 1, "members": ["1"], "fold": 0}]': "set 1: fold is none of task, number",
     }.items():
         (tmp_path / "sets.json").write_text(text)

@@ -64,7 +64,7 @@ def labels_of(built: scan_table.Built) -> dict[str, str]:
     return dict(zip(built.table["scan"], built.table["label"], strict=True))
 
 
-def test_the_full_dataset_is_dealt_evenly_and_its_validation_partition_is_fold_0(tmp_path: Path) -> None:
+def test_the_full_dataset_is_split_evenly_and_its_validation_partition_is_fold_0(tmp_path: Path) -> None:
     lay_out(tmp_path, COUNTS)
     built = scan_table.build(tmp_path, seed=0)
     table = built.table
@@ -106,7 +106,7 @@ def test_folds_are_fixed_for_ever() -> None:
     st.integers(1, 6),
     st.integers(0, 9),
 )
-def test_any_deal_is_even_and_complete(labels: dict[str, str], folds: int, seed: int) -> None:
+def test_any_split_is_even_and_complete(labels: dict[str, str], folds: int, seed: int) -> None:
     assigned = assign_folds(labels, range(folds), seed)
     assert assigned.keys() == labels.keys()
     for label in set(labels.values()) | {None}:
@@ -157,7 +157,7 @@ def test_a_missing_severity_file_a_small_class_and_an_empty_folder_are_reported(
     assert len(built.table) == 1
 
 
-def test_without_a_validation_partition_all_five_folds_are_dealt(tmp_path: Path) -> None:
+def test_without_a_validation_partition_all_five_folds_are_made(tmp_path: Path) -> None:
     lay_out(tmp_path, {"train": {"mild": 10, "non-covid": 10}})
     table = scan_table.build(tmp_path, seed=0).table
     assert Counter(table["fold"]) == dict.fromkeys(range(5), 4)

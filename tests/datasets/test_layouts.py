@@ -27,7 +27,7 @@ def stoic(root: Path, patients: list[int], *rows: str, header: str = HEADER) -> 
     return scan_table.build(root, seed=0)
 
 
-def test_stoic_at_its_full_size_is_dealt_evenly_to_five_folds(tmp_path: Path) -> None:
+def test_stoic_at_its_full_size_is_split_evenly_to_five_folds(tmp_path: Path) -> None:
     counts = {"non-covid": 795, "covid-not-severe": 904, "covid-severe": 301}
     values = [v for v, n in zip(("0,0", "1,0", "1,1"), counts.values(), strict=True) for _ in range(n)]
     built = stoic(tmp_path, list(range(2000)), *(f"{patient},{value}" for patient, value in enumerate(values)))

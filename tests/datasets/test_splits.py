@@ -55,8 +55,8 @@ def test_the_papers_splits_are_folds_and_its_categories_labels(tmp_path: Path) -
         "validation/non-covid/ct_scan0": ("validation", "non-covid", 0),
     }
     assert built.problems == [
-        "train/covid/ct_scan0 is mild in the dataset and moderate in splits.csv, which is followed",
-        "train/covid/ct_scan_1 is mild in the dataset and critical in splits.csv, which is followed",
+        "train/covid/ct_scan0 is mild in the dataset and moderate in splits.csv, which is used",
+        "train/covid/ct_scan_1 is mild in the dataset and critical in splits.csv, which is used",
     ]
 
 

@@ -53,7 +53,7 @@ def made(root: Path, layout: Callable[[Path], None], splits: Path | None = None)
     return root
 
 
-def said(root: Path, file: Path | None = None) -> str | None:
+def reported(root: Path, file: Path | None = None) -> str | None:
     file = file or root / "scans.csv"
     return stale_sentence(root, file, scan_table.load(file))
 
@@ -70,9 +70,9 @@ def test_a_fresh_table_fits(tmp_path: Path, layout: Callable[[Path], None]) -> N
     for folder in ("preprocessed/tiny/volumes", "runs/one", "report"):
         (root / folder).mkdir(parents=True)
     (root / "preprocessed/tiny/settings.json").touch()
-    assert said(root) is None
+    assert reported(root) is None
     moved = root.rename(tmp_path / "elsewhere")
-    assert said(moved) is None
+    assert reported(moved) is None
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_scans_that_came_and_went_are_named(
     else:
         scan(root, new)
         shutil.rmtree(root / gone)
-    assert said(root) == (
+    assert reported(root) == (
         f"{root / 'scans.csv'} does not fit the dataset any more: 1 scan new ({new}), 1 scan gone ({gone}). "
         f"Make it again: cov3d folds --data {root} --overwrite"
     )
@@ -106,29 +106,29 @@ def test_a_corrected_grade_is_seen_though_size_and_time_of_the_file_are_the_same
     (root / "ICASSP_severity_train_partition.xlsx").unlink()
     file = root / "train_partition_covid_categories.csv"
     file.write_text("Name;Category\n" + "".join(f"a{number};1\n" for number in range(4)))
-    assert said(root) is None
+    assert reported(root) is None
     before = file.stat()
     file.write_text("Name;Category\na0;1\na1;4\na2;1\na3;1\n")
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert file.stat().st_size == before.st_size
-    assert "1 scan with another label (train/covid/a1: mild, now critical). Make it again" in (said(root) or "")
+    assert "1 scan with another label (train/covid/a1: mild, now critical). Make it again" in (reported(root) or "")
 
 
 def test_labels_of_stoic_and_withdrawn_grades_are_compared(tmp_path: Path) -> None:
     root = made(tmp_path / "a", stoic)
     reference = root / "metadata/reference.csv"
     reference.write_text(reference.read_text().replace("3,1,0", "3,1,1"))
-    assert "data/mha/3.mha: covid-not-severe, now covid-severe" in (said(root) or "")
+    assert "data/mha/3.mha: covid-not-severe, now covid-severe" in (reported(root) or "")
     root = made(tmp_path / "b", cov19)
     write_severities(root, "train", [("a0", 1), ("a2", 1), ("a3", 1)])
-    assert "(train/covid/a1: mild, now covid)" in (said(root) or "")
+    assert "(train/covid/a1: mild, now covid)" in (reported(root) or "")
 
 
 def test_many_differences_are_counted_and_the_first_named(tmp_path: Path) -> None:
     root = made(tmp_path, cov19)
     for number in range(7):
         scan(root, f"train/non-covid/x{number}")
-    found = said(root) or ""
+    found = reported(root) or ""
     assert "7 scans new (train/non-covid/x0; train/non-covid/x1; train/non-covid/x2; …)" in found
 
 
@@ -138,12 +138,12 @@ def test_what_a_person_edited_is_no_difference(tmp_path: Path) -> None:
     table = scan_table.load(root / "scans.csv")
     table = table[table["scan"] != "train/covid/a2"].assign(fold=lambda rows: rows["fold"].where(rows["fold"] != 3, 1))
     table.to_csv(root / "scans.csv", index=False)
-    assert said(root) is None
+    assert reported(root) is None
     write_severities(root, "train", [("a0", 1), ("a1", 3), ("a2", 4), ("a3", 1)])
-    assert said(root) is None  # the table says so already, or leaves the scan out
+    assert reported(root) is None  # the table says so already, or leaves the scan out
     write_severities(root, "train", [("a0", 2), ("a1", 3), ("a2", 4), ("a3", 1)])
-    assert "(train/covid/a0: mild, now moderate). Make it again (what was edited in it by hand is lost then): " in (
-        said(root) or ""
+    assert "(train/covid/a0: mild, now moderate). Make it again (manual changes in it are lost): " in (
+        reported(root) or ""
     )
 
 
@@ -154,17 +154,17 @@ def test_the_store_alone_gives_no_alarm(tmp_path: Path) -> None:
             shutil.rmtree(root / folder, ignore_errors=True)
         (root / "preprocessed/tiny/volumes/train/covid/a0").mkdir(parents=True)
         (root / "preprocessed/tiny/settings.json").touch()
-        assert said(root) is None, name
+        assert reported(root) is None, name
         (root / "scans.origin.json").unlink()
-        assert said(root) is None, name
+        assert reported(root) is None, name
 
 
 def test_a_missing_file_of_labels_gives_no_alarm(tmp_path: Path) -> None:
     root = made(tmp_path, cov19)
     (root / "ICASSP_severity_validation_partition.xlsx").unlink()
-    assert said(root) is None
+    assert reported(root) is None
     write_severities(root, "train", [("a0", 1), ("a1", 1), ("a2", 1)])
-    assert "(train/covid/a3: mild, now covid)" in (said(root) or "")
+    assert "(train/covid/a3: mild, now covid)" in (reported(root) or "")
 
 
 def test_a_table_made_by_hand_is_compared_where_there_is_a_layout_only(tmp_path: Path) -> None:
@@ -172,12 +172,12 @@ def test_a_table_made_by_hand_is_compared_where_there_is_a_layout_only(tmp_path:
     (tmp_path / "a/scans.csv").write_text(
         "scan,partition,label,fold\nhospital/p0/series,train,mild,0\nx,train,mild,1\n"
     )
-    assert said(tmp_path / "a") is None
+    assert reported(tmp_path / "a") is None
     root = made(tmp_path / "b", cov19)
     (root / "scans.origin.json").write_text("{}")  # as of no origin
-    assert said(root) is None
+    assert reported(root) is None
     write_severities(root, "train", [("a0", 4), ("a1", 1), ("a2", 1), ("a3", 1)])
-    assert said(root) == (
+    assert reported(root) == (
         f"{root / 'scans.csv'} does not fit the dataset: 1 scan with another label (train/covid/a0: mild, now "
         f"critical). Unless you made it by hand, make it again: cov3d folds --data {root} --overwrite"
     )
@@ -187,19 +187,19 @@ def test_a_table_of_splits_is_known_to_the_table_and_compared_by_content(tmp_pat
     splits = tmp_path / "splits.csv"
     splits.write_text("path,split,has_covid,category\ntrain/covid/a0,1,1,critical\ntrain/non-covid/b0,2,0,\n")
     root = made(tmp_path / "data", cov19, splits)
-    assert said(root) is None
+    assert reported(root) is None
     splits.write_text(splits.read_text().replace("critical", "severe"))
-    found = said(root) or ""
+    found = reported(root) or ""
     assert f"the table of splits {splits} was changed" in found
     assert found.endswith(f"cov3d folds --data {root} --splits {splits} --overwrite")
     splits.unlink()
-    assert said(root) is None
+    assert reported(root) is None
 
 
 def test_a_file_of_labels_that_cannot_be_read_is_a_sentence(tmp_path: Path) -> None:
     root = made(tmp_path, cov19)
     (root / "ICASSP_severity_train_partition.xlsx").write_bytes(b"PK")
-    found = said(root) or ""
+    found = reported(root) or ""
     assert found.startswith(f"{root / 'scans.csv'} can't be compared with the dataset: ")
     assert "can't be read as an Excel file" in found
 
@@ -215,7 +215,7 @@ def test_no_folder_of_a_scan_in_the_table_is_listed(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(os, "scandir", scandir)
     scan(root, "train/covid/new")
-    assert "1 scan new (train/covid/new)" in (said(root) or "")
+    assert "1 scan new (train/covid/new)" in (reported(root) or "")
     scans = set(scan_table.load(root / "scans.csv")["scan"])
     assert "train/covid/new" in listed
     assert not scans & set(listed)

@@ -35,8 +35,12 @@ def calls_table(true: list[str], called: list[str]) -> pd.DataFrame:
 
 
 def macro(table: pd.DataFrame) -> float:
-    graded = table[table["label"].isin(SEVERITIES)]
-    return float(f1_score(graded["label"], graded["severity"], labels=SEVERITIES, average="macro", zero_division=0.0))
+    with_severity = table[table["label"].isin(SEVERITIES)]
+    return float(
+        f1_score(
+            with_severity["label"], with_severity["severity"], labels=SEVERITIES, average="macro", zero_division=0.0
+        )
+    )
 
 
 def test_the_difference_is_that_of_the_scores_whatever_the_order_of_rows() -> None:
@@ -113,7 +117,7 @@ def test_a_class_without_scans_has_no_interval() -> None:
     assert [row.interval is None for row in found.rows] == [False, False, True, False, True]
 
 
-def test_models_that_do_not_differ_are_seldom_told_apart() -> None:
+def test_models_that_do_not_differ_are_seldom_distinguished() -> None:
     p = []
     for seed in range(40):
         pair = (predictions({"mild": 15, "severe": 15}, seed=2 * seed + n, skill=1.0) for n in (0, 1))
@@ -185,10 +189,10 @@ def test_compare_prints_and_writes_what_it_found(
     assert "selected on this fold" in ended.out
     assert "0.625" in ended.out
     assert "severity: fewer than 10 scans of a class (5 critical)" in ended.err
-    said = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    reported = json.loads((tmp_path / "out" / "comparison.json").read_text())
     wanted: Comparison = compare_runs(run, other, "severity", seed=4)
-    assert said["seed"] == 4
-    assert said["severity"]["rows"][0]["p"] == wanted.rows[0].p
+    assert reported["seed"] == 4
+    assert reported["severity"]["rows"][0]["p"] == wanted.rows[0].p
     rows = pd.read_csv(tmp_path / "out" / "comparison.csv")
     assert rows["task"].tolist() == ["presence"] * 3 + ["severity"] * 5
     assert rows["low"][3] == wanted.rows[0].interval.low

@@ -88,7 +88,7 @@ def test_where_positives_all_rank_first_the_sensitivity_is_a_proportion_of_which
     assert found.interval.low == pytest.approx(stats.beta(20.5, 0.5).ppf(0.025), abs=0.02)
 
 
-def test_a_class_never_called_right_has_an_upper_end_above_nought() -> None:
+def test_a_class_never_predicted_right_has_an_upper_end_above_nought() -> None:
     calls = certain([0] * 30 + [3] * 5, [0] * 25 + [2] * 5 + [2] * 5)
     found = of_f1(calls)[4]
     assert (found.low, found.method) == (0.0, Method.POSTERIOR)

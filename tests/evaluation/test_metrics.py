@@ -21,7 +21,7 @@ def random_probabilities(count: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).dirichlet(np.ones(5), count)
 
 
-def test_presence_is_called_positive_below_one_half_only() -> None:
+def test_presence_is_predicted_positive_below_one_half_only() -> None:
     p = np.array([[0.5, 0.5, 0, 0, 0], [0.4999, 0.5001, 0, 0, 0], [0.51, 0.49, 0, 0, 0]])
     assert predict_presence(p).tolist() == [0, 1, 0]
 
@@ -55,7 +55,7 @@ def test_presence_f1_is_scikit_learns(pairs: list[tuple[int, int]]) -> None:
     assert score.confusion.sum() == len(pairs)
 
 
-def test_severity_counts_graded_scans_only_and_always_four_classes() -> None:
+def test_severity_counts_scans_with_a_severity_only_and_always_four_classes() -> None:
     # Mild: 2 of 2 right. Severe: 1 right, 1 called mild. Critical and moderate do not occur; negative and unknown
     # scans do not count. F1: mild 4/5, moderate 0, severe 2/3, critical 0.
     labels = np.array([1, 1, 3, 3, 0, 5])

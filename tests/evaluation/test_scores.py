@@ -157,13 +157,13 @@ def test_a_score_is_defined_once_and_not_by_scikit_learn() -> None:
     assert (int(count) > 10, loaded) == (True, "False"), ended.stdout
 
 
-def test_severity_uses_exactly_the_graded_scans_and_four_classes() -> None:
+def test_severity_uses_exactly_the_scans_with_a_severity_and_four_classes() -> None:
     table = predictions()
     severity = evaluate(table, CATEGORIES, resamples=20)["severity"]
-    graded = table[table["label"].isin(SEVERITIES)]
-    assert severity.predictions.scans == tuple(graded["scan"])
+    with_severity = table[table["label"].isin(SEVERITIES)]
+    assert severity.predictions.scans == tuple(with_severity["scan"])
     assert severity.predictions.classes == SEVERITIES
-    f1 = metrics.f1_score(graded["label"], graded["severity"], labels=SEVERITIES, average="macro")
+    f1 = metrics.f1_score(with_severity["label"], with_severity["severity"], labels=SEVERITIES, average="macro")
     assert severity.score(MACRO_F1).value == pytest.approx(f1)
     assert severity.notes[0].startswith("few scans (5 critical): with fewer than 10 of a class")
 
@@ -187,7 +187,7 @@ def test_a_fold_without_a_class_says_what_that_does_to_the_mean() -> None:
     assert len(score_figures.curves(one).axes) == 4
 
 
-def test_without_graded_scans_there_is_no_score_and_it_is_said(tmp_path: Path) -> None:
+def test_without_scans_with_a_severity_there_is_no_score_and_it_is_reported(tmp_path: Path) -> None:
     table = predictions({"non-covid": 12, "covid": 12})
     found = evaluate(pd.concat([table, table.assign(label="", scan="x")]), CATEGORIES, resamples=50)
     assert found["presence"].result.scans == 24
@@ -196,8 +196,8 @@ def test_without_graded_scans_there_is_no_score_and_it_is_said(tmp_path: Path) -
     assert found["severity"].notes == ("no scan has a label for this task: there is no score",)
     assert score_figures.reliability(found).axes[1].get_title() == "severity: no scan could be scored"
     save_scores(found, tmp_path, {"fold": 1})
-    said = json.loads((tmp_path / "scores.json").read_text())
-    assert (said["fold"], said["severity"]["macro_f1"], said["severity"]["scores"]) == (1, None, [])
+    reported = json.loads((tmp_path / "scores.json").read_text())
+    assert (reported["fold"], reported["severity"]["macro_f1"], reported["severity"]["scores"]) == (1, None, [])
 
 
 def test_what_is_saved_is_what_was_found(tmp_path: Path) -> None:
@@ -208,9 +208,9 @@ def test_what_is_saved_is_what_was_found(tmp_path: Path) -> None:
     scores = [score for evaluation in found.values() for score in evaluation.scores]
     assert rows["value"].tolist() == [score.value for score in scores]
     assert rows["low"].astype(float).tolist() == [score.interval.low for score in scores]
-    said = json.loads((tmp_path / "scores.json").read_text())
-    assert said["presence"]["macro_f1"] == found["presence"].result.macro_f1
-    assert said["severity"]["scores"][0]["high"] == found["severity"].scores[0].interval.high
+    reported = json.loads((tmp_path / "scores.json").read_text())
+    assert reported["presence"]["macro_f1"] == found["presence"].result.macro_f1
+    assert reported["severity"]["scores"][0]["high"] == found["severity"].scores[0].interval.high
     again = evaluate(predictions(), CATEGORIES, seed=3, resamples=50)
     assert again["severity"].scores == found["severity"].scores
     assert evaluate(predictions(), CATEGORIES, seed=4, resamples=50)["severity"].scores != found["severity"].scores
@@ -226,7 +226,7 @@ def test_curves_end_where_they_must_and_name_their_areas() -> None:
             assert (curve.x[0], curve.x[-1]) == (0, 1)
     roc, pr, *severity = score_figures.curves(found).axes
     area = found["presence"].score(ROC_AREA, "covid")
-    said = f"covid, area {area.value:.3f} ({area.interval.low:.3f}–{area.interval.high:.3f})"
-    assert [text.get_text() for text in roc.get_legend().get_texts()] == [said]
+    reported = f"covid, area {area.value:.3f} ({area.interval.low:.3f}–{area.interval.high:.3f})"
+    assert [text.get_text() for text in roc.get_legend().get_texts()] == [reported]
     assert (roc.get_xlabel(), pr.get_ylabel()) == ("1 − specificity", "precision")
     assert len(severity[0].get_legend().get_texts()) == 4

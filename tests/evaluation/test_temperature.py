@@ -58,7 +58,7 @@ def test_a_probability_of_nought_is_unlikely_and_not_impossible() -> None:
     assert found.value > 1
 
 
-def test_where_every_scan_is_right_the_bound_is_reached_and_said() -> None:
+def test_where_every_scan_is_right_the_bound_is_reached_and_reported() -> None:
     table = prediction_table(["a", "b"], np.array([[0.8, 0.2, 0, 0, 0], [0.3, 0.7, 0, 0, 0]]), CATEGORIES)
     found = fit_temperature(table.assign(label=["non-covid", "covid"]), CATEGORIES)
     assert found.value == pytest.approx(LOWEST)
@@ -98,7 +98,7 @@ def _table(right: int, wrong: int, sure: float) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize(
-    ("right", "wrong", "sure", "value", "said"),
+    ("right", "wrong", "sure", "value", "reported"),
     [
         (40, 0, 0.6, LOWEST, "0 of 40 predictions are wrong, too few to fit a temperature"),
         (
@@ -111,12 +111,12 @@ def _table(right: int, wrong: int, sure: float) -> pd.DataFrame:
     ],
 )
 def test_a_temperature_at_an_end_of_its_range_says_why(
-    right: int, wrong: int, sure: float, value: float, said: str
+    right: int, wrong: int, sure: float, value: float, reported: str
 ) -> None:
     found = fit_temperature(_table(right, wrong, sure), CATEGORIES)
     assert (found.value, found.wrong, found.at_bound) == (pytest.approx(value), wrong, True)
-    assert said in found.why_at_bound
-    assert said in Calibration(found, {}, None, None, None, None).harm
+    assert reported in found.why_at_bound
+    assert reported in Calibration(found, {}, None, None, None, None).harm
 
 
 def test_a_temperature_inside_its_range_has_nothing_to_say() -> None:

@@ -1,6 +1,7 @@
 """What a person is told of a prediction: reasons to review it, what the networks are, lung zones, spread."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from tests.inference.cell_network import CellNetwork, cell_info, use_cell_networ
 
 def record_of(voxels: np.ndarray) -> dict[str, Any]:
     volume = Volume(voxels=voxels, path=Path("scan"), slices_found=len(voxels))
-    return {"scan": "scan", **preprocess(volume, [Size.TINY]).record}
+    return replace(preprocess(volume, [Size.TINY]).record, scan="scan").by_column()
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def test_a_scan_like_those_trained_on_has_no_reason(chest_record: dict[str, Any]
     assert reasons(chest_record, [cell_info(lung_share=(0.0, 1.0))]) == []
 
 
-def test_more_or_less_lung_than_in_training_is_said_with_the_numbers(chest_record: dict[str, Any]) -> None:
+def test_more_or_less_lung_than_in_training_is_reported_with_the_numbers(chest_record: dict[str, Any]) -> None:
     share = 100 * float(chest_record["lung_share"])
     (more,) = reasons(chest_record, [cell_info(lung_share=(0.01, 0.02))])
     (less,) = reasons(chest_record, [cell_info(lung_share=(0.8, 0.9))])

@@ -212,7 +212,7 @@ def test_by_name_it_is_of_the_runs_of_its_experiments(cov3d: Command, tmp_path: 
     assert ended.code == 0, ended.err
 
 
-def test_by_name_every_missing_run_is_said_with_its_command(
+def test_by_name_every_missing_run_is_reported_with_its_command(
     cov3d: Command, tmp_path: Path, quick_network: None
 ) -> None:
     runs = tmp_path / "runs"
@@ -296,9 +296,9 @@ def test_what_can_not_be_averaged_is_one_sentence_and_exit_code_2(
         (one, twice): "twice.csv names the scan test/ct_3 more than once",
         (run, one): f"{run} has a prediction table for each task: choose one with --task",
         (run, same, "--task", "presence"): "both predict train/x/ct_0_0, and their runs have the same options",
-        (): "give prediction tables, folders, runs or checkpoints to average, or --name, and not both",
-        (one, "--name", "EP1"): "and not both",
-        (one, "--fold", 1): "--fold and --all-folds go with --name",
+        (): "give either prediction tables, folders, runs or checkpoints to average, or --name",
+        (one, "--name", "EP1"): "give either prediction tables",
+        (one, "--fold", 1): "--fold and --all-folds need --name",
         ("--name", "EP1", "--fold", 1, "--all-folds"): "--fold and --all-folds cannot be combined",
         ("--name", "EP9"): "EP9 is not one of the paper's ensembles: EP1, EP2",
         ("--name", "EP1", "--task", "severity"): "EP1 is an ensemble for presence, not severity",
@@ -361,17 +361,19 @@ def test_a_cross_validation_stands_for_its_runs(cov3d: Command, crossval: Path, 
 
 
 @pytest.mark.usefixtures("no_pictures")
-def test_where_no_set_can_be_written_it_is_said_why(cov3d: Command, crossval: Path, tmp_path: Path) -> None:
+def test_where_no_set_can_be_written_it_is_reported_why(cov3d: Command, crossval: Path, tmp_path: Path) -> None:
     run = crossval.with_name(default_name(1, 0))
     save_predictions(some_table(0, SCANS), tmp_path / "table.csv")
     given = {
         "the networks that predicted": [tmp_path / "table.csv", "--task", "presence"],
-        "a set is of one task": [tmp_path / "table.csv"],
+        "a set has one task": [tmp_path / "table.csv"],
         "before a temperature was fitted": [run / "validation-presence.csv", "--task", "presence"],
     }
-    for said, words in given.items():
+    for reported, words in given.items():
         ended = cov3d("ensemble", *words, "--output-dir", tmp_path / "out", "--overwrite")
-        assert (ended.code, "no set.json for cov3d submit" in ended.out, said in ended.out) == (0, True, True), ended
+        assert (ended.code, "no set.json for cov3d submit" in ended.out, reported in ended.out) == (0, True, True), (
+            ended
+        )
         assert not (tmp_path / "out" / "set.json").exists()
     shutil.move(run, tmp_path / "elsewhere")
     ended = cov3d("ensemble", crossval, "--task", "presence", "--output-dir", tmp_path / "out", "--overwrite")

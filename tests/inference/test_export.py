@@ -71,7 +71,7 @@ def test_an_exported_network_predicts_what_infer_predicts(
     assert run(file, crops[:1]) == pytest.approx(wanted[:1], abs=1e-5)  # any batch
     again = cov3d("export", "--checkpoint", resnet, "--format", form)
     assert again.code == 2
-    assert "is there already" in again.err
+    assert "exists: give another" in again.err
 
 
 def test_the_metadata_state_preprocessing_and_categories(

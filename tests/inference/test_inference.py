@@ -137,8 +137,8 @@ def test_scans_unlike_those_trained_on_are_doubtful(scans: dict[str, Path], tmp_
     why = next(reason for reason in found.review[sorted(scans)[0]] if "lung in the picture" in reason)
     assert why.startswith("less lung in the picture than in any scan trained on (")
     assert why.endswith("trained on 90.0 to 100.0)")
-    said = ["; ".join(found.review[scan]) for scan in found.manifest["scan"]]
-    assert found.manifest["doubtful"].tolist() == said
+    reported = ["; ".join(found.review[scan]) for scan in found.manifest["scan"]]
+    assert found.manifest["doubtful"].tolist() == reported
     assert not any("trained on" in why for reasons in plain.review.values() for why in reasons)
 
 
@@ -221,8 +221,8 @@ def test_the_severity_task_grades_every_scan_and_both_only_the_positive(calls: p
     assert len(list((tmp_path / "severity").iterdir())) == 4
     write_submission(calls, CATEGORIES, tmp_path / "both", Task.BOTH)
     assert len(list((tmp_path / "both").iterdir())) == 6
-    graded = [line for name in names for line in lines(tmp_path / "both" / f"{name}.csv")]
-    assert sorted(graded) == sorted(lines(tmp_path / "both" / "covid.csv"))
+    with_severity = [line for name in names for line in lines(tmp_path / "both" / f"{name}.csv")]
+    assert sorted(with_severity) == sorted(lines(tmp_path / "both" / "covid.csv"))
 
 
 def test_two_scans_of_one_name_are_refused(calls: pd.DataFrame, tmp_path: Path) -> None:

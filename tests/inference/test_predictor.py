@@ -126,7 +126,7 @@ def test_the_example_of_the_documentation_runs(root: Path, capsys: pytest.Captur
     ("how", "sentence"),
     [
         ({"batch_size": 0}, "at least 1"),
-        ({"precision": "int8"}, "precision is one of"),
+        ({"precision": "int8"}, "precision must be one of"),
         ({"mc_dropout": 3}, "has no dropout"),
         ({"device": "tpu"}, "--device must be"),
     ],

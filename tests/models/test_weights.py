@@ -138,10 +138,10 @@ def test_without_a_network_the_error_says_where_it_looked_and_what_to_do(
     server.damage("down")
     with pytest.raises(WeightsError) as error:
         weights.find_or_fetch(SWIN, tmp_path / "given")
-    said = str(error.value)
+    reported = str(error.value)
     for part in (
         *(str(tmp_path / "given"), str(tmp_path / "named"), str(tmp_path / "hub" / "checkpoints")),
         *(weights.source(SWIN), "cov3d weights --architecture swin", "--weights FILE", "--no-pretrained"),
     ):
-        assert part in said
+        assert part in reported
     assert not list(tmp_path.iterdir())

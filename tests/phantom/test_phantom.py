@@ -99,9 +99,9 @@ def test_severity_rows_name_scans_and_one_repeats(dataset: Path, truth: pd.DataF
     rows = pd.read_excel(dataset / f"ICASSP_severity_{partition}_partition.xlsx")
     assert list(rows.columns) == ["Name", "Category"]
     assert rows.duplicated().sum() == 1
-    graded = truth[(truth["partition"] == partition) & truth["label"].isin(SEVERITIES)]
+    with_severity = truth[(truth["partition"] == partition) & truth["label"].isin(SEVERITIES)]
     expected = {
-        scan.rsplit("/", 1)[-1]: SEVERITIES.index(label) + 1 for scan, label in graded[["scan", "label"]].values
+        scan.rsplit("/", 1)[-1]: SEVERITIES.index(label) + 1 for scan, label in with_severity[["scan", "label"]].values
     }
     assert dict(rows.values.tolist()) == expected
 

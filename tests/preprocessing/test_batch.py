@@ -105,10 +105,10 @@ def test_killed_and_resumed_gives_the_same_store(
     until(lambda: records(store) >= 5)
     workers = psutil.Process(running.pid).children()
     running.send_signal(number)
-    _, said = running.communicate(timeout=30)
+    _, reported = running.communicate(timeout=30)
     assert running.returncode == code
-    assert sentence in said
-    assert "Traceback" not in said
+    assert sentence in reported
+    assert "Traceback" not in reported
     assert psutil.wait_procs(workers, timeout=10)[1] == []  # nobody lives on
     assert 5 <= records(store) < SCANS
     # Half a file may lie aside, never in its place.
@@ -131,9 +131,9 @@ def test_a_killed_worker_is_replaced_and_its_scan_done_again(
     until(lambda: records(store) >= 5)
     worker = next(child for child in psutil.Process(running.pid).children() if "spawn_main" in str(child.cmdline()))
     worker.kill()
-    _, said = running.communicate(timeout=60)
+    _, reported = running.communicate(timeout=60)
     assert running.returncode == 0
-    assert "workers were killed 1 times" in said
+    assert "workers were killed 1 times" in reported
     assert contents(store) == whole
 
 
@@ -143,9 +143,9 @@ def test_shares_at_once_make_one_store(data: Path, whole: dict[str, bytes], tmp_
         subprocess.Popen(command(data, store, "--jobs", 1, "--shard", f"{number}/2"), stdout=subprocess.PIPE, text=True)
         for number in (1, 2)
     ]
-    said = [one.communicate(timeout=60)[0] for one in running]
+    reported = [one.communicate(timeout=60)[0] for one in running]
     assert [one.returncode for one in running] == [0, 0]
-    assert f"share 1 of 2: {SCANS // 2} scans preprocessed" in said[0]
+    assert f"share 1 of 2: {SCANS // 2} scans preprocessed" in reported[0]
     assert contents(store) == whole
 
 

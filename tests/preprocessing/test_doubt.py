@@ -46,12 +46,12 @@ def phrases(*rows: dict[str, Any], of: int = 0) -> list[str]:
         ({"crop": "override", "z0": 0, "left_share": 0.9, "notes": "box given by a person, in place of …"}, []),
     ],
 )
-def test_what_is_odd_about_a_scan_is_said(row: dict[str, Any], wanted: list[str]) -> None:
+def test_what_is_odd_about_a_scan_is_reported(row: dict[str, Any], wanted: list[str]) -> None:
     assert phrases(row) == wanted
     assert (score(find_doubts(records(row))["scan_0"]) > 0) == bool(wanted)
 
 
-def test_what_is_out_of_the_others_range_is_said_once_there_are_enough_others() -> None:
+def test_what_is_out_of_the_others_range_is_reported_once_there_are_enough_others() -> None:
     # Median 0.20 and median deviation 0.01: the range is 0.2 ± 3.5 · 1.4826 · 0.01 = 0.148 to 0.252.
     others = [{"lung_share": share} for share in (0.18, 0.19, 0.19, 0.2, 0.2, 0.2, 0.21, 0.21, 0.22) * 3]
     assert phrases({"lung_share": 0.26}, *others) == ["lung share 0.26, others 0.15 to 0.25"]

@@ -42,8 +42,8 @@ def test_the_lungs_are_held(kind: str) -> None:
 
 def test_without_lungs_the_body_is_kept_and_never_an_empty_volume() -> None:
     done = preprocess(volume_of(hard("no lungs")), [Size.TINY])
-    assert done.scan_record.crop == "fallback"
-    assert NO_LUNGS in done.scan_record.notes
+    assert done.record.crop == "fallback"
+    assert NO_LUNGS in done.record.notes
     assert done.voxels[Size.TINY].std() > 10
 
 
@@ -53,8 +53,8 @@ def test_a_scan_stored_feet_first_gives_what_the_same_scan_gives_head_first() ->
     wanted, found = preprocess(upright, [Size.TINY]), preprocess(turned, [Size.TINY])
     # One grid voxel spans one slice here, so that the two grids are the same turned round.
     assert np.array_equal(found.voxels[Size.TINY], wanted.voxels[Size.TINY])
-    assert found.scan_record.notes == FEET_FIRST
-    assert replace(found.scan_record, notes="") == wanted.scan_record
+    assert found.record.notes == FEET_FIRST
+    assert replace(found.record, notes="") == wanted.record
 
 
 def test_real_ct_is_turned_only_when_it_lies_feet_first(real_ct: Path) -> None:

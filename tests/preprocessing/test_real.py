@@ -76,7 +76,7 @@ def test_the_same_scan_with_bars_has_the_same_box(real_ct: Path) -> None:
     )
     assert (barred.z0, barred.z1) == (plain.z0, plain.z1)
     for face in ("y0", "y1"):
-        assert barred[face] == pytest.approx(plain[face] * 512 / 126, abs=8)
+        assert getattr(barred, face) == pytest.approx(getattr(plain, face) * 512 / 126, abs=8)
 
 
 def test_only_lungs_of_a_chest_are_lungs(real_ct: Path) -> None:

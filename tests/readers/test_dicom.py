@@ -207,7 +207,7 @@ def test_two_different_slices_at_one_position_are_refused(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     "tag", ["AcquisitionNumber", "TemporalPositionIdentifier", "NominalPercentageOfCardiacPhase", "TriggerTime"]
 )
-def test_phases_at_the_same_positions_are_told_apart(tmp_path: Path, tag: str) -> None:
+def test_phases_at_the_same_positions_are_distinguished(tmp_path: Path, tag: str) -> None:
     first = series(tmp_path, None, put(**{tag: 1}))
     series(tmp_path, hounsfield(seed=1), put(**{tag: 2}), names=lambda index: f"Z{index}.dcm")
     volume = read_as(tmp_path, first)

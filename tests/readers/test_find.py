@@ -134,7 +134,7 @@ def test_thumbnails_that_a_network_drive_adds_are_no_scans(tmp_path: Path) -> No
     assert find_scans([tmp_path]) == [tmp_path / "covid" / "ct_scan_1"]
 
 
-def test_a_folder_called_like_a_slice_makes_no_scan(tmp_path: Path) -> None:
+def test_a_folder_named_like_a_slice_makes_no_scan(tmp_path: Path) -> None:
     write_slices(tmp_path / "ct_scan_1", np.full((3, 8, 8), 100, dtype=np.uint8))
     (tmp_path / "thumbs" / "1.jpg").mkdir(parents=True)
     (tmp_path / "thumbs" / "1.jpg" / "small.png").write_bytes(b"x")

@@ -142,7 +142,7 @@ def test_nifti_of_the_other_byte_order_and_of_version_2_is_read(tmp_path: Path) 
         assert volume.spacing == pytest.approx(SPACING)
 
 
-def test_a_header_without_orientation_or_distances_is_said(tmp_path: Path) -> None:
+def test_a_header_without_orientation_or_distances_is_reported(tmp_path: Path) -> None:
     file = patched(write(tmp_path / "a.nii", hounsfield()), (SFORM, "h", 0), (QFORM, "h", 0))
     assert "holds no orientation" in read_volume(file).notes[0]
     file = write(tmp_path / "a.mha", hounsfield())

@@ -211,7 +211,7 @@ def test_a_missing_scan_and_a_file_are_refused(tmp_path: Path) -> None:
         read_volume(tmp_path / "file")
 
 
-def test_numbers_far_apart_are_said_and_not_listed(tmp_path: Path) -> None:
+def test_numbers_far_apart_are_reported_and_not_listed(tmp_path: Path) -> None:
     for number in (1, 2, 3, 4, 20231123101500):
         write_slices(tmp_path, flat([10]), first=number)
     assert read_volume(tmp_path).notes == ("slice numbers are far apart (1 to 20231123101500): are they one series?",)

@@ -66,7 +66,7 @@ def write_run(
     }
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(config, indent=2))
-    tables, said = {}, {}
+    tables, reported = {}, {}
     for place, (task, best) in enumerate((("presence", 2), ("severity", 3))):
         good, last = (
             prediction_table(list(rows["scan"]), probabilities(labels, seed + place, of), CATEGORIES, labels=labels)
@@ -75,14 +75,14 @@ def write_run(
         tables[task] = good
         save_predictions(good, folder / f"validation-{task}.csv")
         scores = [score_table(table, CATEGORIES)[place].as_dict() for table in (good, last)]
-        said[task] = {"best_epoch": best, "best": scores[0], "last": scores[1]}
+        reported[task] = {"best_epoch": best, "best": scores[0], "last": scores[1]}
     epochs = chosen.epochs
     progress = np.arange(1, epochs + 1)
     history = pd.DataFrame({"epoch": progress, "train_loss": 1.2 / progress, "valid_loss": 1.3 / progress**0.5})
     for task, best in (("presence", 2), ("severity", 3)):
-        history[f"{task}_f1"] = said[task]["best"]["macro_f1"] * (1 - 0.2 * abs(progress - best) / epochs)
+        history[f"{task}_f1"] = reported[task]["best"]["macro_f1"] * (1 - 0.2 * abs(progress - best) / epochs)
     history.to_csv(folder / "history.csv", index=False)
     (folder / "curves.png").write_bytes(b"a picture")
     if finished:
-        (folder / "summary.json").write_text(json.dumps({"epochs": epochs, "tasks": said}))
+        (folder / "summary.json").write_text(json.dumps({"epochs": epochs, "tasks": reported}))
     return tables

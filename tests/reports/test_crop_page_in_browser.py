@@ -29,7 +29,7 @@ A_PERSON = """<script>
   head("scan").click(); seen.byName = names();
   sortBy("lung_ml"); seen.unknownLast = names(); seen.unknown = find(".sorted", rows[4]).textContent;
   head("doubts").click(); seen.byDoubt = names(); seen.unsorted = document.querySelectorAll(".sorted").length;
-  seen.said = find("th[data-column=doubts]").getAttribute("aria-sort");
+  seen.reported = find("th[data-column=doubts]").getAttribute("aria-sort");
 
   type(find("#name"), "SCAN_1"); seen.named = names(); seen.shown = find("#shown").textContent;
   type(find("#name"), "");
@@ -101,7 +101,7 @@ def test_a_person_finds_their_way_about_the_page(seen: dict[str, Any]) -> None:
     assert seen["byName"] == [evil, "scan_1", "scan_2", "scan_3", "scan_10"]
     assert seen["unknownLast"] == ["scan_10", "scan_1", evil, "scan_2", "scan_3"]
     assert seen["byDoubt"] == [evil, "scan_1", "scan_2", "scan_3", "scan_10"]
-    assert seen["said"] == "descending"
+    assert seen["reported"] == "descending"
     assert seen["named"] == ["scan_1", "scan_10"]
     assert seen["shown"] == "2 of 5 shown"
     assert seen["doubtful"] == [evil, "scan_1"]

@@ -90,8 +90,8 @@ def test_the_page_has_a_row_for_every_scan_the_doubtful_first(fill: Fill) -> Non
         **{"z0": "6", "z1": "48", "y0": "100", "y1": "400", "x0": "60", "x1": "460", "cropped to": "lungs"},
         **{"lungs, share of body": "0.2", "left lung, share of both": "0.46", "opaque, share of lungs": "0.05"},
     }
-    said = "2 of 4 crops to check, 1 with a box given by a person, 1 scan not preprocessed."
-    assert said in " ".join(page.text.split())
+    reported = "2 of 4 crops to check, 1 with a box given by a person, 1 scan not preprocessed."
+    assert reported in " ".join(page.text.split())
     assert "c/lost & gone: none of the 3 slices can be read" in page.text
     assert [attributes.get("data-box") for tag, attributes in page.tags if tag == "tr"][1:] == [
         "6 48 100 400 60 460"

@@ -21,7 +21,7 @@ from cov3d.reports.report import PAGE, write_report
 from cov3d.reports.sources import Source, SourceKind, find_sources
 from tests.reports.runs import scan_table, write_run
 
-GRADES = list(CATEGORIES[1:])
+SEVERITY_NAMES = list(CATEGORIES[1:])
 COUNTS = {"non-covid": 6, "mild": 3, "moderate": 2, "severe": 3, "critical": 2, "covid": 2}
 
 
@@ -45,7 +45,7 @@ def as_text(page: str) -> str:
 def test_the_worst_mistakes_come_first() -> None:
     calls = TaskPredictions(
         scans=("right", "near", "far", "surer", "furthest"),
-        classes=tuple(GRADES),
+        classes=tuple(SEVERITY_NAMES),
         true=np.array([0, 1, 0, 1, 3]),
         predicted=np.array([0, 2, 2, 0, 0]),
         probabilities=np.array(
@@ -66,17 +66,19 @@ def test_the_page_says_what_the_tables_of_the_run_say(scans: pd.DataFrame, tmp_p
     tables = write_run(run, scans, experiment=12, skill=1.5)
     text = as_text(report(tmp_path / "report", [run], scans))
     presence, severity = tables["presence"], tables["severity"]
-    graded = severity[severity["label"].isin(GRADES)]
+    with_severity = severity[severity["label"].isin(SEVERITY_NAMES)]
     truth = np.where(presence["label"] == "non-covid", "non-covid", "covid")
     scores = (
         f1_score(truth, presence["presence"], average="macro"),
-        f1_score(graded["label"], graded["severity"], labels=GRADES, average="macro", zero_division=0),
+        f1_score(
+            with_severity["label"], with_severity["severity"], labels=SEVERITY_NAMES, average="macro", zero_division=0
+        ),
     )
     for score in scores:
         assert f"macro F1 {score:.3f}" in text
     for true, called, classes in (
         (truth, presence["presence"], ["non-covid", "covid"]),
-        (graded["label"], graded["severity"], GRADES),
+        (with_severity["label"], with_severity["severity"], SEVERITY_NAMES),
     ):
         rows = zip(classes, confusion_matrix(true, called, labels=classes), strict=True)
         assert " ".join(f"{name} {' '.join(map(str, row))}" for name, row in rows) in text

@@ -31,7 +31,7 @@ A_PERSON = """<script>
   seen.loaded = loaded();
   seen.start = column(paper, 0);
   click(paper, 9); seen.ascending = column(paper, 9);
-  seen.said = paper.tHead.rows[0].cells[9].getAttribute("aria-sort");
+  seen.reported = paper.tHead.rows[0].cells[9].getAttribute("aria-sort");
   click(paper, 9); seen.descending = column(paper, 9);
   click(paper, 12); seen.unknownLast = column(paper, 12);
   click(paper, 12); seen.unknownLastToo = column(paper, 12);
@@ -88,7 +88,7 @@ def test_a_browser_shows_every_picture_and_sorts_the_tables(seen: dict[str, Any]
     papers += [90.7, 90.6, 90.6, 90.2]
     assert [float(text) for text in seen["ascending"]] == sorted(papers)
     assert [float(text) for text in seen["descending"]] == papers
-    assert seen["said"] == "ascending"
+    assert seen["reported"] == "ascending"
     assert seen["unknownLast"][0] == "92.6 ± 0.6"
     assert seen["unknownLastToo"][0] == "93.5 ± 0.5"
     assert seen["unknownLast"][-8:] == seen["unknownLastToo"][-8:] == ["–"] * 8

@@ -137,7 +137,7 @@ def test_every_process_takes_as_many_steps_and_together_they_see_every_scan(coun
 
 
 @given(st.integers(0, 40), st.integers(1, 6))
-def test_validation_scans_are_dealt_without_repeats(count: int, size: int) -> None:
+def test_validation_scans_are_split_without_repeats(count: int, size: int) -> None:
     dealt = [item for rank in range(size) for item in share(count, World(rank=rank, size=size))]
     assert sorted(dealt) == list(range(count))
 

@@ -58,10 +58,10 @@ def test_every_field_is_a_hyper_parameter_with_help_and_an_option_of_train() -> 
     for options in (TrainingOptions, Compute):
         found = hyper_parameters(options)
         assert list(found) == list(options.__dataclass_fields__)
-        for name, (_, said) in found.items():
-            assert said.help.endswith(".")
-            assert declared[name].default.help.startswith(said.help.removesuffix("."))
-            assert declared[name].default.rich_help_panel == said.panel
+        for name, (_, reported) in found.items():
+            assert reported.help.endswith(".")
+            assert declared[name].default.help.startswith(reported.help.removesuffix("."))
+            assert declared[name].default.rich_help_panel == reported.panel
 
 
 def test_what_may_be_searched_is_within_the_bounds() -> None:

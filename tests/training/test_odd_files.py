@@ -88,10 +88,10 @@ def test_every_odd_value_in_a_checkpoints_metadata_is_refused_or_predicts(tmp_pa
             try:
                 model, info = checkpoint.load(file)
             except CheckpointError as error:
-                said = str(error)
-                sound = said.isprintable() and len(said) < 1000 and field in said
+                reported = str(error)
+                sound = reported.isprintable() and len(reported) < 1000 and field in reported
                 if not sound:
-                    pytest.fail(f"{field}, {odd!r}: {said}")
+                    pytest.fail(f"{field}, {odd!r}: {reported}")
                 continue
             accepted += 1
             assert info.temperature is None or 0 < info.temperature < float("inf")

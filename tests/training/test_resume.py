@@ -113,10 +113,10 @@ def test_a_finished_run_whose_state_was_deleted_is_not_begun_anew(
             table["scan"] == "train/x/scan_4", ""
         ),
     }
-    for said, labels in others.items():
+    for reported, labels in others.items():
         table.assign(label=labels).to_csv(tmp_path / "scans.csv", index=False)
         ended = cov3d(*words)
-        assert (ended.code, said in ended.err) == (2, True), ended.err
+        assert (ended.code, reported in ended.err) == (2, True), ended.err
     table.to_csv(tmp_path / "scans.csv", index=False)
     ended = cov3d(*words, "--gamma", 3)
     assert (ended.code, "gamma was 2.0, now 3.0" in ended.err) == (2, True), ended.err
@@ -311,16 +311,16 @@ def test_killed_and_resumed_by_the_command_line(data: Path, finished: Path, tmp_
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_told_to_stop_it_says_how_to_go_on(data: Path, finished: Path, tmp_path: Path, number: signal.Signals) -> None:
+def test_stopped_it_says_how_to_continue(data: Path, finished: Path, tmp_path: Path, number: signal.Signals) -> None:
     folder = tmp_path / "run"
     running = begun(command(data, folder, "--workers", 1))
     wait_for(running, folder / "last.pt")
     os.killpg(running.pid, number)  # as a terminal and a batch system do: to the loading processes as well
-    _, said = running.communicate(timeout=60)
+    _, reported = running.communicate(timeout=60)
     if running.returncode == 0:
         pytest.skip("the run was done before the signal came")
     assert running.returncode == 130
-    assert "--resume continues" in said
-    assert "Traceback" not in said
-    assert len(said.strip().splitlines()) == 1
+    assert "--resume continues" in reported
+    assert "Traceback" not in reported
+    assert len(reported.strip().splitlines()) == 1
     assert resume.load(folder) is not None

@@ -44,7 +44,7 @@ def stoic_checkpoint(file: Path, architecture: Architecture = Architecture.RESNE
 
 
 @pytest.mark.parametrize("architecture", [Architecture.RESNET, Architecture.SWIN])
-def test_a_network_of_three_categories_goes_on_with_five_and_says_the_same(
+def test_a_network_of_three_categories_continues_with_five_and_says_the_same(
     architecture: Architecture, tmp_path: Path
 ) -> None:
     three = stoic_checkpoint(tmp_path / "stoic.safetensors", architecture)
@@ -59,7 +59,7 @@ def test_a_network_of_three_categories_goes_on_with_five_and_says_the_same(
     assert torch.allclose(three_of_five(found), wanted, rtol=0, atol=1e-6)
 
 
-def test_a_network_of_our_categories_goes_on_as_it_is(tmp_path: Path) -> None:
+def test_a_network_of_our_categories_continues_as_it_is(tmp_path: Path) -> None:
     model = build(Architecture.MC3, outputs=5)
     info = replace(INFO, architecture=Architecture.MC3, size=Size.LARGE)
     checkpoint.save(tmp_path / "c.safetensors", model, info)
@@ -97,16 +97,16 @@ def test_a_run_starts_from_it_and_its_files_say_so(labelled: tuple[Store, pd.Dat
     for name, tensor in first.state_dict().items():
         assert torch.allclose(found.model.state_dict()[name], tensor, atol=1e-6), name
 
-    said = {"kind": "checkpoint", "file": "stoic.safetensors", "sha256": sha256(file.read_bytes()).hexdigest()}
+    reported = {"kind": "checkpoint", "file": "stoic.safetensors", "sha256": sha256(file.read_bytes()).hexdigest()}
     config = json.loads((tmp_path / "run" / "config.json").read_text())
-    assert config["started_from"] == said
-    assert checkpoint.read_info(tmp_path / "run" / "presence.safetensors").started_from == said
+    assert config["started_from"] == reported
+    assert checkpoint.read_info(tmp_path / "run" / "presence.safetensors").started_from == reported
     for name in ("config.json", "presence.safetensors"):
         assert b"somewhere" not in (tmp_path / "run" / name).read_bytes()
 
 
 @pytest.mark.usefixtures("quick_network")
-def test_a_run_from_random_weights_says_so_and_is_not_gone_on_with_from_others(
+def test_a_run_from_random_weights_says_so_and_is_not_resumed_from_others(
     labelled: tuple[Store, pd.DataFrame], tmp_path: Path
 ) -> None:
     run(labelled, tmp_path / "run", RANDOM)
@@ -124,7 +124,7 @@ def test_a_run_from_random_weights_says_so_and_is_not_gone_on_with_from_others(
 
 
 @pytest.mark.usefixtures("quick_network")
-def test_a_run_is_gone_on_with_though_the_file_it_started_from_has_another_name(
+def test_a_run_is_resumed_though_the_file_it_started_from_has_another_name(
     labelled: tuple[Store, pd.DataFrame], tmp_path: Path
 ) -> None:
     stoic_checkpoint(tmp_path / "before.safetensors")
@@ -164,6 +164,6 @@ def test_every_origin_has_a_name() -> None:
     assert {origin.value for origin in StartKind} == {"random", "kinetics", "checkpoint"}
 
 
-def test_a_checkpoint_of_another_preprocessing_is_told_apart() -> None:
+def test_a_checkpoint_of_another_preprocessing_is_distinguished() -> None:
     assert not start.differs_in_preprocessing(INFO)
     assert start.differs_in_preprocessing(replace(INFO, preprocessing={"hash": "0"}))

@@ -204,14 +204,14 @@ class Failing(Tracker):
 
 
 @pytest.mark.parametrize("at", ["send", "end"])
-def test_a_tracker_that_fails_on_the_way_says_so_once_and_the_run_goes_on(
+def test_a_tracker_that_fails_on_the_way_says_so_once_and_the_run_continues(
     labelled: Labelled, tmp_path: Path, at: str
 ) -> None:
-    said: list[str] = []
-    failing = Failing(at, said.append)
+    reported: list[str] = []
+    failing = Failing(at, reported.append)
     found = run(labelled, tmp_path / "run", THREE, trackers=[failing])
     assert len(found.history) == 3
-    assert said == ["the server is gone; the run continues without it, and history.csv has every epoch"]
+    assert reported == ["the server is gone; the run continues without it, and history.csv has every epoch"]
     assert failing.sent == (1 if at == "send" else 6)
 
 

@@ -72,9 +72,9 @@ def test_the_run_folder_is_as_designed(labelled: tuple[Store, pd.DataFrame], tmp
     assert summary["tasks"]["presence"]["best_epoch"] == int(history["presence_f1"].to_numpy().argmax()) + 1
     assert summary["tasks"]["severity"]["last"]["macro_f1"] == pytest.approx(history["severity_f1"].iloc[-1])
     for task in ("presence", "severity"):
-        said = summary["tasks"][task]
-        assert said["best_is"].startswith("selected on this fold: the best macro F1 of 3 epochs; ")
-        assert (said["epochs_to_choose_from"], said["last_epoch"]) == (3, 3)
+        reported = summary["tasks"][task]
+        assert reported["best_is"].startswith("selected on this fold: the best macro F1 of 3 epochs; ")
+        assert (reported["epochs_to_choose_from"], reported["last_epoch"]) == (3, 3)
         info = checkpoint.read_info(tmp_path / "run" / f"{task}.safetensors")
         chosen = selection_of(tmp_path / "run", task, info.epoch)
         assert chosen == Selection(task, info.epoch, 3, {one: found.last[one].macro_f1 for one in found.last})

@@ -105,7 +105,7 @@ class Interrupting(Callback):
         pass
 
 
-def test_a_search_goes_on_as_if_it_had_not_been_interrupted(train: Train, labelled: Labelled, tmp_path: Path) -> None:
+def test_a_search_continues_as_if_it_had_not_been_interrupted(train: Train, labelled: Labelled, tmp_path: Path) -> None:
     unbroken = search(TUNING, train, tmp_path / "unbroken", n_trials=2)
     broken = tmp_path / "broken"
     assert search(TUNING, train, broken, n_trials=1) == unbroken[:1]
@@ -129,7 +129,7 @@ def test_a_search_goes_on_as_if_it_had_not_been_interrupted(train: Train, labell
     assert search(TUNING, faked([]), broken, n_trials=1) == unbroken  # there are more already
 
 
-def test_a_killed_search_goes_on_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_search_continues_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scores = [[0.1], [0.2], [0.3]]
     unbroken = search(TUNING, faked(scores), tmp_path / "unbroken", n_trials=3)
     search(TUNING, faked(scores), tmp_path / "killed", n_trials=1)
@@ -144,7 +144,7 @@ def test_a_killed_search_goes_on_too(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert search(TUNING, faked(scores[1:]), tmp_path / "killed", n_trials=3) == unbroken
 
 
-def test_a_trial_that_diverges_is_recorded_and_the_search_goes_on(tmp_path: Path) -> None:
+def test_a_trial_that_diverges_is_recorded_and_the_search_continues(tmp_path: Path) -> None:
     found = search(TUNING, faked([[0.4], [], [0.6]]), tmp_path, n_trials=3)
     assert [trial.state for trial in found] == ["complete", "failed", "complete"]
     assert "the loss became nan" in pd.read_csv(tmp_path / "trials.csv")["error"][1]
