@@ -15,6 +15,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from cov3d.errors import CheckpointError, Cov3dError
 from cov3d.inference.explanation import Explanation, ScanViews, explain, watching
 from cov3d.inference.raw_scans import RawScan
+from cov3d.models.folding import fold_batch_norms
 from cov3d.preprocessing.pipeline import settings
 from cov3d.preprocessing.sizes import Size
 from cov3d.training import checkpoint
@@ -51,7 +52,8 @@ def load_members(
         CheckpointError: a file is not a checkpoint, the categories differ, or a checkpoint needs the preprocessing of
             another version.
     """
-    layout = torch.channels_last_3d if amp is not None and device.type == "cuda" else torch.contiguous_format
+    is_faster = amp is not None or device.type == "cpu"
+    layout = torch.channels_last_3d if is_faster else torch.contiguous_format
     members: list[Member] = []
     for file in files:
         model, info = checkpoint.load(file)
@@ -67,7 +69,7 @@ def load_members(
             )
         if not fitted_temperature:
             info = replace(info, temperature=None)
-        members.append(Member(model.to(device).to(memory_format=layout), info, file))
+        members.append(Member(fold_batch_norms(model).to(device).to(memory_format=layout), info, file))
     return members
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 from torchvision.models.video import (
     MC3_18_Weights,
@@ -18,6 +19,10 @@ from torchvision.models.video.resnet import BasicBlock, BasicStem, R2Plus1dStem
 from cov3d.models.adapt import single_channel
 from cov3d.models.class_map import ClassMap, MapSource, relu_map
 from cov3d.models.network import Network
+from cov3d.models.slabs import Stage, depth_stride, in_slabs, slices_that_fit
+
+_STEM_CHANNELS = 64
+"""Of the stem and the first layer, at half the height and width."""
 
 
 class ResNet3d(nn.Module):
@@ -58,9 +63,22 @@ class ResNet3d(nn.Module):
 
     def forward(self, volumes: Tensor) -> Tensor:
         """Logits of a batch of volumes."""
-        features = self.stem(volumes)
-        features = self.layer4(self.layer3(self.layer2(self.layer1(features))))
+        features = self.layer4(self.layer3(self._first_layers(volumes)))
         return self.head(self.penultimate(self.pool(features)))
+
+    def _first_layers(self, volumes: Tensor) -> Tensor:
+        """The layers with most of the activations. A CPU that only predicts computes them in slabs."""
+        slices = slices_that_fit(volumes, channels=_STEM_CHANNELS, plane_stride=2)
+        if slices is None or self.layer1[1].training:  # dropout would differ between slabs
+            return self.layer2(self.layer1(self.stem(volumes)))
+        return torch.cat([self._first_in_slabs(volume[None], slices) for volume in volumes])
+
+    def _first_in_slabs(self, volume: Tensor, slices: int) -> Tensor:
+        """The same for one volume. A block sees two slices at each side, or three with a stride."""
+        blocks = [*cast(nn.Sequential, self.layer1[0]), *cast(nn.Sequential, self.layer2[0])]
+        strides = [depth_stride(block) for block in blocks]
+        stages = [Stage(block, halo=1 + stride, stride=stride) for block, stride in zip(blocks, strides, strict=True)]
+        return in_slabs([Stage(self.stem, halo=1), *stages], volume, slices)
 
 
 def resnet(outputs: int = 5, dropout: float = 0.2, kinetics: Mapping[str, Tensor] | None = None) -> ResNet3d:
