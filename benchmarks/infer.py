@@ -14,7 +14,6 @@ memory: the same network, layout and precision, and nothing else.
 """
 
 import argparse
-import resource
 import statistics
 import subprocess
 import sys
@@ -147,13 +146,24 @@ def one_by_one(options: argparse.Namespace, folder: Path) -> Table:
             median = {name: statistics.median(one[name] for one in rounds) for name in rounds[0]}
             share = statistics.median(1 - one["network"] / one["predict"] for one in rounds)
             cells = [f"{median[name]:.3f}" for name in (*STAGES, "predict")]
-            table.add_row(form, str(n_slices), size.value, *cells, f"{share:.1%}", f"{peak(scan, file):.2f}")
+            table.add_row(
+                form, str(n_slices), size.value, *cells, f"{share:.1%}", f"{peak(scan, file, options.device):.2f}"
+            )
     return table
 
 
-def peak(scan: Path, file: Path) -> float:
+_ALONE = """
+import sys
+import cov3d
+cov3d.Predictor(sys.argv[1], device=sys.argv[3]).predict(sys.argv[2])
+with open("/proc/self/status") as status:  # getrusage would count what its parent had, too
+    print(next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 1024**2)
+"""
+
+
+def peak(scan: Path, file: Path, device: str) -> float:
     """GiB that a fresh process takes at most, to predict one scan."""
-    command = [sys.executable, __file__, "--memory-of", str(scan), str(file)]
+    command = [sys.executable, "-c", _ALONE, str(file), str(scan), device]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
 
 
@@ -218,13 +228,7 @@ def main() -> None:
     parser.add_argument("--scans", type=int, default=64, help="with --store")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--memory-of", nargs=2, type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.memory_of is not None:
-        scan, file = options.memory_of
-        Predictor(file, device=options.device).predict(scan)
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2)
-        return
     with tempfile.TemporaryDirectory() as folder:
         table = (from_store if options.store else one_by_one)(options, Path(folder))
     Console(width=None if sys.stdout.isatty() else 150).print(table)

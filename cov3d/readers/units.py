@@ -7,6 +7,7 @@ not help, because padding may have any value. Padding is a spike in the counts, 
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 
 import numpy as np
@@ -75,18 +76,23 @@ def to_grey(hounsfield: NDArray[np.float32], target: NDArray[np.uint8]) -> Level
     Values that are not finite become air.
     """
     found = Levels(size=hounsfield.size)
-    finite = np.isfinite(hounsfield)
-    found.no_number = finite.size - int(np.count_nonzero(finite))
-    if found.no_number:
+    found.lowest, found.highest = float(hounsfield.min()), float(hounsfield.max())
+    if not isfinite(found.lowest) or not isfinite(found.highest):
+        finite = np.isfinite(hounsfield)
+        found.no_number = finite.size - int(np.count_nonzero(finite))
         hounsfield[~finite] = WINDOW_HU[0]
+        found.lowest, found.highest = float(hounsfield.min()), float(hounsfield.max())
     bins = np.clip(hounsfield[::3, ::3] - _LOWEST, 0, _BINS - 1).astype(np.intp)
     found.counts = np.bincount(bins.ravel(), minlength=_BINS)
-    found.lowest, found.highest = float(hounsfield.min()), float(hounsfield.max())
     _window(hounsfield)
     target[...] = hounsfield
-    by_grey = np.bincount(target.ravel(), minlength=256)
-    found.gas, found.tissue = int(by_grey[slice(*_GAS)].sum()), int(by_grey[slice(*_TISSUE)].sum())
+    found.gas, found.tissue = _count_in(target, *_GAS), _count_in(target, *_TISSUE)
     return found
+
+
+def _count_in(grey: NDArray[np.uint8], low: int, high: int) -> int:
+    """Number of grey levels from `low` to below `high`. Twice a comparison is faster than a count of all levels."""
+    return int(np.count_nonzero(grey < high) - np.count_nonzero(grey < low))
 
 
 def fill(file: Path, convert: Callable[[float], Iterable[Levels]]) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ def test_cells_and_constant_add_up_to_the_logits_of_every_network(architecture: 
     source = REGISTRY[architecture].map_source
     assert source is not None
     rng = np.random.default_rng(4)
-    for scan in range(3):
+    for scan in range(10):  # of two scans each
         shape = (32, 64 + 32 * (scan % 2), 64)
         volumes = torch.from_numpy(rng.random((2, 1, *shape), dtype=np.float32))
         volumes[0, 0, :10, :30, :30] *= 3

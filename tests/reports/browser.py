@@ -66,3 +66,22 @@ def watch(page: str, person: str, file: Path, width: int = 1440, *, dark: bool =
     if width < NARROWEST:
         text = f'<title></title><iframe style="width:{width}px;height:800px;border:0" srcdoc="{html.escape(text)}">'
     return dict(json.loads(browse(file, text, width, dark=dark)))
+
+
+def printed(page: str, file: Path) -> bytes:
+    """A page as PDF, as a browser prints it; the test is skipped where there is no browser.
+
+    Args:
+        page: the HTML.
+        file: where to put the copy that is opened.
+    """
+    if not _works():
+        pytest.skip("no Chromium here, or none that opens files")
+    file.write_text(page, encoding="utf-8")
+    paper = file.with_suffix(".pdf")
+    words = [
+        *(str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=10000"),
+        *(f"--print-to-pdf={paper}", f"--user-data-dir={file.parent / 'browser'}", file.as_uri()),
+    ]
+    subprocess.run(words, capture_output=True, check=True, timeout=120)
+    return paper.read_bytes()

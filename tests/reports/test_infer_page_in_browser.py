@@ -13,7 +13,7 @@ from cov3d.training import checkpoint
 from tests.app.conftest import Command
 from tests.conftest import sphere_chest, write_slices
 from tests.inference.cell_network import CellNetwork, cell_info, use_cell_network
-from tests.reports.browser import watch
+from tests.reports.browser import printed, watch
 
 A_PERSON = """<script>
 (async () => {
@@ -131,3 +131,10 @@ def test_five_hundred_scans_are_listed_and_only_pictures_in_sight_are_drawn(tmp_
     seen = watch(file.read_text(encoding="utf-8"), person, tmp_path / "page.html")
     assert (seen["errors"], seen["rows"], seen["first"]) == ([], 500, "scan_007")
     assert 0 < seen["drawn"] < 60
+
+
+def test_it_is_printed_with_every_picture_and_without_its_controls(page: str, tmp_path: Path) -> None:
+    paper = printed(page, tmp_path / "page.html")
+    assert paper.count(b"/Subtype /Image") >= 3  # a crop for each scan
+    assert paper.count(b"/Type /Page\n") == 1  # the dialog and its maps, which are not shown, take no room
+    assert len(printed(page.replace("#tools, dialog { display: none; }", ""), tmp_path / "with.html")) > len(paper)
