@@ -13,7 +13,7 @@ from cov3d.api.preprocessing import parse_shard
 from cov3d.challenge import submission as submissions
 from cov3d.challenge.line_format import LineFormat
 from cov3d.errors import Cov3dError
-from cov3d.inference.about import about, task_note
+from cov3d.inference.about import about, map_note, task_note
 from cov3d.inference.intake import intake_table
 from cov3d.inference.job import Job
 from cov3d.inference.names import name_scans
@@ -32,6 +32,7 @@ from cov3d.training import checkpoint
 from cov3d.training.checkpoint import CheckpointInfo
 from cov3d.training.device import choose_device
 from cov3d.training.options import Precision
+from cov3d.words import counted
 
 __all__ = ["PredictionResult", "predict"]
 
@@ -242,12 +243,14 @@ def _say_what_begins(job: Job, task: Task, listener: Listener) -> None:
     share = "" if job.share.is_all else f"share {job.share}: "
     count = len(job.checkpoints)
     listener.say(
-        f"{share}predicting {len(job.own_scans)} scans with {count} checkpoint{'s' * (count > 1)}, {where}{precision}"
+        f"{share}predicting {counted(len(job.own_scans), 'scan')} with {counted(count, 'checkpoint')}, "
+        f"{where}{precision}"
     )
     for sentence in about(job.infos):
         listener.say(sentence)
-    if note := task_note(job.infos, task):
-        listener.say(note)
+    for note in (task_note(job.infos, task), map_note(job.infos) if job.extras.explain else ""):
+        if note:
+            listener.say(note)
 
 
 def _predict(job: Job, source: Source, folder: Path | None, listener: Listener) -> Predictions:
@@ -279,7 +282,7 @@ def _say_result(found: Predictions, job: Job, listener: Listener) -> None:
     if found.review:
         listener.say(f"{len(found.review)} of {len(found.table)} predictions should be reviewed by a person")
     for call, count in found.table["presence"].value_counts().sort_index().items():
-        listener.say(f"{count} scans predicted {call}")
+        listener.say(f"{counted(count, 'scan')} predicted {call}")
 
 
 def _result(found: Predictions, job: Job, inputs: _Inputs) -> PredictionResult:

@@ -11,6 +11,7 @@ from cov3d.errors import Cov3dError
 from cov3d.listener import SILENT, Listener
 from cov3d.preprocessing.sizes import Size
 from cov3d.processors import default_jobs
+from cov3d.words import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,7 +113,8 @@ def preprocess(
     outcome, manifest = _fill(opened, scans, how, listener)
     share = "" if shard is None else f"share {number} of {of}: "
     listener.say(
-        f"{share}{len(outcome.done)} scans preprocessed, {len(outcome.present)} were there: {opened.folder / MANIFEST}"
+        f"{share}{counted(len(outcome.done), 'scan')} preprocessed, {len(outcome.present)} already there: "
+        f"{opened.folder / MANIFEST}"
     )
     left_out = warn_of_left_out(table or data / FILE_NAME, listener)
     made = None

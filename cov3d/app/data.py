@@ -13,6 +13,7 @@ from cov3d.app.console import Printer, out, say, say_error
 from cov3d.datasets.names import LesionSides, PhantomLayout
 from cov3d.errors import Cov3dError
 from cov3d.preprocessing.sizes import Size
+from cov3d.words import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -107,7 +108,8 @@ def folds(
     out().print(fold_table(made.table))
     if made.changes:
         say(f"compared with the table before: {made.changes}")
-    say(f"{made.counts}, laid out as {made.layout or 'no dataset that is known'}: {made.file}")
+    layout = f"laid out as {made.layout}" if made.layout else "in no known layout"
+    say(f"{made.counts}, {layout}: {made.file}")
 
 
 def preprocess(
@@ -169,7 +171,7 @@ def _refuse_contradictions(given: dict[str, bool]) -> None:
 def say_failed(failed: Mapping[str, str]) -> None:
     """List scans that failed and leave with exit code 3, if any did."""
     if failed:
-        say_error(f"{len(failed)} scans could not be read:")
+        say_error(f"{counted(len(failed), 'scan')} could not be read:")
         for scan, error in failed.items():
             say_error(f"{scan}: {error}")
         raise typer.Exit(3)

@@ -10,6 +10,7 @@ from torchapp import Param
 from cov3d.app import options
 from cov3d.app.console import RESEARCH_ONLY, Printer, out, say, say_warning
 from cov3d.inference.task import Task
+from cov3d.words import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -125,7 +126,7 @@ def _show(made: "EnsembleResult") -> None:
 
 
 def _show_members(made: "EnsembleResult") -> None:
-    say(f"the mean of {len(made.members)} member{'s' * (len(made.members) > 1)}, of {len(made.table)} scans:")
+    say(f"the mean of {counted(len(made.members), 'member')}, of {counted(len(made.table), 'scan')}:")
     for member in made.members:
         files = f"{len(member.files)} folds" if len(member.files) > 1 else str(member.files[0])
         say(f"  {member.name}" if files == member.name else f"  {member.name} ({files})")

@@ -58,8 +58,8 @@ def without_label(train: Mapping[str, str], folds: Mapping[str, int | None], cou
         if label:
             found[label].append(folds.get(scan))
     return [
-        f"only {len(drawn)} of the training scans are {label}: {count - len(set(drawn))} of the {count} folds drawn "
-        "have none"
+        f"only {len(drawn)} training {'scan is' if len(drawn) == 1 else 'scans are'} {label}: "
+        f"{count - len(set(drawn))} of the {count} folds drawn have none"
         for label, drawn in sorted(found.items())
         if len(drawn) < count
     ] + [

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from math import isnan
 
+from cov3d.inference.evidence import map_source
 from cov3d.inference.task import Task
 from cov3d.training.checkpoint import CheckpointInfo
 
@@ -30,9 +31,18 @@ def task_note(infos: Sequence[CheckpointInfo], task: Task) -> str:
     )
 
 
+def map_note(infos: Sequence[CheckpointInfo]) -> str:
+    """Which networks have no class map, so that only the lung zones explain their predictions; empty if all have."""
+    without = sorted({info.architecture.value for info in infos if map_source(info.architecture) is None})
+    return f"{', '.join(without)}: no class map, so only the effect of the lung zones is written" if without else ""
+
+
 def _of_one(info: CheckpointInfo) -> str:
     kind = {True: " synthetic", False: "", None: ""}[info.is_synthetic]
-    trained = f"trained on {len(info.trained_on)}{kind} scans" if info.trained_on else "training scans unknown"
+    count = len(info.trained_on)
+    trained = (
+        f"trained on {count}{kind} {'scan' if count == 1 else 'scans'}" if info.trained_on else "training scans unknown"
+    )
     parts = [f"{info.architecture}, size {info.size}, {trained} (all folds but {info.fold})"]
     if isnan(info.score):
         parts.append(f"{info.task} could not be scored on fold {info.fold}")

@@ -146,7 +146,7 @@ def explained(options: TrainingOptions, device: torch.device) -> Iterator[None]:
 
 
 def _in_gib(count: int) -> str:
-    return f"{count / 1024**3:.1f} GiB"
+    return f"{max(count / 1024**3, 0.1):.1f} GiB"
 
 
 _Given = ParamSpec("_Given")

@@ -342,12 +342,12 @@ def test_a_person_looks_writes_a_line_and_runs_again(cov3d: Command, tmp_path: P
     ended = cov3d(*words)
     assert ended.code == 0, ended.err
     assert "1 crop box given by a person" in ended.out
-    assert "1 scans preprocessed, 1 were there" in ended.out
+    assert "1 scan preprocessed, 1 already there" in ended.out
     assert "warning" not in ended.err
     manifest = pd.read_csv(tmp_path / "preprocessed" / "tiny" / "manifest.csv").set_index("scan")
     assert manifest["crop"].tolist() == ["lungs", "override"]
     assert manifest.loc[names[1], ["z0", "z1", "y0", "y1", "x0", "x1"]].tolist() == [2, 38, 10, 80, 5, 90]
-    assert "0 scans preprocessed, 2 were there" in cov3d(*words).out
+    assert "0 scans preprocessed, 2 already there" in cov3d(*words).out
     (tmp_path / "overrides.csv").write_text(f"scan,z0,z1,y0,y1,x0,x1\n{names[1]},2,41,10,80,5,90\n")
     ended = cov3d(*words)
     assert ended.code == 2

@@ -153,7 +153,7 @@ def test_a_missing_severity_file_a_small_class_and_an_empty_folder_are_reported(
     text = "\n".join(built.problems)
     assert "ICASSP_severity_train_partition.xlsx is missing" in text
     assert "train/covid/ct_scan_1 holds no JPEG slices" in text
-    assert "only 1 of the training scans are covid" in text
+    assert "only 1 training scan is covid" in text
     assert len(built.table) == 1
 
 

@@ -117,7 +117,7 @@ def test_the_folders_of_mosmeddata_are_the_five_categories(tmp_path: Path) -> No
     touch(tmp_path, "masks/study_0255_mask.nii.gz", "dataset_registry.xlsx")
     built = scan_table.build(tmp_path, seed=0)
     assert built.layout == "MosMedData"
-    assert built.problems == ["only 2 of the training scans are critical: 3 of the 5 folds drawn have none"]
+    assert built.problems == ["only 2 training scans are critical: 3 of the 5 folds drawn have none"]
     assert Counter(built.table["label"]) == {
         **{"non-covid": 254, "mild": 684, "moderate": 125, "severe": 45},
         "critical": 2,

@@ -10,10 +10,11 @@ import pandas as pd
 import pytest
 from scipy.special import logit
 
-from cov3d.inference.about import about, task_note
+from cov3d.inference.about import about, map_note, task_note
 from cov3d.inference.occlusion import PARTS, log_odds, occluded, zone_effects
 from cov3d.inference.review import NO_LUNGS, disagreement, reasons, uncertainty
 from cov3d.inference.task import Task
+from cov3d.models.registry import REGISTRY
 from cov3d.preprocessing.pipeline import preprocess
 from cov3d.preprocessing.sizes import Size
 from cov3d.preprocessing.zones import LEFT, RIGHT, ZONES
@@ -74,7 +75,7 @@ def test_networks_that_disagree_and_passes_that_vary_are_reasons() -> None:
 def test_what_a_checkpoint_is_stands_in_a_sentence() -> None:
     info = cell_info(is_synthetic=True, score=0.36, score_interval=(0.2, 0.55), scored_scans=15)
     (sentence,) = about([info])
-    assert "trained on 1 synthetic scans (all folds but 3)" in sentence
+    assert "trained on 1 synthetic scan (all folds but 3)" in sentence
     assert "presence macro F1 0.36 on fold 3 over 15 scans, 95 % interval 0.20 to 0.55; epoch chosen by it" in sentence
     assert sentence.endswith("its predictions mean nothing for patients")
     assert about([info, info])[0].startswith("2 networks, each: ")
@@ -196,3 +197,12 @@ def test_a_precision_that_cannot_be_combined_or_had_is_refused(lesion_scans: Pat
     assert one.code == 2
     assert "one pass has no spread" in one.err
     assert not (lesion_scans / "x").exists()
+
+
+def test_networks_without_a_class_map_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert map_note([cell_info(), cell_info()]) == ""
+    network = REGISTRY[cell_info().architecture]
+    monkeypatch.setitem(REGISTRY, cell_info().architecture, replace(network, map_source=None))
+    assert map_note([cell_info()]) == (
+        f"{cell_info().architecture}: no class map, so only the effect of the lung zones is written"
+    )

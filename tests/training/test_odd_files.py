@@ -109,7 +109,7 @@ def test_every_odd_value_in_a_checkpoints_metadata_is_refused_or_predicts(tmp_pa
         ({"model": {"dropout": 5}}, "model dropout is 5, but must be a number from 0 to 1"),
         ({"model": {"window": 7}}, "model has the argument 'window', which resnet does not take"),
         ({"architecture": "swin", "model": {"dropout": 0.2}}, "the argument 'dropout', which swin does not take"),
-        ({"architecture": "vgg"}, 'architecture is \'vgg\', but must be one of "resnet", "swin", "r2plus1d", "mc3"'),
+        ({"architecture": 7}, 'architecture is 7, but must be one of "resnet", "swin", "r2plus1d", "mc3"'),
         ({"temperature": float("nan")}, "temperature is nan, but must be a number from 0.01 to 100"),
         ({"temperature": 0}, "temperature is 0, but must be a number"),
         ({"temperature": -1}, "temperature is -1, but must be a number"),
@@ -131,6 +131,17 @@ def test_the_sentence_names_file_field_and_value(tmp_path: Path, changed: dict[s
         checkpoint.read_info(file)
     assert str(caught.value).startswith(f"{file} is damaged: in its metadata, ")
     assert sentence in str(caught.value)
+
+
+def test_a_network_that_is_not_installed_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "c.safetensors"
+    write_metadata(file, json.dumps(described(architecture="vgg")))
+    with pytest.raises(CheckpointError) as caught:
+        checkpoint.read_info(file)
+    assert str(caught.value) == (
+        f"{file} is of the network 'vgg', which this installation does not have (resnet, swin, r2plus1d, mc3): use the "
+        "installation that trained it"
+    )
 
 
 @pytest.mark.parametrize("text", ["", "[]", "1", "null", '"x"', "{", deep(), '{"format": ' + "9" * 5000 + "}"])
