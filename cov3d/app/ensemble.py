@@ -68,8 +68,7 @@ def ensemble(
     ),
     out_of_fold: bool = Param(
         False,
-        help="Select on tables of which nothing says what their networks were trained on: that it was not these scans "
-        "is your word.",
+        help="Allow tables of unknown origin. You confirm that the networks were not trained on these scans.",
         rich_help_panel=SELECTION,
     ),
     seed: int = Param(

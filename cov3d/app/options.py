@@ -33,8 +33,8 @@ def table() -> Param:
 def strict() -> Param:
     return Param(
         False,
-        help="Exit with an error if the scan table does not fit the dataset any more (scans added or gone, labels "
-        "corrected). Without it, this is a warning.",
+        help="Exit with an error if the scan table no longer fits the dataset (scans added or "
+        "removed, labels corrected). Without it, this is a warning.",
         rich_help_panel=INPUT,
     )
 
@@ -110,8 +110,8 @@ def batch_size() -> Param:
 def line_format() -> Param:
     return Param(
         LineFormat.PLAIN,
-        help="How names stand in a submission file: plain, a line each; header, under a first line; row, all in one "
-        "line with commas between.",
+        help="Layout of the names in a submission file: plain, one a line; header, one a line "
+        "under a header; row, one line with commas.",
         rich_help_panel=OUTPUT,
     )
 
