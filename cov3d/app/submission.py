@@ -94,7 +94,8 @@ def _say_written(written: "list[Written]", folder: Path) -> None:
     out().print(submission_table(written))
     for made in written:
         if empty := [name for name, count in made.counts.items() if not count]:
-            say_warning(f"{folder / made.of.place}: {', '.join(empty)} is empty: no scan has this prediction")
+            verb = "is" if len(empty) == 1 else "are"
+            say_warning(f"{folder / made.of.place}: {', '.join(empty)} {verb} empty: no scan has this prediction")
     say(f"results in {folder}; check a folder with cov3d check-submission")
 
 

@@ -158,9 +158,10 @@ def _parse(text: str, file: Path) -> CheckpointInfo:
                 f"{file} was written by another version of cov3d ({made_by if str(made_by).isprintable() else '?'}) "
                 f"and has fields that this version does not know ({names}): use that version"
             )
-        if (name := values.get("architecture")) not in list(Architecture) and isinstance(name, str):
+        name = values.get("architecture")
+        if isinstance(name, str) and name.isidentifier() and name not in list(Architecture):
             raise CheckpointError(
-                f"{file} is of the network {brief(name)}, which this installation does not have "
+                f"{file} has the architecture {brief(name)}, which this installation does not have "
                 f"({', '.join(Architecture)}): use the installation that trained it"
             )
         return CheckpointInfo(**check_metadata(values))

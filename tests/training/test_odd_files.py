@@ -139,8 +139,8 @@ def test_a_network_that_is_not_installed_is_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError) as caught:
         checkpoint.read_info(file)
     assert str(caught.value) == (
-        f"{file} is of the network 'vgg', which this installation does not have (resnet, swin, r2plus1d, mc3): use the "
-        "installation that trained it"
+        f"{file} has the architecture 'vgg', which this installation does not have (resnet, swin, r2plus1d, mc3): use "
+        "the installation that trained it"
     )
 
 
