@@ -186,7 +186,10 @@ def load(file: Path) -> tuple["nn.Module", CheckpointInfo]:
         model.load_state_dict(weights)
     except (SafetensorError, RuntimeError, TypeError, ValueError, LookupError, AttributeError, OSError) as error:
         reason = " ".join(str(error).split())
-        raise CheckpointError(f"{file} is damaged: its weights do not fit {info.architecture} ({reason})") from error
+        raise CheckpointError(
+            f"{file} is damaged, or {info.architecture} was changed since: its weights do not fit {info.architecture} "
+            f"({reason})"
+        ) from error
     return model.eval(), info
 
 

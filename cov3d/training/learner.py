@@ -93,13 +93,13 @@ def train(
         check_has_blocks(options.architecture)
     description = describe(options, fold, store, categories, start, compute, world)
     identity = identity_of(description, fold, world)
+    seed_everything(options.seed)
+    model = start.network(options.architecture, categories, model_arguments(options))  # before a run is overwritten
     with folder_lock(folder, "run") if world.is_first else nullcontext():
         state = _claim(folder, description, identity, fold, world, overwrite=overwrite, continues=continues)
         console = (console if world.is_first else None) or Console(quiet=True)
         with chosen_algorithms(compute.deterministic), _explained(options, device):
-            seed_everything(options.seed)
             amp = amp_mode(options.precision, device)
-            model = start.network(options.architecture, categories, model_arguments(options))
             if state is not None:
                 resume.fit_into(model, state.model, folder)
             estimate = memory.describe(model, options, device, checkpointing=compute.gradient_checkpointing)

@@ -59,7 +59,7 @@ def test_what_is_no_file_of_weights_is_refused(
 
 def test_the_files_are_torchvisions_by_name() -> None:
     assert weights.file_name(RESNET) == "r3d_18-b3b3357e.pth"  # as README says
-    for architecture in Architecture:
+    for architecture in weights.published():
         assert weights.source(architecture).startswith("https://download.pytorch.org/models/")
         assert len(weights.file_name(architecture).removesuffix(".pth").rpartition("-")[2]) == 8
 

@@ -3,6 +3,7 @@
 import errno
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -89,6 +90,22 @@ def test_a_finished_run_is_resumed_to_itself_without_training(
     again = run(labelled, unbroken, OPTIONS, continues=True)
     assert again.resumed_after == OPTIONS.epochs
     assert contents(unbroken) == before
+
+
+def test_a_network_that_cannot_be_built_leaves_the_earlier_run(
+    labelled: Labelled, unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(unbroken, folder)
+    before = {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file() and file.name != ".lock"}
+
+    def fails(*given: object, **named: object) -> None:
+        raise TypeError("no such network")
+
+    monkeypatch.setattr("cov3d.training.start.Start.network", fails)
+    with pytest.raises(TypeError, match="no such network"):
+        run(labelled, folder, OPTIONS, overwrite=True)
+    assert {file.name: file.read_bytes() for file in folder.iterdir() if file.name != ".lock"} == before
 
 
 def test_a_finished_run_whose_state_was_deleted_is_not_begun_anew(
