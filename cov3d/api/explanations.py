@@ -25,7 +25,7 @@ class SanityResult:
 
     @property
     def is_passed(self) -> bool:
-        """Whether the checkpoint's explanations pass, by occlusion and by map, and the random network's by neither."""
+        """Whether the explanations of the checkpoint pass, and none of the random network's does."""
         return all(self.trained.passes) and not any(self.untrained.passes)
 
 

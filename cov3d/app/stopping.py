@@ -8,7 +8,8 @@ What this file decides:
 - While modules are imported for a command that has not begun, nothing is to be tidied up, and an exception may be lost
   in foreign code or crash it: the process ends at once. While they are imported in the middle of work, `Stop` waits.
 - While a process is being started, `Stop` waits too: half started, it would print a traceback.
-- Code of others may swallow the exception. So it is raised again until it has come through.
+- Code of others may swallow the exception. So it is raised again until it has come through. Python itself swallows it
+  where an object is deleted, and would print its traceback.
 - A forked process leaves Ctrl-C to its parent, and ends without a word when its parent terminates it.
 """
 
@@ -180,11 +181,12 @@ def watched(command: str = "", *, ends_process: bool = False) -> Iterator[Watch]
     _watch = watch = Watch(command)
     if ends_process:
         atexit.register(_ignore_all)  # runs last: Python then forgets handlers, and a signal would kill
-    before = _handle(watch)
+    before, print_unraisable = _handle(watch), sys.unraisablehook
+    sys.unraisablehook = lambda lost: None if isinstance(lost.exc_value, Stop) else print_unraisable(lost)
     try:
         yield watch
     finally:
-        _watch = None
+        _watch, sys.unraisablehook = None, print_unraisable
         if ends_process:
             _leave_quietly([number for number in before if number != signal.SIGALRM])
         else:

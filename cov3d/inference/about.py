@@ -52,7 +52,8 @@ def _of_one(info: CheckpointInfo) -> str:
             low, high = info.score_interval
             interval = f", 95 % interval {low:.2f} to {high:.2f}"
         scans = "" if info.scored_scans is None else f" over {info.scored_scans} scans"
-        parts.append(f"{info.task} macro F1 {info.score:.2f} on fold {info.fold}{scans}{interval}; epoch chosen by it")
+        parts.append(f"{info.task} macro F1 {info.score:.2f} on fold {info.fold}{scans}{interval}")
+        parts.append("the epoch was chosen by this score")
     if info.is_synthetic:
         parts.append("its predictions mean nothing for patients")
     return "; ".join(parts)

@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from cov3d.errors import Cov3dError
 from cov3d.models.class_map import ClassMap, MapSource
 from cov3d.models.names import Architecture
 from cov3d.models.registry import REGISTRY
@@ -30,8 +31,8 @@ TOLERANCE = 1e-4
 """Largest difference between a logit and the sum of its cells and constant, relative to logits above 1."""
 
 
-class MapError(ArithmeticError):
-    """A class map that does not add up to the logit."""
+class MapError(Cov3dError):
+    """A class map that does not add up to the logit: the `map_source` of the network's entry is wrong."""
 
 
 def map_source(architecture: Architecture) -> MapSource | None:
@@ -56,8 +57,10 @@ def captured(model: nn.Module, source: MapSource) -> Iterator[list[tuple[Tensor,
 
 
 @torch.inference_mode()
-def checked_map(model: nn.Module, source: MapSource, features: Tensor, logits: Tensor) -> ClassMap:
-    """The class map of a batch.
+def checked_map(
+    model: nn.Module, source: MapSource, features: Tensor, logits: Tensor, network: str = "network"
+) -> ClassMap:
+    """The class map of a batch; `network` is its name for the error.
 
     Raises:
         MapError: its cells and constant do not add up to the logits.
@@ -65,7 +68,10 @@ def checked_map(model: nn.Module, source: MapSource, features: Tensor, logits: T
     found = source.compute(model, features)
     off = ((found.logits - logits.float()).abs() / logits.float().abs().clamp(min=1)).max().item()
     if not off <= TOLERANCE:
-        raise MapError(f"the class map differs from the logits by {off:.2g}: is the map of this network right?")
+        raise MapError(
+            f"the class map of {network} differs from the logits by {off:.2g}, so it explains nothing: correct the "
+            "map_source of its entry, or predict without --explain"
+        )
     return found
 
 

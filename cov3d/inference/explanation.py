@@ -84,7 +84,9 @@ def watching(members: Sequence["Member"]) -> Iterator[Callable[[int], list[ScanV
                         continue
                     for number, (features, logits) in enumerate(done):
                         alone = slice(scan, scan + 1)
-                        made = checked_map(member.model, source, features[alone], logits[alone])
+                        made = checked_map(
+                            member.model, source, features[alone], logits[alone], member.info.architecture
+                        )
                         shape = member.info.size.shape
                         of_scan.views.append(View(logits[scan].float(), made, source, shape, reflected=number % 2 == 1))
                 if done is not None:

@@ -1,5 +1,6 @@
 """The networks of an ensemble, and what they compute for batches of scans."""
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -158,10 +159,17 @@ class Networks:
             batches: preprocessed scans, or their errors.
             extras: what to compute beside the probabilities.
         """
+        begun: deque[_Begun] = deque()
         for batch in batches:
-            found = self._predict([item for item in batch if item.error is None], extras)
-            for item in batch:
-                yield next(found) if item.error is None else ScanPrediction(item.scan, error=item.error)
+            begun.append(self._begin(batch, extras))
+            if len(begun) > self._batches_ahead(extras):
+                yield from self._results(begun.popleft(), extras)
+        for one in begun:
+            yield from self._results(one, extras)
+
+    def _batches_ahead(self, extras: Extras) -> int:
+        """Number of batches to begin before the results of an earlier one are fetched: a GPU then never waits."""
+        return 1 if self.device.type == "cuda" and not (extras.explain or extras.dropout_passes) else 0
 
     def check_dropout(self) -> None:
         """Check that dropout can be switched on in every network.
@@ -176,13 +184,22 @@ class Networks:
                     "several checkpoints, whose spread is computed"
                 )
 
-    def _predict(self, batch: Sequence[RawScan], extras: Extras) -> Iterator[ScanPrediction]:
-        if not batch:
-            return
+    def _begin(self, batch: Sequence[RawScan], extras: Extras) -> "_Begun":
+        readable = [item for item in batch if item.error is None]
+        if not readable:
+            return _Begun(batch)
         with watching(self.members) if extras.explain else nullcontext() as views:
-            each = self.probabilities({size: torch.stack([item.voxels[size] for item in batch]) for size in self.sizes})
-            seen = views(len(batch)) if views is not None else []
-        for number, item in enumerate(batch):
+            voxels = {size: torch.stack([item.voxels[size] for item in readable]) for size in self.sizes}
+            probabilities = self._launch(voxels)
+            return _Begun(batch, probabilities, views(len(readable)) if views is not None else [])
+
+    def _results(self, begun: "_Begun", extras: Extras) -> Iterator[ScanPrediction]:
+        each = _fetched(begun.probabilities)
+        number = 0
+        for item in begun.batch:
+            if item.error is not None:
+                yield ScanPrediction(item.scan, error=item.error)
+                continue
             alone = {size: item.voxels[size][None] for size in self.sizes}
             yield ScanPrediction(
                 item.scan,
@@ -190,9 +207,10 @@ class Networks:
                 {"scan": item.scan, **item.record},
                 preview=item.preview,
                 geometry=item.geometry,
-                explanation=self._explained(item, each[:, number], seen[number]) if seen else None,
+                explanation=self._explained(item, each[:, number], begun.seen[number]) if begun.seen else None,
                 dropout_presence=self._with_dropout(alone, extras.dropout_passes) if extras.dropout_passes else None,
             )
+            number += 1
 
     @property
     def sizes(self) -> list[Size]:
@@ -201,10 +219,11 @@ class Networks:
 
     def probabilities(self, voxels: Mapping[Size, Tensor]) -> NDArray[np.float32]:
         """Of a batch, by size: shape (members, scans, categories)."""
+        return _fetched(self._launch(voxels))
+
+    def _launch(self, voxels: Mapping[Size, Tensor]) -> list[Tensor]:
         with torch.inference_mode():
-            return np.stack(
-                [probabilities_of(member, voxels[member.info.size], self.device, self.amp) for member in self.members]
-            )
+            return [launched(member, voxels[member.info.size], self.device, self.amp) for member in self.members]
 
     def _explained(self, item: RawScan, probabilities: NDArray[np.float32], seen: ScanViews) -> Explanation:
         def predict(voxels: Mapping[Size, Tensor]) -> NDArray[np.float32]:
@@ -222,15 +241,41 @@ class Networks:
             return np.stack([1.0 - self.probabilities(voxels)[:, 0, 0].mean() for _ in range(passes)])
 
 
+@dataclass(frozen=True)
+class _Begun:
+    """A batch whose probabilities, (scans, categories) of each member, a GPU may still be computing.
+
+    Attributes:
+        batch: the scans, also those that can't be read.
+        probabilities: of the scans that can be read.
+        seen: their forward passes, if they are to be explained.
+    """
+
+    batch: Sequence[RawScan]
+    probabilities: Sequence[Tensor] = ()
+    seen: Sequence[ScanViews] = ()
+
+
+def _fetched(probabilities: Sequence[Tensor]) -> NDArray[np.float32]:
+    return np.stack([one.cpu().numpy() for one in probabilities]) if probabilities else np.empty((0, 0, 0), np.float32)
+
+
 def probabilities_of(
     member: Member, voxels: Tensor, device: torch.device, amp: str | None = None
 ) -> NDArray[np.float32]:
     """Probabilities (scans, categories) of a batch of voxels (`uint8`), averaged over reflection."""
+    return launched(member, voxels, device, amp).cpu().numpy()
+
+
+def launched(member: Member, voxels: Tensor, device: torch.device, amp: str | None = None) -> Tensor:
+    """What `probabilities_of` returns, on the device; a GPU may still be computing it."""
+    if device.type == "cuda" and not voxels.is_pinned():
+        voxels = voxels.pin_memory()  # without it, the GPU's queue is emptied before the copy
     volumes = to_network_input(voxels.to(device, non_blocking=True))
     temperature = member.info.temperature or 1.0
     dtype = {None: None, "bf16": torch.bfloat16, "fp16": torch.float16}[amp]
     with torch.autocast(device.type, dtype, enabled=dtype is not None):
-        return reflected_probabilities(member.model, volumes, temperature=temperature).cpu().numpy()
+        return reflected_probabilities(member.model, volumes, temperature=temperature)
 
 
 @contextmanager

@@ -40,14 +40,14 @@ class Finding:
         side: the lung with the lesions, `left` or `right`.
         covid_probability: of the network.
         occlusion: the lung that occlusion names; empty for none.
-        map: the lung that the map names; empty for none, or for a network without a class map.
+        map: the lung that the map names; empty for none; None for a network without a class map.
         inside_lungs: share of the positive part of the map that lies in the lungs; None if nothing is positive.
     """
 
     side: str
     covid_probability: float
     occlusion: str
-    map: str
+    map: str | None
     inside_lungs: float | None
 
 
@@ -68,8 +68,10 @@ class Sanity:
         return fmean(one.occlusion == one.side for one in self.findings)
 
     @property
-    def map(self) -> float:
-        """Share of the phantoms whose lung is named by the map."""
+    def map(self) -> float | None:
+        """Share of the phantoms whose lung is named by the map; None for a network without a class map."""
+        if any(one.map is None for one in self.findings):
+            return None
         return fmean(one.map == one.side for one in self.findings)
 
     @property
@@ -79,9 +81,10 @@ class Sanity:
         return fmean(shares) if shares else None
 
     @property
-    def passes(self) -> tuple[bool, bool]:
-        """Whether occlusion and map name the lung often enough."""
-        return self.occlusion >= WANTED_OCCLUSION, self.map >= WANTED_MAP
+    def passes(self) -> tuple[bool, ...]:
+        """Whether occlusion names the lung often enough and, for a network with a class map, whether the map does."""
+        by_occlusion = self.occlusion >= WANTED_OCCLUSION
+        return (by_occlusion,) if self.map is None else (by_occlusion, self.map >= WANTED_MAP)
 
 
 def check(
@@ -122,13 +125,14 @@ def untrained(member: Member, device: torch.device) -> Member:
 def finding(side: str, covid_probability: float, explanation: Explanation) -> Finding:
     """What an explanation names."""
     effects = {which: explanation.zones[f"{which} lung"] for which in ("right", "left")}
-    mass = {"right": 0.0, "left": 0.0}
+    named_by_map = None
     if explanation.presence_map is not None:
         shown = explanation.presence_map - explanation.presence_map.mean()
         zones = explanation.lung_zones
         mass = {"right": _positive(shown, zones, RIGHT), "left": _positive(shown, zones, LEFT)}
-    named = _larger(effects, _SMALLEST_EFFECT), _larger(mass, _SMALLEST_MASS)
-    return Finding(side, covid_probability, *named, explanation.inside_lungs)
+        named_by_map = _larger(mass, _SMALLEST_MASS)
+    named = _larger(effects, _SMALLEST_EFFECT)
+    return Finding(side, covid_probability, named, named_by_map, explanation.inside_lungs)
 
 
 def _positive(density: NDArray[np.float32], zones: NDArray[np.uint8], lung: Sequence[int]) -> float:

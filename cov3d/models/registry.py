@@ -57,12 +57,18 @@ def build(
         arguments: further arguments of its function: `dropout`, if it has dropout.
 
     Raises:
-        TypeError: the network does not take one of the arguments, or its head differs from its entry.
+        TypeError: the network does not take one of the arguments, or a layer that its entry names is missing or wrong.
     """
     entry = REGISTRY[architecture]
     weights = {} if kinetics is None else {"kinetics": kinetics}
     model = entry.build(outputs=outputs, **weights, **arguments)
-    head = dict(model.named_modules()).get(entry.head)
+    layers = dict(model.named_modules())
+    head = layers.get(entry.head)
     if not isinstance(head, nn.Linear) or head.bias is None or head.out_features != outputs:
-        raise TypeError(f"{architecture}: {entry.head} is not a Linear layer with a bias and {outputs} outputs")
+        raise TypeError(
+            f"{architecture}: {entry.head} is not a Linear layer with a bias and {outputs} outputs, as the head of its "
+            "entry must be"
+        )
+    if entry.map_source is not None and entry.map_source.layer not in layers:
+        raise TypeError(f"{architecture}: it has no layer {entry.map_source.layer}, which its map_source names")
     return model

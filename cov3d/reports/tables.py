@@ -226,6 +226,6 @@ def sanity_table(trained: "Sanity", untrained: "Sanity") -> Table:
     for column in ("", "predicted positive", "lung named by occlusion", "by the map", "map inside the lungs"):
         made.add_column(column, justify="right" if column else "left")
     for name, one in (("this network", trained), ("random weights", untrained)):
-        inside = "–" if one.inside_lungs is None else f"{one.inside_lungs:.0%}"
-        made.add_row(name, f"{one.detected:.0%}", f"{one.occlusion:.0%}", f"{one.map:.0%}", inside)
+        shares = (one.detected, one.occlusion, one.map, one.inside_lungs)
+        made.add_row(name, *("–" if share is None else f"{share:.0%}" for share in shares))
     return made

@@ -100,6 +100,34 @@ def test_a_library_that_swallows_the_exception_gets_another() -> None:
     assert "stopped by SIGTERM: no scan table was half written" in ended.stdout
 
 
+DELETING = """
+import os, signal, time
+from cov3d.app.stopping import watched
+class Deleted:
+    def __del__(self):
+        print("deleted", flush=True)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+class Broken:
+    def __del__(self):
+        raise ValueError("another error")
+with watched("folds") as watch:
+    try:
+        Broken()
+        Deleted()
+        time.sleep(5)
+    except KeyboardInterrupt:
+        print(watch.sentence())
+"""
+
+
+def test_a_signal_while_an_object_is_deleted_prints_no_traceback() -> None:
+    ended = subprocess.run([sys.executable, "-c", DELETING], capture_output=True, text=True, timeout=20, check=True)
+    assert ended.stdout.startswith("deleted\nstopped by SIGTERM: no scan table was half written")
+    assert "ValueError: another error" in ended.stderr
+    assert ended.stderr.count("Exception ignored") == 1
+
+
 TIDYING = """
 import os, signal, time
 from cov3d.app.stopping import watched

@@ -76,7 +76,10 @@ def test_what_a_checkpoint_is_stands_in_a_sentence() -> None:
     info = cell_info(is_synthetic=True, score=0.36, score_interval=(0.2, 0.55), scored_scans=15)
     (sentence,) = about([info])
     assert "trained on 1 synthetic scan (all folds but 3)" in sentence
-    assert "presence macro F1 0.36 on fold 3 over 15 scans, 95 % interval 0.20 to 0.55; epoch chosen by it" in sentence
+    assert (
+        "presence macro F1 0.36 on fold 3 over 15 scans, 95 % interval 0.20 to 0.55; the epoch was chosen by this score"
+        in sentence
+    )
     assert sentence.endswith("its predictions mean nothing for patients")
     assert about([info, info])[0].startswith("2 networks, each: ")
     assert "could not be scored" in about([cell_info(score=math.nan)])[0]

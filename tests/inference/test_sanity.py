@@ -1,10 +1,13 @@
 """The check of explanations passes a network that looks at lesions, and none that is blind, wrong or empty."""
 
+from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from torch import Tensor, nn
 
 from cov3d.inference import sanity
@@ -12,6 +15,7 @@ from cov3d.inference.explanation import Explanation
 from cov3d.inference.networks import Member
 from cov3d.inference.sanity import Finding, Sanity, finding
 from cov3d.preprocessing.zones import ZONES
+from cov3d.reports.tables import sanity_table
 from cov3d.training import checkpoint
 from tests.app.conftest import Command
 from tests.inference.cell_network import CellNetwork, cell_info, use_cell_network
@@ -53,6 +57,17 @@ def test_shares_are_counted_and_an_empty_map_is_not_passed() -> None:
     assert (found.occlusion, found.map, found.detected) == (0.9, 0.0, 0.9)
     assert found.passes == (True, False)
     assert found.inside_lungs is None
+
+
+def test_a_network_without_a_map_is_judged_by_occlusion() -> None:
+    without = replace(explanation(0.4, 0.1, None), presence_map=None, severity_map=None)
+    found = Sanity((finding("right", 0.9, without),) * 2)
+    assert (found.map, found.passes) == (None, (True,))
+    console = Console(file=StringIO(), width=120)
+    console.print(sanity_table(found, found))
+    text = console.file.getvalue()
+    assert "100%" in text
+    assert "0%" not in text.replace("100%", "")  # a dash, not a map that names no lung
 
 
 class Consolidation(nn.Module):

@@ -1,5 +1,7 @@
 """Every network that can be trained: volumes of every size in, logits out."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -34,6 +36,15 @@ def test_every_size_goes_through_every_network(architecture: Architecture) -> No
         model = build(architecture, outputs=3)
         for size in Size:
             assert model(torch.empty(1, 1, *size.shape)).shape == (1, 3), size
+
+
+def test_a_map_of_a_layer_that_is_missing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = REGISTRY[Architecture.RESNET]
+    assert entry.map_source is not None
+    wrong = replace(entry, map_source=replace(entry.map_source, layer="layer5"))
+    monkeypatch.setitem(REGISTRY, Architecture.RESNET, wrong)
+    with pytest.raises(TypeError, match="resnet: it has no layer layer5, which its map_source names"):
+        build(Architecture.RESNET, outputs=5)
 
 
 def test_an_argument_that_a_network_does_not_take_is_refused() -> None:

@@ -51,4 +51,4 @@ class SmallNetwork(torch.nn.Sequential):
 def quick_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """The small network in place of every other."""
     for architecture, entry in REGISTRY.items():
-        monkeypatch.setitem(REGISTRY, architecture, replace(entry, build=SmallNetwork))
+        monkeypatch.setitem(REGISTRY, architecture, replace(entry, build=SmallNetwork, map_source=None))

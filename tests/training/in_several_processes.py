@@ -27,7 +27,7 @@ CPU = torch.device("cpu")
 
 def main(root: Path, what: str) -> None:
     for architecture, entry in REGISTRY.items():
-        REGISTRY[architecture] = replace(entry, build=SmallNetwork)
+        REGISTRY[architecture] = replace(entry, build=SmallNetwork, map_source=None)
     store = Store.open(root / "store", Size.TINY)
     table = pd.read_csv(root / "scans.csv")
     training, validation = (table.loc[table["fold"] == fold, ["scan", "label"]] for fold in (1, 0))
