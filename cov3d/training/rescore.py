@@ -57,7 +57,7 @@ def rescore(
 
     def scored(epoch: int) -> EpochResult:
         if epoch not in known:
-            probabilities = _probabilities(network, loader, len(validation.labels), device, world)
+            probabilities = float32_probabilities(network, loader, len(validation.labels), device, world)
             known[epoch] = validation.score(epoch, probabilities)
         return known[epoch]
 
@@ -82,7 +82,7 @@ def _weights(folder: Path, task: str) -> dict[str, Any]:
     return load_file(folder / checkpoint_name(task))
 
 
-def _probabilities(
+def float32_probabilities(
     network: torch.nn.Module,
     loader: "DataLoader[tuple[Tensor, Tensor]]",
     n_scans: int,

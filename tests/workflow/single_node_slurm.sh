@@ -43,17 +43,19 @@ JobRequeue=1
 KillWait=30
 ReturnToService=2
 MinJobAge=3600
-NodeName=$name NodeAddr=127.0.0.1 CPUs=$(nproc) RealMemory=$(awk '/MemTotal/ {print int($2 / 1024) - 500}' /proc/meminfo) State=UNKNOWN
+GresTypes=gpu
+NodeName=$name NodeAddr=127.0.0.1 Gres=gpu:1 CPUs=$(nproc) RealMemory=$(awk '/MemTotal/ {print int($2 / 1024) - 500}' /proc/meminfo) State=UNKNOWN
 PartitionName=trial Nodes=$name Default=YES MaxTime=INFINITE State=UP
 CONF
-    slurmctld
+    echo "Name=gpu File=/dev/null" > /etc/slurm/gres.conf  # for show: jobs that ask for a GPU run on the processors
+    slurmctld -c  # without the jobs of an earlier start
     slurmd
     for _ in $(seq 30); do
         sinfo -h -o %T 2>/dev/null | grep -q idle && return
         sleep 1
     done
     sinfo
-    tail -5 /var/log/slurm/*.log
+    tail -n 5 /var/log/slurm/*.log
     return 1
 }
 
