@@ -1,6 +1,6 @@
 """How often does half precision choose another epoch than float32 would?
 
-    python benchmarks/choice.py                              three short runs in bf16 at size tiny, on a CPU
+    python benchmarks/choice.py                              two short runs in bf16 at size tiny, on a CPU
     python benchmarks/choice.py --precision fp16 --size small --epochs 30 --scans 400 160        on a GPU
 
 A run in half precision validates its epochs in that precision, and chooses the best one of each task by these scores.
@@ -68,15 +68,15 @@ def best_epoch(scores: list[float]) -> int:
 def main() -> None:
     """Train, and compare the choices."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scans", type=int, nargs=2, default=(48, 48), help="to train on, to validate on")
+    parser.add_argument("--scans", type=int, nargs=2, default=(40, 40), help="to train on, to validate on")
     parser.add_argument("--size", type=Size, default=Size.TINY)
-    parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--precision", default="bf16", choices=["bf16", "fp16"])
     parser.add_argument("--device", default="auto")
     parser.add_argument("--folder", type=Path, default=Path("cov3d-learn"), help="of the phantoms, kept")
     given = parser.parse_args()
-    console = Console(width=150)
+    console, device = Console(width=150), choose_device(given.device)
     counts = dict(zip(("train", "validation"), given.scans, strict=True))
     store = make_stores(given.folder, counts, given.size, 128, cpus())[CROP]
     table = Table("seed", "task", "chosen in half precision", "in float32", "epochs scored otherwise", "macro F1 lost")
@@ -92,8 +92,8 @@ def main() -> None:
                 make_fold(counts),
                 store,
                 Path(folder) / "run",
-                device=choose_device(given.device),
-                compute=Compute(workers=default_workers()),
+                device=device,
+                compute=Compute(workers=default_workers(None, device.type)),
                 console=console,
                 trackers=[watch],  # type: ignore[list-item]
             )

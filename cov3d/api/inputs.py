@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cov3d.errors import DatasetError, OutputError, ScanError
+from cov3d.errors import Cov3dError, DatasetError, OutputError, ScanError
 from cov3d.listener import Listener
 from cov3d.preprocessing.sizes import Size
 
@@ -104,3 +104,15 @@ def skipping_named(scans: Collection[str], *, skip_errors: bool) -> Iterator[Non
 def path_or_none(given: str | Path | None) -> Path | None:
     """A path that a caller may give as text."""
     return None if given is None else Path(given)
+
+
+def as_size(size: str) -> Size:
+    """A size that may be given as text.
+
+    Raises:
+        Cov3dError: there is none of this name.
+    """
+    try:
+        return Size(size)
+    except ValueError:
+        raise Cov3dError(f"size is one of {', '.join(Size)}, not {size!r}") from None

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 from cov3d.api import prediction_files as files
 from cov3d.api.arguments import choice, paths_of
 from cov3d.api.inputs import skipping_named
 from cov3d.api.prediction_files import PredictionResult, Submission
+from cov3d.api.prediction_inputs import Inputs, find, stored
 from cov3d.api.preprocessing import parse_shard
 from cov3d.challenge import submission as submissions
 from cov3d.challenge.line_format import LineFormat
@@ -16,18 +16,15 @@ from cov3d.errors import Cov3dError
 from cov3d.inference.about import about, map_note, task_note
 from cov3d.inference.intake import intake_table
 from cov3d.inference.job import Job
-from cov3d.inference.names import name_scans
 from cov3d.inference.naming import NameBy
 from cov3d.inference.networks import Extras, ScanPrediction, arithmetic
 from cov3d.inference.predict import Predictions, Source
 from cov3d.inference.shares import Share
-from cov3d.inference.short_names import ShortNames
 from cov3d.inference.stored_scans import check_size, open_store
 from cov3d.inference.task import Task
 from cov3d.listener import SILENT, Listener
 from cov3d.preprocessing.store import Store
 from cov3d.processors import default_jobs
-from cov3d.readers import LeftOut, discover
 from cov3d.training import checkpoint
 from cov3d.training.checkpoint import CheckpointInfo
 from cov3d.training.device import choose_device
@@ -102,7 +99,7 @@ def predict(
     target = choose_device(device)
     store = None if from_store is None else open_store(Path(from_store))
     by = choice(NameBy, name_by, "name_by")
-    inputs = _find(paths_of(scans or [], "scan"), series, by) if store is None else _stored(store)
+    inputs = find(paths_of(scans or [], "scan"), series, by) if store is None else stored(store)
     paths = paths_of(checkpoints, "checkpoint")
     job = Job(
         inputs.scans,
@@ -121,46 +118,11 @@ def predict(
     return _run(job, wanted, folder, inputs, listener, overwrite=overwrite)
 
 
-@dataclass(frozen=True)
-class _Inputs:
-    """The path of each scan by name, the other files and folders that were given, and short names if wanted."""
-
-    scans: dict[str, Path]
-    left_out: tuple[LeftOut, ...] = ()
-    passed_over: tuple[LeftOut, ...] = ()
-    short: ShortNames | None = None
-
-    def without_paths(self, failed: Mapping[str, str]) -> dict[str, str]:
-        """The reasons of scans that failed, without paths if short names are wanted."""
-        if self.short is None:
-            return dict(failed)
-        return {scan: self.short.hide_in(reason, self.scans[scan], scan) for scan, reason in failed.items()}
-
-
-def _find(given: Sequence[Path], series: str, name_by: NameBy) -> _Inputs:
-    discovered = discover(given, series)
-    short = ShortNames(given) if name_by == NameBy.SERIES else None
-    left_out, passed_over = (_named(entries, short) for entries in (discovered.left_out, discovered.passed_over))
-    return _Inputs(name_scans(discovered.scans, name_by), left_out, passed_over, short)
-
-
-def _named(entries: Sequence[LeftOut], short: ShortNames | None) -> tuple[LeftOut, ...]:
-    """Entries by path, or by short names."""
-    return tuple(entries) if short is None else tuple(sorted(map(short.hide, entries), key=str))
-
-
-def _stored(store: Store) -> _Inputs:
-    names = list(store.manifest()["scan"])
-    if not names:
-        raise Cov3dError(f"{store.folder} holds no volumes: run cov3d preprocess first")
-    return _Inputs({scan: store.volume_file(scan) for scan in sorted(names)})
-
-
 def _run(
     job: Job,
     wanted: Submission,
     folder: Path | None,
-    inputs: _Inputs,
+    inputs: Inputs,
     listener: Listener,
     *,
     overwrite: bool,
@@ -285,7 +247,7 @@ def _say_result(found: Predictions, job: Job, listener: Listener) -> None:
         listener.say(f"{counted(count, 'scan')} predicted {call}")
 
 
-def _result(found: Predictions, job: Job, inputs: _Inputs) -> PredictionResult:
+def _result(found: Predictions, job: Job, inputs: Inputs) -> PredictionResult:
     failed = inputs.without_paths(found.failed)
     return PredictionResult(
         table=found.table,

@@ -1,12 +1,13 @@
-"""`preprocess`: a dataset's scans → the store; `crop_report`: the store → pictures of every crop."""
+"""`preprocess`: a dataset's scans → the store."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cov3d.api.crop_report import make_report
 from cov3d.api.datasets import warn_of_left_out
-from cov3d.api.inputs import elsewhere, path_or_none, scan_table, skipping_named, store_folder, warn_if_stale
+from cov3d.api.inputs import as_size, elsewhere, path_or_none, scan_table, skipping_named, store_folder
 from cov3d.errors import Cov3dError
 from cov3d.listener import SILENT, Listener
 from cov3d.preprocessing.sizes import Size
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from cov3d.preprocessing.batch import Outcome
     from cov3d.preprocessing.overrides import Override
     from cov3d.preprocessing.store import Store
-    from cov3d.reports.crops import CropReport
 
 _THEN = "what was done is kept, and the same command continues from here"
 _WHEN_ALL_ARE_DONE = (
@@ -119,7 +119,7 @@ def preprocess(
     left_out = warn_of_left_out(table or data / FILE_NAME, listener)
     made = None
     if report and shard is None:
-        made = _report(opened, scans, outcome.failed, listener)
+        made = make_report(opened, scans, outcome.failed, listener)
     elif report:
         listener.say(_WHEN_ALL_ARE_DONE)
     return PreprocessingResult(
@@ -215,65 +215,6 @@ def _tell_notes(manifest: "pd.DataFrame", listener: Listener) -> None:
         listener.say(f"{len(noted)} of {len(manifest)} scans have notes; in {fallback} no lungs were found")
 
 
-def crop_report(
-    data: str | Path = ".",
-    *,
-    size: str = Size.MEDIUM,
-    store: str | Path | None = None,
-    table: str | Path | None = None,
-    strict: bool = False,
-    listener: Listener = SILENT,
-) -> "CropReport":
-    """Make the pictures of every crop in a store again; no scan is read.
-
-    Args:
-        data: root folder of the dataset.
-        size: of the volumes: `tiny`, `small`, `medium` or `large`.
-        store: folder of the preprocessed volumes; None for `preprocessed/SIZE` in `data`.
-        table: the scan table; None for `scans.csv` in `data`. Its scans that are not in the store are listed.
-        strict: a scan table that does not fit the dataset any more is an error instead of a warning.
-        listener: hears of a table that does not fit, and of the result.
-
-    Returns:
-        The page and the contact sheets, the number of crops, and of those to check by eye.
-
-    Raises:
-        DatasetError: the scan table can't be read.
-        StoreError: there is no store, or it was made with other settings.
-        OutputError: the pictures can't be written.
-        Cov3dError: there is no such size.
-    """
-    from cov3d.datasets import scan_table as tables
-    from cov3d.preprocessing.store import Store
-
-    size, data, table = as_size(size), Path(data), path_or_none(table)
-    opened = Store.open(store_folder(data, path_or_none(store), size), size)
-    opened.write_manifest()
-    file = table or data / tables.FILE_NAME
-    scans: list[str] = []
-    if table or file.exists():  # a report needs none
-        known = tables.load(file)
-        warn_if_stale(data, file, known, listener, strict=strict)
-        scans = list(known["scan"])
-    return _report(opened, scans, {}, listener)
-
-
-def _report(store: "Store", scans: Iterable[str], failed: Mapping[str, str], listener: Listener) -> "CropReport":
-    """Make the pictures of all crops in `store`, and say how many to look at and where.
-
-    Args:
-        scans: the dataset's scans; those that are not in the store are listed.
-        failed: what was wrong with some of them, by scan.
-    """
-    from cov3d.reports.crops import write_report
-
-    absent = {scan: "it is not in the store yet" for scan in scans if not store.has(scan)}
-    made = write_report(store, {**absent, **failed})
-    crops = "crop" if made.n_scans == 1 else "crops"
-    listener.say(f"{made.n_doubtful} of {made.n_scans} {crops} to check: look at {made.page}")
-    return made
-
-
 def parse_shard(text: str) -> tuple[int, int]:
     """The number of a share, from 1, and of how many.
 
@@ -286,15 +227,3 @@ def parse_shard(text: str) -> tuple[int, int]:
     if not 1 <= int(number) <= int(of):
         raise Cov3dError(f"--shard {text}: shares are numbered from 1 to {of} (in a Slurm array: --array=1-{of})")
     return int(number), int(of)
-
-
-def as_size(size: str) -> Size:
-    """A size that may be given as text.
-
-    Raises:
-        Cov3dError: there is none of this name.
-    """
-    try:
-        return Size(size)
-    except ValueError:
-        raise Cov3dError(f"size is one of {', '.join(Size)}, not {size!r}") from None

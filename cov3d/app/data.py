@@ -126,7 +126,9 @@ def preprocess(
         True, help="Make a page with pictures of every crop, to check by eye.", rich_help_panel=options.OUTPUT
     ),
     only_report: bool = Param(
-        False, help="Only make the pictures again, from the store; no scan is read.", rich_help_panel=options.OUTPUT
+        False,
+        help="Only make the pictures again, from the store. Exit code 3 if labelled scans are not in it.",
+        rich_help_panel=options.OUTPUT,
     ),
     jobs: int = options.jobs(),
     shard: str = options.shard(),
@@ -136,6 +138,7 @@ def preprocess(
 ) -> None:
     """Crop every scan of the dataset to its lungs, resize it and store it; what is stored already stays."""
     from cov3d.api import preprocessing
+    from cov3d.api.crop_report import crop_report
 
     _refuse_contradictions(
         {
@@ -145,7 +148,9 @@ def preprocess(
         }
     )
     if only_report:
-        preprocessing.crop_report(size=size, store=store, listener=Printer(), **kwargs)
+        made_again = crop_report(size=size, store=store, listener=Printer(), **kwargs)
+        if made_again.absent:
+            raise typer.Exit(3)
         return
     made = preprocessing.preprocess(
         size=size,

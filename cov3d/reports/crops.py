@@ -24,12 +24,14 @@ class CropReport:
         sheets: the contact sheets, in order.
         n_scans: number of scans with a crop.
         n_doubtful: number of crops that a person should check.
+        absent: the labelled scans of the scan table that are not in the store; training is refused without them.
     """
 
     page: Path
     sheets: list[Path]
     n_scans: int
     n_doubtful: int
+    absent: tuple[str, ...] = ()
 
 
 def write_report(store: Store, missing: Mapping[str, str]) -> CropReport:

@@ -7,5 +7,5 @@
 
 set -euo pipefail
 
-# When every share is done: one page of all crops.
+# When every share is done: one page of all crops. It fails if labelled scans are missing, without which no fold trains.
 srun cov3d preprocess --data "$DATA" --size "${SIZE:-medium}" --only-report

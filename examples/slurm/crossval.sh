@@ -14,5 +14,6 @@ set -euo pipefail
 case "${1:-}" in
     [0-9]*) set -- --experiment "$@" ;;
 esac
-# Folds count from 0. A fold that was preempted or ran out of time is resumed: submit the script again.
+# Folds count from 0. A fold that was preempted starts again by itself and resumes. After a time limit, submit the script
+# again: finished folds are left as they are.
 srun cov3d crossval --data "$DATA" --fold "$SLURM_ARRAY_TASK_ID" "$@"

@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 
 from cov3d import preprocess
+from cov3d.api.crop_report import crop_report
 from cov3d.api.datasets import folds, phantom
-from cov3d.api.preprocessing import PreprocessingResult, crop_report
+from cov3d.api.preprocessing import PreprocessingResult
 from cov3d.errors import Cov3dError, DatasetError, OutputError, ScanError, StoreError
 from cov3d.listener import Cov3dWarning, Listener
 from cov3d.preprocessing.sizes import Size
@@ -163,6 +164,20 @@ def test_the_pictures_are_made_again_from_the_store(data: Path) -> None:
     report = crop_report(str(data), size="tiny", listener=Heard())
     assert (report.page, report.n_scans, report.n_doubtful) == (made.page, 3, made.doubtful)
     assert made.page.read_bytes() == before
+
+
+def test_labelled_scans_that_are_not_in_the_store_are_named(data: Path) -> None:
+    made = preprocess(data, size="tiny", jobs=1, listener=Heard())
+    table = pd.read_csv(data / "scans.csv", dtype=str, keep_default_na=False)
+    table["label"], table["fold"] = ["covid", "", "non-covid"], ["0", "", "1"]
+    table.to_csv(data / "scans.csv", index=False)
+    for scan in table["scan"][:2]:
+        (made.store / "records" / f"{scan}.json").unlink()
+    heard = Heard()
+    report = crop_report(data, size="tiny", listener=heard)
+    assert report.absent == (table["scan"][0],)  # the scan without a label is not needed
+    (warning,) = (sentence for sentence in heard.warned if "labelled" in sentence)
+    assert warning.startswith("1 labelled scan is not in the store, and training is refused without ")
 
 
 def test_three_lines_of_a_stranger_work(data: Path, tmp_path: Path) -> None:

@@ -98,7 +98,8 @@ def test_every_option_named_alone_is_an_option_of_some_command(page: Path) -> No
     named = set(re.findall(r"`(--[a-z][a-z-]*)[ `=]", page.read_text(encoding="utf-8")))
     known = set().union(*options().values()) | {
         *("--index-url", "--output", "--profile", "--loss-copy", "--cpu"),
-        *("--configfile", "--unlock"),  # of Snakemake
+        *("--configfile", "--unlock", "--slurm-status-command", "--gpus"),  # of Snakemake and Slurm
+        *("--ipc", "--shm-size", "--stop-timeout", "--user", "--bind"),  # of Docker and Apptainer
     }
     assert named - known == set()
 

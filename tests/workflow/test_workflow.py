@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from cov3d.challenge.experiments import ENSEMBLES, SUBMISSIONS
 from tests.app.conftest import Command
 
 pytest.importorskip("snakemake", reason="needs pip install 'cov3d[workflow]'")
@@ -35,6 +36,12 @@ def snakemake(folder: Path, *words: object) -> str:
     return ended.stdout + ended.stderr
 
 
+def members(name: str) -> tuple[int, ...]:
+    """The experiments of an ensemble of the paper."""
+    (found,) = (one.experiments for one in ENSEMBLES if one.name == name)
+    return tuple(found)
+
+
 def jobs(printed: str) -> dict[str, int]:
     """The number of jobs by rule, as a dry run ends with."""
     table = printed.rpartition("Job stats:")[2].partition("total")[0]
@@ -57,7 +64,7 @@ def test_a_dry_run_of_the_paper_lists_every_job_with_its_gpu_time_and_disk(tmp_p
         "report": 1,
         "all": 1,
     }
-    assert "22 experiments, 5 folds: 110 runs, about " in printed
+    assert "22 experiments, 110 runs and 4 on STOIC: about " in printed
     assert "GPU hours" in printed
     # Experiment 6: 50 epochs of 1,000 steps of 101 ms, and a sixth more for validation.
     wanted = round(50 * 1000 * 0.101 * 7 / 6 / 60)
@@ -74,6 +81,29 @@ def test_a_part_of_the_paper_is_what_the_configuration_says(tmp_path: Path) -> N
     assert jobs(printed) == {
         **{"folds": 1, "preprocess": 8 * 2, "crops": 2, "train": 2},
         **{"sets": 1, "submit": 1, "check": 1, "report": 1, "all": 1},
+    }
+
+
+def test_the_papers_submissions_of_one_experiment_bring_the_runs_that_they_need(tmp_path: Path) -> None:
+    printed = snakemake(tmp_path, "--dry-run", "--config", "experiments=[6]", "folds=[0]", "ensembles=[]")
+    # Experiment 6, fold 0, and the runs of the ten submissions: of experiments 1 to 4, 13, 16 and 18.
+    needed = {
+        (number, fold)
+        for one in SUBMISSIONS
+        for number in (members(one.source) if isinstance(one.source, str) else [one.source])
+        for fold in one.folds
+    }
+    assert (6, 0) not in needed
+    found = jobs(printed)
+    assert found["train"] == len(needed) + 1
+    assert found["pretrain"] == 2  # ResNets with dropout 0.2 at medium (1 to 4) and large (13)
+    assert "crossval" not in found
+
+
+def test_without_submissions_nothing_is_predicted(tmp_path: Path) -> None:
+    printed = snakemake(tmp_path, "--dry-run", "--config", "experiments=[6]", "ensembles=[]", "submissions=none")
+    assert jobs(printed) == {
+        **{"folds": 1, "preprocess": 8, "crops": 1, "train": 5, "crossval": 1, "report": 1, "all": 1},
     }
 
 

@@ -14,9 +14,9 @@ DATA, STOIC = config["data"], config["stoic"]
 RUNS = config["runs"] or f"{DATA}/runs"
 STATE = f"{DATA}/workflow"  # files that say which commands are done
 SHARDS = range(1, config["shards"] + 1)
-FOLDS = sorted(config["folds"])
+FOLDS = sorted(map(int, config["folds"]))
 ALL_FOLDS = list(range(5))
-NUMBERS = sorted(experiments() if config["experiments"] == "all" else config["experiments"])
+NUMBERS = sorted(map(int, experiments() if config["experiments"] == "all" else config["experiments"]))
 TYPES = {"size": Size, "architecture": Architecture}
 OPTIONS = {name: TYPES.get(name, lambda value: value)(value) for name, value in config["options"].items()}
 
@@ -75,13 +75,36 @@ def stoic_run(number):
     return options_of(None, **given)
 
 
-STOIC_RUNS = {run_name(stoic_run(number)): stoic_run(number) for number in NUMBERS if needs_stoic(number)}
-SIZES = sorted({options(number).size.value for number in NUMBERS})
-STOIC_SIZES = sorted({one.size.value for one in STOIC_RUNS.values()})
+def pretraining_minutes(run):
+    """Minutes of a run on STOIC's 2,000 scans, four fifths of which are trained on."""
+    chosen = STOIC_RUNS[run]
+    step = STEP_SECONDS.get((chosen.architecture.value, chosen.size.value), 0.016)
+    return max(1, round(chosen.epochs * 800 * step * 7 / 6 / 60))
+
+
+def runs_of_submissions():
+    """Experiment and fold of each run that the submissions average: of the paper's sets, or all runs."""
+    if config["submissions"] == "none":
+        return set()
+    if config["submissions"] != "paper":
+        return {(number, fold) for number in NUMBERS for fold in FOLDS}
+    return {
+        (number, fold)
+        for one in SUBMISSIONS
+        for number in (MEMBERS[one.source] if isinstance(one.source, str) else [one.source])
+        for fold in one.folds
+    }
+
+
 COMPLETE = FOLDS == ALL_FOLDS
 MEMBERS = {one.name: one.experiments for one in ENSEMBLES}
 NAMES = list(MEMBERS) if config["ensembles"] == "paper" else config["ensembles"]
 POSSIBLE = [name for name in NAMES if set(MEMBERS[name]) <= set(NUMBERS)]
+RUN_LIST = {(number, fold) for number in NUMBERS for fold in FOLDS} | runs_of_submissions()
+TRAINED = sorted({number for number, fold in RUN_LIST})
+STOIC_RUNS = {run_name(stoic_run(number)): stoic_run(number) for number in TRAINED if needs_stoic(number)}
+SIZES = sorted({options(number).size.value for number in TRAINED})
+STOIC_SIZES = sorted({one.size.value for one in STOIC_RUNS.values()})
 
 
 wildcard_constraints:
@@ -94,12 +117,13 @@ wildcard_constraints:
 
 def announce():
     """What the whole will take."""
-    runs = len(NUMBERS) * len(FOLDS)
-    hours = sum(minutes(number) for number in NUMBERS) * len(FOLDS) / 60
-    disk = runs * RUN_MB + sum(STORE_MB[size] for size in SIZES) * scan_count()
+    hours = (sum(minutes(number) for number, fold in RUN_LIST) + sum(map(pretraining_minutes, STOIC_RUNS))) / 60
+    stores = sum(STORE_MB[size] for size in SIZES) * scan_count() + sum(STORE_MB[size] for size in STOIC_SIZES) * 2000
+    disk = (len(RUN_LIST) + len(STOIC_RUNS)) * RUN_MB + stores
+    stoic = f" and {len(STOIC_RUNS)} on STOIC" if STOIC_RUNS else ""
     print(
-        f"{len(NUMBERS)} experiments, {len(FOLDS)} folds: {runs} runs, about {hours:.1f} GPU hours on an H100 and "
-        f"{disk / 1000:.0f} GB of disk, if none is done",
+        f"{len(TRAINED)} experiments, {len(RUN_LIST)} runs{stoic}: about {hours:.1f} GPU hours on an H100 and "
+        f"{disk / 1000:.0f} GB of disk without the test predictions, if none is done",
         file=sys.stderr,
     )
 

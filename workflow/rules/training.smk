@@ -30,13 +30,6 @@ rule pretrain:
         " {params.training}"
 
 
-def pretraining_minutes(run):
-    """Minutes of a run on STOIC's 2,000 scans, four fifths of which are trained on."""
-    chosen = STOIC_RUNS[run]
-    step = STEP_SECONDS.get((chosen.architecture.value, chosen.size.value), 0.016)
-    return max(1, round(chosen.epochs * 800 * step * 7 / 6 / 60))
-
-
 rule train:
     input:
         lambda wildcards: f"{STATE}/crops/main-{options(wildcards.number).size.value}.done",
