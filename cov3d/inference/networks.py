@@ -21,6 +21,7 @@ from cov3d.preprocessing.pipeline import settings
 from cov3d.preprocessing.sizes import Size
 from cov3d.training import checkpoint
 from cov3d.training.augment import reflected_probabilities, to_network_input
+from cov3d.training.background import HostCopy
 from cov3d.training.checkpoint import CheckpointInfo
 from cov3d.training.device import amp_mode
 from cov3d.training.options import Precision
@@ -160,15 +161,20 @@ class Networks:
             extras: what to compute beside the probabilities.
         """
         begun: deque[_Begun] = deque()
-        for batch in batches:
-            begun.append(self._begin(batch, extras))
-            if len(begun) > self._batches_ahead(extras):
-                yield from self._results(begun.popleft(), extras)
+        try:
+            for batch in batches:
+                begun.append(self._begin(batch, extras))
+                if len(begun) > self._batches_ahead(extras):
+                    yield from self._results(begun.popleft(), extras)
+        except Exception:
+            for one in begun:  # what is computed is not lost
+                yield from self._results(one, extras)
+            raise
         for one in begun:
             yield from self._results(one, extras)
 
     def _batches_ahead(self, extras: Extras) -> int:
-        """Number of batches to begin before the results of an earlier one are fetched: a GPU then never waits."""
+        """Number of batches to begin before the results of an earlier one are taken: a GPU then has work."""
         return 1 if self.device.type == "cuda" and not (extras.explain or extras.dropout_passes) else 0
 
     def check_dropout(self) -> None:
@@ -190,11 +196,13 @@ class Networks:
             return _Begun(batch)
         with watching(self.members) if extras.explain else nullcontext() as views:
             voxels = {size: torch.stack([item.voxels[size] for item in readable]) for size in self.sizes}
-            probabilities = self._launch(voxels)
-            return _Begun(batch, probabilities, views(len(readable)) if views is not None else [])
+            copy = HostCopy()
+            (each,) = copy.take({"each": self._launch(voxels)}).values()
+            return _Begun(batch, copy, each, views(len(readable)) if views is not None else [])
 
     def _results(self, begun: "_Begun", extras: Extras) -> Iterator[ScanPrediction]:
-        each = _fetched(begun.probabilities)
+        begun.copy.wait()
+        each = np.stack([one.numpy() for one in begun.each]) if begun.each else np.empty((0, 0, 0), np.float32)
         number = 0
         for item in begun.batch:
             if item.error is not None:
@@ -219,7 +227,7 @@ class Networks:
 
     def probabilities(self, voxels: Mapping[Size, Tensor]) -> NDArray[np.float32]:
         """Of a batch, by size: shape (members, scans, categories)."""
-        return _fetched(self._launch(voxels))
+        return np.stack([one.cpu().numpy() for one in self._launch(voxels)])
 
     def _launch(self, voxels: Mapping[Size, Tensor]) -> list[Tensor]:
         with torch.inference_mode():
@@ -243,21 +251,19 @@ class Networks:
 
 @dataclass(frozen=True)
 class _Begun:
-    """A batch whose probabilities, (scans, categories) of each member, a GPU may still be computing.
+    """A batch that a GPU may still be computing.
 
     Attributes:
         batch: the scans, also those that can't be read.
-        probabilities: of the scans that can be read.
+        copy: tells when the probabilities have come; they follow this batch, and do not wait for a later one.
+        each: probabilities of the scans that can be read, (scans, categories) of each member.
         seen: their forward passes, if they are to be explained.
     """
 
     batch: Sequence[RawScan]
-    probabilities: Sequence[Tensor] = ()
+    copy: HostCopy = field(default_factory=HostCopy)
+    each: Sequence[Tensor] = ()
     seen: Sequence[ScanViews] = ()
-
-
-def _fetched(probabilities: Sequence[Tensor]) -> NDArray[np.float32]:
-    return np.stack([one.cpu().numpy() for one in probabilities]) if probabilities else np.empty((0, 0, 0), np.float32)
 
 
 def probabilities_of(

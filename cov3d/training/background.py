@@ -16,24 +16,23 @@ class HostCopy:
 
     def __init__(self) -> None:
         self._buffers: dict[tuple[Any, ...], Tensor] = {}
-        self._copied: torch.cuda.Event | None = None
+        self._devices: set[torch.device] = set()
+        self._copied: list[torch.cuda.Event] = []
 
     def take(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Copy all tensors in dictionaries, lists and tuples. The copies of the call before are overwritten.
 
         The copies of tensors on a GPU must not be read before `wait`.
         """
-        self._copied = None
+        self._devices = set()
         copied = {name: self._copy(value, (name,)) for name, value in values.items()}
-        if any(buffer.is_pinned() for buffer in self._buffers.values()) and torch.cuda.is_available():
-            self._copied = torch.cuda.Event()
-            self._copied.record()
+        self._copied = [torch.cuda.current_stream(device).record_event() for device in self._devices]
         return copied
 
     def wait(self) -> None:
         """Wait until the copies are complete."""
-        if self._copied is not None:
-            self._copied.synchronize()
+        for copied in self._copied:
+            copied.synchronize()
 
     def _copy(self, value: Any, place: tuple[Any, ...]) -> Any:
         if isinstance(value, Tensor):
@@ -48,6 +47,8 @@ class HostCopy:
         buffer = self._buffers.get(place)
         if buffer is None or buffer.shape != tensor.shape or buffer.dtype != tensor.dtype:
             buffer = self._buffers[place] = torch.empty_like(tensor, device="cpu", pin_memory=tensor.is_cuda)
+        if tensor.is_cuda:
+            self._devices.add(tensor.device)
         return buffer.copy_(tensor, non_blocking=True)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from cov3d.errors import ScanError
 from cov3d.inference.networks import Networks, ScanPrediction
 from cov3d.inference.raw_scans import RawScan
 from cov3d.preprocessing.sizes import Size
@@ -33,6 +34,18 @@ def predicted(taken: list[int]) -> Iterator[tuple[ScanPrediction, int]]:
     networks = Networks([cell_member(), cell_member()], torch.device("cpu"))
     for one in networks.predict_batches(batches()):
         yield one, len(taken)
+
+
+def test_what_is_computed_is_not_lost_when_the_next_batch_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    def batches() -> Iterator[list[RawScan]]:
+        yield BATCHES[0]
+        raise ScanError("a process that preprocesses scans was killed")
+
+    monkeypatch.setattr(Networks, "_batches_ahead", lambda networks, extras: 1)
+    found = Networks([cell_member()], torch.device("cpu")).predict_batches(batches())
+    assert [next(found).scan for _ in BATCHES[0]] == ["scan_0", "bad", "scan_1"]
+    with pytest.raises(ScanError, match="was killed"):
+        next(found)
 
 
 def test_a_batch_ahead_gives_the_same_predictions_in_the_same_order(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,5 +48,6 @@ rule crops:
         touch(f"{STATE}/crops/{{root}}-{{size}}.done"),
     params:
         data=lambda wildcards: ROOTS[wildcards.root],
+    retries: 0  # it fails if labelled scans can't be read, which a person must decide
     shell:
         "cov3d preprocess --data {params.data:q} --size {wildcards.size} --only-report"

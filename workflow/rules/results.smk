@@ -42,6 +42,8 @@ rule submit:
     input:
         [f"{STATE}/train/{number}-{fold}.done" for number, fold in sorted(runs_of_submissions())],
         [] if config["submissions"] == "paper" else SET,
+        # They fit the temperatures of the checkpoints.
+        expand(f"{STATE}/crossval/{{number}}.done", number=NUMBERS if COMPLETE else []),
     output:
         touch(f"{STATE}/submit.done"),
     params:
