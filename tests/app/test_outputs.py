@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cov3d.files import folder_lock
-from cov3d.inference import networks, predict, raw_scans
+from cov3d.inference import networks, raw_scans
 from tests.conftest import Ended, sphere_chest, write_slices
 from tests.inference.conftest import make_run, no_pictures  # noqa: F401  a fixture
 from tests.training.conftest import fill, quick_network  # noqa: F401  a fixture
@@ -100,14 +100,13 @@ def full_disk(name: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def predicted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many scans were predicted at a time."""
     found: list[int] = []
-    probabilities = networks.probabilities_of
+    probabilities = networks.launched
 
     def counting(member: object, voxels: object, device: object, amp: object = None) -> object:
         found.append(len(voxels))  # type: ignore[arg-type]
         return probabilities(member, voxels, device)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(networks, "probabilities_of", counting)
-    monkeypatch.setattr(predict, "probabilities_of", counting)
+    monkeypatch.setattr(networks, "launched", counting)
     return found
 
 

@@ -53,7 +53,7 @@ def data(scans: Path, tmp_path: Path, quick_network: None) -> Path:
 def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     """How many scans were preprocessed and how many predictions were made."""
     counts = {"preprocessed": 0, "predicted": 0}
-    preprocess, probabilities = raw_scans.preprocess_scan, networks.probabilities_of
+    preprocess, probabilities = raw_scans.preprocess_scan, networks.launched
 
     def count_scan(*arguments: object, **options: object) -> object:
         counts["preprocessed"] += 1
@@ -64,7 +64,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
         return probabilities(member, voxels, device)  # type: ignore[arg-type]
 
     monkeypatch.setattr(raw_scans, "preprocess_scan", count_scan)
-    monkeypatch.setattr(networks, "probabilities_of", count_prediction)
+    monkeypatch.setattr(networks, "launched", count_prediction)
     return counts
 
 

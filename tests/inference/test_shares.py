@@ -72,12 +72,10 @@ def test_a_scan_that_one_share_cannot_read_is_named_by_the_last(root: Path, cov3
 def test_a_command_that_was_stopped_five_times_writes_the_same_bytes(
     root: Path, cov3d: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cov3d.inference import networks, raw_scans
+    from cov3d.inference import raw_scans
 
     assert cov3d(*words(root, "whole")).code == 0
-    real, read, shown = raw_scans.preprocess_scan, [0], []
-    predict = networks.probabilities_of
-    monkeypatch.setattr(networks, "probabilities_of", lambda *given: shown.append(len(given[1])) or predict(*given))
+    real, read = raw_scans.preprocess_scan, [0]
 
     def stopping(path: Path, *given: object, **how: object) -> object:
         read[0] += 1
