@@ -18,7 +18,7 @@ RECIPE = (ROOT / "containers" / "apptainer.def").read_text()
 
 def passes(*words: object, given: str | None = None) -> None:
     tool = shutil.which(str(words[0]), path=Path(sys.executable).parent)
-    if tool is None and words[0] == "hadolint" and platform.machine() != "x86_64":
+    if tool is None and words[0] == "hadolint" and (sys.platform, platform.machine()) != ("linux", "x86_64"):
         pytest.skip("there is no hadolint for this machine")
     assert tool is not None, f"{words[0]} is not installed"
     ended = subprocess.run([tool, *map(str, words[1:])], input=given, capture_output=True, text=True, check=False)
