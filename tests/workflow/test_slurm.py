@@ -97,7 +97,6 @@ def test_the_plain_scripts_end_as_if_nothing_had_happened(cluster: Cluster, cov3
             slurm.wait_for_end(job)
         assert epochs(run) == list(range(1, EPOCHS + 1))
     assert limits > 0, "this machine finishes all epochs within the time limit"
-    print(f"{limits} jobs ended by their time limit and were requeued")
 
     unbroken = cluster.folder / "unbroken"
     ended = cov3d("crossval", "--data", cluster.data, "--runs", unbroken, "--fold", 0, *TRAINING)
