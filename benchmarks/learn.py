@@ -1,6 +1,7 @@
 """Does training learn, and is the lung crop worth it? Four runs on phantoms, with and without crop, λ = 0 and 0.2.
 
     python benchmarks/learn.py             400 scans to train on, 400 to validate on, size small: for a GPU
+    python benchmarks/learn.py --at-once 2 the same, two runs at a time: a GPU has room for several
     python benchmarks/learn.py --cpu       two short runs at size tiny, with and without crop
 
 Phantoms are made on the spot, in as many processes as there are processors, and kept in --folder: the next time, it
@@ -19,7 +20,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import product
+from itertools import product, repeat
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -229,45 +230,59 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="maximum (%(default)s)")
     parser.add_argument("--emd-weight", type=float, nargs="+", default=[0.2, 0.0], help="λ (%(default)s)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--at-once", type=int, default=1, help="runs at the same time (%(default)s)")
     parser.add_argument("--jobs", type=int, default=cpus(), help="processes that make phantoms (%(default)s)")
     if parser.parse_known_args()[0].cpu:
         parser.set_defaults(**ON_A_CPU)
     return parser.parse_args()
 
 
+def train_one(kind: tuple[float, str], chosen: argparse.Namespace, counts: dict[str, int], store: Store) -> Scored:
+    """One run: its λ and its input."""
+    emd_weight, crop = kind
+    device = choose_device(chosen.device)
+    workers = default_workers(None, device.type)
+    console.rule(f"{crop}, λ = {emd_weight:g}", align="left")
+    options = TrainingOptions(
+        size=chosen.size,
+        epochs=chosen.epochs,
+        batch_size=chosen.batch_size,
+        learning_rate=chosen.learning_rate,
+        emd_weight=emd_weight,
+        pretrained=False,
+    )
+    started = time.monotonic()
+    run = train(
+        options,
+        make_fold(counts),
+        store,
+        chosen.folder / "runs" / f"{crop}-{emd_weight:g}",
+        device=device,
+        compute=Compute(workers=-(-workers // chosen.at_once)),
+        overwrite=True,
+        console=console,
+    )
+    return scored(run, crop, emd_weight, time.monotonic() - started)
+
+
+def train_all(chosen: argparse.Namespace, counts: dict[str, int], stores: dict[str, Store]) -> list[Scored]:
+    """All runs, as many at the same time as requested; each has a process of its own then."""
+    kinds = list(product(chosen.emd_weight, stores))
+    if chosen.at_once == 1:
+        return [train_one(kind, chosen, counts, stores[kind[1]]) for kind in kinds]
+    with ProcessPoolExecutor(chosen.at_once, mp_context=get_context("spawn")) as pool:
+        return list(pool.map(train_one, kinds, repeat(chosen), repeat(counts), [stores[crop] for _, crop in kinds]))
+
+
 def main() -> None:
     """Read the command line, train, and say what came of it."""
     chosen = arguments()
     device = choose_device(chosen.device)
-    compute = Compute(workers=default_workers(None, device.type))
     counts = {"train": chosen.train, "validation": chosen.validation}
     begun = time.monotonic()
     stores = make_stores(chosen.folder, counts, chosen.size, chosen.resolution, chosen.jobs)
     made = time.monotonic() - begun
-    runs: list[Scored] = []
-    for emd_weight, crop in product(chosen.emd_weight, stores):
-        console.rule(f"{crop}, λ = {emd_weight:g}", align="left")
-        options = TrainingOptions(
-            size=chosen.size,
-            epochs=chosen.epochs,
-            batch_size=chosen.batch_size,
-            learning_rate=chosen.learning_rate,
-            emd_weight=emd_weight,
-            pretrained=False,
-        )
-        folder = chosen.folder / "runs" / f"{crop}-{emd_weight:g}"
-        started = time.monotonic()
-        run = train(
-            options,
-            make_fold(counts),
-            stores[crop],
-            folder,
-            device=device,
-            compute=compute,
-            overwrite=True,
-            console=console,
-        )
-        runs.append(scored(run, crop, emd_weight, time.monotonic() - started))
+    runs = train_all(chosen, counts, stores)
     tasks = ("presence",) if chosen.cpu else ("presence", "severity")
     on = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     console.rule("[bold]macro F1", align="left")
