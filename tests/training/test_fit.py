@@ -75,6 +75,32 @@ class Gradients(Callback):
 
 
 @pytest.mark.usefixtures("quick_network")
+def test_a_callback_is_called_for_the_events_of_its_class_and_those_given_to_it(
+    labelled: Labelled, tmp_path: Path
+) -> None:
+    called: list[str] = []
+
+    def given(self: Callback) -> None:
+        called.append("after_step")
+
+    class OfItsClass(Callback):
+        error = None
+
+        def before_batch(self) -> None:
+            called.append("before_batch")
+
+        def close(self) -> None:
+            pass
+
+    added = OfItsClass()
+    callback = Callback(after_step=given)  # as fastai's users write it
+    callback.error, callback.close = None, lambda: None
+    run(labelled, tmp_path / "run", replace(QUICK, epochs=1, batch_size=6), trackers=[added, callback])
+    assert called == ["before_batch", "after_step", *["before_batch"] * (called.count("before_batch") - 1)]
+    assert called.count("before_batch") > 1  # those of validation
+
+
+@pytest.mark.usefixtures("quick_network")
 @pytest.mark.parametrize(("batch_size", "accumulate"), [(1, 4), (2, 2), (3, 2)])
 def test_accumulated_batches_are_one_larger_batch(
     labelled: Labelled, tmp_path: Path, batch_size: int, accumulate: int
