@@ -5,9 +5,10 @@
     python benchmarks/infer.py --store --size medium --batch-size 2 8 --precision fp32 bf16 fp16     on a GPU
 
 Stages are timed one after another on one scan in this process: reading (with all threads), lungs and crop, resizing,
-the picture, the networks (the crop and its reflection) and the table's row. `predict` is all of it in one call of
-`Predictor.predict`, with a picture as `infer` draws it. Beside is the peak memory of a fresh process that predicts one
-scan. Weights are random: they do not change the time.
+the picture, the networks (the crop and its reflection) and the table's row. `predict` is all of it in one call, with a
+picture as `infer` draws it. The first read of a series of DICOM files also parses their headers, which are kept for the
+later ones. Beside is the peak memory of a fresh process that predicts one scan. Weights are random: they do not change
+the time.
 
 With --store, volumes of a store are predicted by the code of `infer --from-store`, beside a bare loop over one batch in
 memory: the same network, layout and precision, and nothing else.
@@ -36,7 +37,6 @@ from rich.table import Table
 from cov3d.app.options import default_workers
 from cov3d.inference.networks import Extras, Networks, load_members
 from cov3d.inference.predict import predict_each
-from cov3d.inference.predictor import Predictor
 from cov3d.inference.stored_scans import stored_scan_batches
 from cov3d.labels import CATEGORIES
 from cov3d.models.names import Architecture
@@ -105,8 +105,15 @@ def _write_dicom(file: Path, plane: np.ndarray, number: int, spacing: tuple[floa
     made.save_as(file, enforce_file_format=True)
 
 
-def stages(scan: Path, size: Size, predictor: Predictor, networks: Networks) -> dict[str, float]:
-    """Seconds of each stage, once, and of the whole, once more."""
+def stages(scan: Path, size: Size, networks: Networks) -> dict[str, float]:
+    """Seconds of each stage, once, and of the whole, once more, when the arrays of the stages have been given back."""
+    found = _stages(scan, size, networks)
+    begun = time.perf_counter()
+    list(predict_each({"scan": scan}, networks, threads=default_threads(), batch_size=1, extras=Extras(draw=True)))
+    return {**found, "predict": time.perf_counter() - begun}
+
+
+def _stages(scan: Path, size: Size, networks: Networks) -> dict[str, float]:
     found: dict[str, float] = {}
 
     def step(name: str, work: Callable[[], Any]) -> Any:
@@ -121,31 +128,24 @@ def stages(scan: Path, size: Size, predictor: Predictor, networks: Networks) -> 
     crop = step("resize", lambda: resize(voxels[box.slices], size.shape))
     step("picture", lambda: preview(voxels, located.segmentation, box, volume.spacing))
     step("network", lambda: networks.probabilities({size: torch.from_numpy(crop)[None, None]}))
-
-    def whole() -> None:
-        extras = Extras(draw=True)
-        list(predict_each({"scan": scan}, networks, threads=default_threads(), batch_size=1, extras=extras))
-
-    step("predict", whole)
     return found
 
 
 def one_by_one(options: argparse.Namespace, folder: Path) -> Table:
     """A row for each format, number of slices and size."""
-    table = Table("format", "slices", "size", *STAGES, "predict", "not the network", "peak GiB")
+    table = Table("format", "slices", "size", "first read", *STAGES, "predict", "not the network", "peak GiB")
     table.title = f"Seconds a scan, {torch.get_num_threads()} threads"
     device = choose_device(options.device)
     scans = {(form, n): write_scan(folder / f"{form}-{n}", form, n) for form in options.format for n in options.slices}
     for size in map(Size, options.size):
         file = write_checkpoint(folder / f"{size}.safetensors", Architecture(options.architecture), size)
-        predictor = Predictor(file, device=options.device)
         networks = Networks(load_members([file], device), device)
         for (form, n_slices), scan in scans.items():
-            stages(scan, size, predictor, networks)
-            rounds = [stages(scan, size, predictor, networks) for _ in range(options.rounds)]
+            first = stages(scan, size, networks)["read"]
+            rounds = [stages(scan, size, networks) for _ in range(options.rounds)]
             median = {name: statistics.median(one[name] for one in rounds) for name in rounds[0]}
             share = statistics.median(1 - one["network"] / one["predict"] for one in rounds)
-            cells = [f"{median[name]:.3f}" for name in (*STAGES, "predict")]
+            cells = [f"{seconds:.3f}" for seconds in (first, *(median[name] for name in (*STAGES, "predict")))]
             table.add_row(
                 form, str(n_slices), size.value, *cells, f"{share:.1%}", f"{peak(scan, file, options.device):.2f}"
             )

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from cov3d.errors import ScanError
 from cov3d.readers import units
+from cov3d.readers.grey import Levels, to_grey
 from cov3d.volume import Volume
 
 
@@ -34,9 +35,9 @@ def volume_of_array(array: NDArray[Any], spacing: Sequence[float] | None = None,
         raise ScanError(f"the spacing of {name} must be three positive numbers (depth, height, width in mm)")
     voxels = np.array(array, dtype=np.uint8) if array.dtype == np.uint8 else np.empty(array.shape, dtype=np.uint8)
 
-    def convert(shift: float) -> Iterator[units.Levels]:
+    def convert(shift: float) -> Iterator[Levels]:
         for plane, target in zip(array, voxels, strict=True):
-            yield units.to_grey(plane.astype(np.float32) - np.float32(shift), target)
+            yield to_grey(plane, target, intercept=-shift)
 
     notes = () if array.dtype == np.uint8 else units.fill(Path(name), convert)
     known = None if spacing is None else (float(spacing[0]), float(spacing[1]), float(spacing[2]))

@@ -14,8 +14,8 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from cov3d.readers.exif import orientation, turned
+from cov3d.readers.grey import to_grey
 from cov3d.readers.kinds import HEAD, JPEG, Kind, kind_of
-from cov3d.readers.units import to_grey
 
 _JPEG = b"\xff\xd8"
 _END = b"\xff\xd9"
@@ -177,7 +177,7 @@ def _to_8_bits(pixels: NDArray[np.integer], bits: int) -> NDArray[np.uint8]:
 
 def _windowed(pixels: NDArray[np.integer], zero: int) -> NDArray[np.uint8]:
     grey = np.empty(pixels.shape, dtype=np.uint8)
-    to_grey(pixels.astype(np.float32) - np.float32(zero), grey)
+    to_grey(pixels, grey, intercept=-zero)
     return grey
 
 

@@ -30,15 +30,16 @@ def read(path: Path, threads: int) -> Volume:
         ScanError: there is no CT, there are several exams, or the series can't be read.
     """
     slices, given = _slices_at(path)
-    stacks = [stack for stacks in _exams(slices).values() for stack in stacks]
+    exams = _exams(slices)
+    stacks = [stack for stacks in exams.values() for stack in stacks]
     if not stacks:
         raise ScanError(f"{path} holds no CT series ({_not_taken_in_words(slices)}): give the folder of the CT")
     if given is not None:
         stacks = [stack for stack in stacks if stack.slices[0].series == given.series]
         holding = [stack for stack in stacks if path in stack.files]
         chosen = max(holding or stacks, key=lambda stack: len(stack.slices))
-    elif (exams := len(_exams(slices))) > 1:
-        raise ScanError(f"{path} holds {exams} exams: give the folder of one, or a file of its series")
+    elif len(exams) > 1:
+        raise ScanError(f"{path} holds {len(exams)} exams: give the folder of one, or a file of its series")
     else:
         chosen = best(stacks)
     series = f"1 of {len(stacks)}: {chosen.in_words()}" if len(stacks) > 1 else ""

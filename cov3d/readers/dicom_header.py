@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from cov3d.readers.dicom_slice import Pixels, Slice
-from cov3d.readers.dicom_values import directions, number, positive, strings, text, value_of, vector, whole
+from cov3d.readers.dicom_values import directions, number, positive, strings, tag_of, text, value_of, vector, whole
 
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _PREAMBLE, _GROUP_LENGTH = 132, 12
@@ -74,7 +74,9 @@ def _read(file: Path) -> tuple[Slice, ...]:
     try:
         with warnings.catch_warnings(), file.open("rb") as stream:
             warnings.simplefilter("ignore")
-            header = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=list(_TAGS), force=True)
+            header = pydicom.dcmread(
+                stream, stop_before_pixels=True, specific_tags=list(map(tag_of, _TAGS)), force=True
+            )
             return tuple(_slices(file, header, stream))
     except Exception:  # noqa: BLE001 (pydicom raises anything at all on damage)
         return (Slice(file, 0, None, why_not="unreadable"),)

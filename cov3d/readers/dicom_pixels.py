@@ -6,7 +6,7 @@ damage inside a lossless frame.
 
 import warnings
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cov3d.readers.dicom_slice import Pixels, Slice
+
+Bytes = bytes | memoryview
 
 _PIXEL_DATA = 0x7FE00010
 _ITEM = 0xFFFEE000
@@ -43,7 +45,7 @@ def is_read(syntax: str) -> bool:
     return syntax in (*_NATIVE, *_DECODERS, _RLE, _DEFLATED_FRAMES)
 
 
-def stored_values(one: Slice, frames: Mapping[Path, list[bytes]]) -> NDArray:
+def stored_values(one: Slice, frames: Mapping[Path, Sequence[Bytes]]) -> NDArray:
     """The stored values of a slice, an integer array (rows, columns).
 
     Args:
@@ -60,10 +62,10 @@ def stored_values(one: Slice, frames: Mapping[Path, list[bytes]]) -> NDArray:
     data = frames[one.file][one.frame] if one.file in frames else _frame(_element(one.file, pixels), pixels)
     if pixels.syntax in _NATIVE:
         return _native(data, pixels)
-    return _within_bits(_decoded(data, pixels), pixels)
+    return _within_bits(_decoded(bytes(data), pixels), pixels)
 
 
-def frames_of(one: Slice) -> list[bytes]:
+def frames_of(one: Slice) -> Sequence[Bytes]:
     """The frames of the file of a slice. Call it from one thread only.
 
     Raises:
@@ -83,12 +85,12 @@ def frames_of(one: Slice) -> list[bytes]:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = list(generate_frames(data, number_of_frames=pixels.frames))
+        found = list(generate_frames(bytes(data), number_of_frames=pixels.frames))
     return found + [b""] * (pixels.frames - len(found))
 
 
-def _element(file: Path, pixels: Pixels) -> tuple[int, bytes]:
-    """The length of the pixel element by its header, and all bytes from its value on."""
+def _element(file: Path, pixels: Pixels) -> tuple[int, memoryview]:
+    """The length of the pixel element by its header, and all bytes from its value on, not copied."""
     with file.open("rb", buffering=0) as stream:
         if pixels.deflated_from:
             stream.seek(pixels.deflated_from)
@@ -104,10 +106,10 @@ def _element(file: Path, pixels: Pixels) -> tuple[int, bytes]:
     if group << 16 | element != _PIXEL_DATA:
         raise ValueError("no pixels")
     start = 8 if pixels.implicit else 12
-    return int.from_bytes(data[start - 4 : start], order), data[start:]
+    return int.from_bytes(data[start - 4 : start], order), memoryview(data)[start:]
 
 
-def _frame(element: tuple[int, bytes], pixels: Pixels) -> bytes:
+def _frame(element: tuple[int, memoryview], pixels: Pixels) -> Bytes:
     """The bytes of the only frame of a file; for compressed pixels, the fragments without the table of offsets."""
     length, data = element
     if pixels.syntax in _NATIVE:
@@ -127,7 +129,7 @@ def _frame(element: tuple[int, bytes], pixels: Pixels) -> bytes:
     return b"".join(fragments[1:])
 
 
-def _native(data: bytes, pixels: Pixels) -> NDArray:
+def _native(data: Bytes, pixels: Pixels) -> NDArray:
     count = pixels.rows * pixels.columns
     if pixels.allocated not in (8, 16, 32) or len(data) < count * pixels.allocated // 8:
         raise ValueError("truncated")

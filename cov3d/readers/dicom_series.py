@@ -16,8 +16,6 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 
-import numpy as np
-
 from cov3d.readers.dicom_phases import split_by_phase
 from cov3d.readers.dicom_slice import Slice
 from cov3d.readers.dicom_stack import Stack, natural, stack_of
@@ -73,4 +71,4 @@ def _add(alike: list[list[Slice]], one: Slice) -> None:
 def _are_near(first: Sequence[float], second: Sequence[float], most: float) -> bool:
     if len(first) != len(second):
         return False
-    return not first or bool(np.abs(np.subtract(first, second)).max() < most)
+    return all(abs(one - other) < most for one, other in zip(first, second, strict=True))

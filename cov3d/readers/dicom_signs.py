@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cov3d.readers.dicom_pixels import stored_values
+from cov3d.readers.dicom_pixels import Bytes, stored_values
 from cov3d.readers.dicom_slice import Slice
 
 _IMPOSSIBLE_HU = 32_000
@@ -19,7 +19,9 @@ _LOOKED_AT = 3
 NOTE = "stored values are signed, though the header says unsigned: corrected"
 
 
-def with_true_signs(slices: Sequence[Slice], frames: Mapping[Path, list[bytes]]) -> tuple[Sequence[Slice], list[str]]:
+def with_true_signs(
+    slices: Sequence[Slice], frames: Mapping[Path, Sequence[Bytes]]
+) -> tuple[Sequence[Slice], list[str]]:
     """The slices, with the sign of their pixels corrected by the values of a few; and a note where it was."""
     suspects = [one for one in slices if one.pixels and not one.pixels.signed and one.pixels.stored == 16]
     looked_at = suspects[:: max(1, len(suspects) // _LOOKED_AT)][:_LOOKED_AT]
@@ -32,7 +34,7 @@ def with_true_signs(slices: Sequence[Slice], frames: Mapping[Path, list[bytes]])
     ], [NOTE]
 
 
-def _is_signed(one: Slice, frames: Mapping[Path, list[bytes]]) -> bool:
+def _is_signed(one: Slice, frames: Mapping[Path, Sequence[Bytes]]) -> bool:
     try:
         values = stored_values(one, frames)
     except (ValueError, OSError):

@@ -41,7 +41,7 @@ class Stack:
             return np.empty(0)
         return np.array([one.position for one in self.slices]) @ self.normal
 
-    @property
+    @cached_property
     def step(self) -> float:
         """The usual distance between slices, mm; 0 if unknown."""
         apart = np.diff(np.unique(np.round(self.places, 3)))

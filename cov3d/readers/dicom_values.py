@@ -1,5 +1,6 @@
 """Values of DICOM elements. A value that is missing, damaged or against the rules becomes an empty or default value."""
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -7,10 +8,19 @@ import numpy as np
 Vector = tuple[float, ...]
 
 
-def value_of(elements: Any, name: str | int) -> Any:
+@cache
+def tag_of(name: str) -> Any:
+    """The tag of an element's keyword. pydicom would look it up in every header."""
+    from pydicom.tag import Tag
+
+    return Tag(name)
+
+
+def value_of(elements: Any, name: str) -> Any:
     """The value of an element; None where it is missing or can't be parsed."""
     try:
-        return elements.get(name)
+        element = elements.get(tag_of(name))
+        return None if element is None else element.value
     except Exception:  # noqa: BLE001 (pydicom raises anything at all on damage)
         return None
 

@@ -1,6 +1,6 @@
 """A stack of DICOM slices → Volume."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,14 +10,15 @@ from numpy.typing import NDArray
 from cov3d.errors import ScanError
 from cov3d.readers import units
 from cov3d.readers.dicom_grid import is_sheared, out_of_line, resampled, sheared_back, spacing_of
-from cov3d.readers.dicom_pixels import frames_of, is_read, stored_values
+from cov3d.readers.dicom_pixels import Bytes, frames_of, is_read, stored_values
 from cov3d.readers.dicom_signs import padding_of, with_true_signs
 from cov3d.readers.dicom_slice import Slice
 from cov3d.readers.dicom_stack import SAME_PLACE, Stack
+from cov3d.readers.grey import Levels, to_grey
 from cov3d.readers.image import orientation, plausible_spacing
 from cov3d.readers.threads import each
 from cov3d.readers.words import counted
-from cov3d.volume import WINDOW_HU, Geometry, Volume
+from cov3d.volume import Geometry, Volume
 
 _NOTED_DEGREES = 3.0
 _PADDING_IS_AIR = -900.0
@@ -146,14 +147,14 @@ def _check_syntax(path: Path, stack: Stack) -> None:
             )
 
 
-def _frames(one: Slice) -> list[bytes]:
+def _frames(one: Slice) -> Sequence[Bytes]:
     try:
         return frames_of(one)
     except (ValueError, OSError):
         return [b""] * (one.pixels.frames if one.pixels else 0)
 
 
-def _ordered(path: Path, stack: Stack, frames: dict[Path, list[bytes]]) -> _Ordered:
+def _ordered(path: Path, stack: Stack, frames: Mapping[Path, Sequence[Bytes]]) -> _Ordered:
     if len(stack.places):
         return _by_position(path, stack, frames)
     for what, direction, known in (
@@ -174,7 +175,7 @@ def _ordered(path: Path, stack: Stack, frames: dict[Path, list[bytes]]) -> _Orde
     )
 
 
-def _by_position(path: Path, stack: Stack, frames: dict[Path, list[bytes]]) -> _Ordered:
+def _by_position(path: Path, stack: Stack, frames: Mapping[Path, Sequence[Bytes]]) -> _Ordered:
     """Slices by place, without copies. A copy replaces a slice that can't be read."""
     near = SAME_PLACE * max(stack.step, 0.01)
     kept: list[Slice] = []
@@ -197,7 +198,7 @@ def _by_position(path: Path, stack: Stack, frames: dict[Path, list[bytes]]) -> _
     return _Ordered(kept, np.array(places), stack.normal, doubled=doubled)
 
 
-def _values(one: Slice, frames: dict[Path, list[bytes]]) -> NDArray[np.float64] | None:
+def _values(one: Slice, frames: Mapping[Path, Sequence[Bytes]]) -> NDArray[np.float64] | None:
     try:
         return stored_values(one, frames) * one.slope + one.intercept
     except (ValueError, OSError):
@@ -205,20 +206,21 @@ def _values(one: Slice, frames: dict[Path, list[bytes]]) -> NDArray[np.float64] 
 
 
 def _decoded(
-    path: Path, slices: Sequence[Slice], frames: dict[Path, list[bytes]], threads: int
+    path: Path, slices: Sequence[Slice], frames: Mapping[Path, Sequence[Bytes]], threads: int
 ) -> tuple[NDArray[np.uint8], list[int], tuple[str, ...]]:
     """Grey levels (slices, rows, columns) of the readable slices, the indices of these slices, and notes."""
     pixels = slices[0].pixels
     if pixels is None:
         raise ScanError(f"{path} holds no pixels: export the series again")
     try:
-        voxels = np.empty((len(slices), pixels.rows, pixels.columns), dtype=np.uint8)
+        # Backwards, as most series run from the feet to the head: then the canonical order needs no copy.
+        voxels = np.empty((len(slices), pixels.rows, pixels.columns), dtype=np.uint8)[::-1]
     except (MemoryError, ValueError) as error:
         raise ScanError(f"{path} has more voxels by its headers than memory holds: is it damaged?") from error
     readable: list[int] = []
 
-    def convert(shift: float) -> Iterator[units.Levels]:
-        found = each(lambda index: _to_grey(slices[index], frames, shift, voxels[index]), len(slices), threads)
+    def convert(shift: float) -> Iterator[Levels]:
+        found = each(lambda index: _slice_to_grey(slices[index], frames, shift, voxels[index]), len(slices), threads)
         readable[:] = [index for index, levels in enumerate(found) if levels is not None]
         if 2 * len(readable) < len(slices):
             raise ScanError(
@@ -231,21 +233,16 @@ def _decoded(
     return (voxels if len(readable) == len(slices) else voxels[readable]), readable, notes
 
 
-def _to_grey(
-    one: Slice, frames: dict[Path, list[bytes]], shift: float, target: NDArray[np.uint8]
-) -> units.Levels | None:
+def _slice_to_grey(
+    one: Slice, frames: Mapping[Path, Sequence[Bytes]], shift: float, target: NDArray[np.uint8]
+) -> Levels | None:
     try:
         stored = stored_values(one, frames)
     except (ValueError, OSError):
         return None
-    hounsfield = stored.astype(np.float32)
-    if one.slope != 1.0:
-        hounsfield *= np.float32(one.slope)
-    hounsfield += np.float32(one.intercept - shift)
-    padding = padding_of(one)
-    if padding and padding[1] * one.slope + one.intercept - shift > _PADDING_IS_AIR:
-        hounsfield[(stored >= padding[0]) & (stored <= padding[1])] = WINDOW_HU[0]
-    return units.to_grey(hounsfield, target)
+    padding, intercept = padding_of(one), one.intercept - shift
+    hides_air = bool(padding) and padding[1] * one.slope + intercept > _PADDING_IS_AIR
+    return to_grey(stored, target, one.slope, intercept, air=padding if hides_air else ())
 
 
 def _in_line(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from cov3d.errors import ScanError
 from cov3d.readers import units
+from cov3d.readers.grey import Levels, to_grey
 from cov3d.readers.registry import container_of
 from cov3d.readers.stored import Stored
 from cov3d.volume import Geometry, Volume
@@ -96,16 +97,10 @@ def plausible_spacing(millimetres: list[float]) -> tuple[tuple[float, float, flo
     return None, (f"spacing left unknown: {depth:g} x {height:g} x {width:g} mm can't be a CT's",)
 
 
-def _fill(stored: Stored, target: NDArray[np.uint8], shift: float) -> Iterator[units.Levels]:
+def _fill(stored: Stored, target: NDArray[np.uint8], shift: float) -> Iterator[Levels]:
     """Fill `target`, of the stored shape, with grey levels; `shift` is subtracted from the Hounsfield units first."""
-    hounsfield = np.empty(stored.shape[1:], dtype=np.float32)
     grey = np.empty(stored.shape[1:], dtype=np.uint8)
     for plane, into in zip(stored.planes(), target, strict=True):
-        with np.errstate(all="ignore"):
-            hounsfield[...] = plane
-            if (stored.slope, stored.intercept - shift) != (1.0, 0.0):
-                hounsfield *= np.float32(stored.slope)
-                hounsfield += np.float32(stored.intercept - shift)
-        levels = units.to_grey(hounsfield, grey)
+        levels = to_grey(plane, grey, stored.slope, stored.intercept - shift)
         into[...] = grey
         yield levels

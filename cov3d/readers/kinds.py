@@ -4,6 +4,8 @@ Web pages and Git LFS pointers in place of scans are common, and the word "damag
 has its own words and advice.
 """
 
+import os
+import stat
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -187,15 +189,15 @@ def head_of(file: str | Path) -> bytes:
 
 def kind_of_file(file: str | Path) -> Kind | None:
     """The kind of a file; None if it is unknown or the file can't be read."""
-    path = Path(file)
     try:
-        if not path.is_file():  # opening a pipe would wait for its other end
-            return None
-        if path.stat().st_size == 0:
-            return EMPTY
-    except OSError:
+        status = os.stat(file)  # noqa: PTH116
+    except (OSError, ValueError):
         return None
-    head = head_of(path)
+    if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for its other end
+        return None
+    if status.st_size == 0:
+        return EMPTY
+    head = head_of(file)
     return kind_of(head) if head else None
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from cov3d.errors import ScanError
+from cov3d.readers.grey import Levels, to_grey
 from cov3d.readers.kinds import PNG, head_of
 from cov3d.readers.registry import Format
 from cov3d.readers.slices import SliceFormat, numbered_slices, read_slices
-from cov3d.readers.units import Levels, is_hounsfield, to_grey
+from cov3d.readers.units import is_hounsfield
 from cov3d.volume import Volume
 
 _SLICES = SliceFormat(PNG, (".png",))
@@ -43,7 +44,7 @@ def _zero_of(folder: Path, files: list[str]) -> int | None:
         try:
             with Image.open(file, formats=["PNG"]) as image:
                 if image.mode.startswith("I"):
-                    planes.append(np.asarray(image).astype(np.float32))
+                    planes.append(np.asarray(image))
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning):
             continue  # counted when the slices are decoded
     if not planes:
@@ -51,7 +52,7 @@ def _zero_of(folder: Path, files: list[str]) -> int | None:
     for zero in _ZEROS:
         levels = Levels()
         for plane in planes:
-            levels += to_grey(plane - np.float32(zero), np.empty(plane.shape, dtype=np.uint8))
+            levels += to_grey(plane, np.empty(plane.shape, dtype=np.uint8), intercept=-zero)
         if is_hounsfield(levels):
             return zero
     low, high = (int(bound(plane.min() if bound is min else plane.max() for plane in planes)) for bound in (min, max))

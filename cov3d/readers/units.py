@@ -1,4 +1,4 @@
-"""Hounsfield units → grey levels, and the check that the values are Hounsfield units.
+"""The check that the values of a volume are Hounsfield units, and the correction of those that are shifted.
 
 A file may hold values that are shifted by 1000 or 1024, or that were never rescaled. Soft tissue shows that values are
 shifted: little of it lies at 0 HU, and much of it about 1000 from there. Air shows by how much. The smallest value does
@@ -6,23 +6,16 @@ not help, because padding may have any value. Padding is a spike in the counts, 
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from math import isfinite
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cov3d.errors import ScanError
-from cov3d.volume import WINDOW_HU, hounsfield_to_grey
+from cov3d.readers.grey import BINS, LOWEST, Levels
 
 _LEAST_SHARE = 0.001
 """At least this share of the voxels of a CT is gas, and at least this share is tissue."""
-_GAS = (1, round(hounsfield_to_grey(-300.0)))
-_TISSUE = (round(hounsfield_to_grey(-200.0)), 255)
-
-_LOWEST, _BINS = -4096, 8192
-"""Values are counted in bins of 1 HU; the first and last bin hold the values beyond them."""
 _STEP = 20
 _SOFT_TISSUE = (-200, 200)
 _AIR = (-1100, -860)
@@ -40,59 +33,6 @@ _FILLED = 0.4
 """If a smaller share of the values around air occurs, they are too coarse to distinguish the shifts."""
 _BESIDE, _FALLS = 80, 0.6
 """A peak of air falls below this share of its height within so many HU on both sides."""
-
-
-@dataclass
-class Levels:
-    """Statistics of the values of a volume.
-
-    Attributes:
-        counts: a histogram of every ninth value, in bins of 1 HU.
-        lowest, highest: the range of the values.
-        gas, tissue: number of voxels of gas and of tissue.
-        no_number: number of voxels that are not finite.
-        size: number of voxels.
-    """
-
-    counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(_BINS, dtype=np.int64))
-    lowest: float = np.inf
-    highest: float = -np.inf
-    gas: int = 0
-    tissue: int = 0
-    no_number: int = 0
-    size: int = 0
-
-    def __iadd__(self, other: "Levels") -> "Levels":
-        self.counts += other.counts
-        self.lowest, self.highest = min(self.lowest, other.lowest), max(self.highest, other.highest)
-        self.gas, self.tissue = self.gas + other.gas, self.tissue + other.tissue
-        self.no_number, self.size = self.no_number + other.no_number, self.size + other.size
-        return self
-
-
-def to_grey(hounsfield: NDArray[np.float32], target: NDArray[np.uint8]) -> Levels:
-    """Write the grey levels of a plane into `target`, of the same shape (rows, columns); `hounsfield` is overwritten.
-
-    Values that are not finite become air.
-    """
-    found = Levels(size=hounsfield.size)
-    found.lowest, found.highest = float(hounsfield.min()), float(hounsfield.max())
-    if not isfinite(found.lowest) or not isfinite(found.highest):
-        finite = np.isfinite(hounsfield)
-        found.no_number = finite.size - int(np.count_nonzero(finite))
-        hounsfield[~finite] = WINDOW_HU[0]
-        found.lowest, found.highest = float(hounsfield.min()), float(hounsfield.max())
-    bins = np.clip(hounsfield[::3, ::3] - _LOWEST, 0, _BINS - 1).astype(np.intp)
-    found.counts = np.bincount(bins.ravel(), minlength=_BINS)
-    _window(hounsfield)
-    target[...] = hounsfield
-    found.gas, found.tissue = _count_in(target, *_GAS), _count_in(target, *_TISSUE)
-    return found
-
-
-def _count_in(grey: NDArray[np.uint8], low: int, high: int) -> int:
-    """Number of grey levels from `low` to below `high`. Twice a comparison is faster than a count of all levels."""
-    return int(np.count_nonzero(grey < high) - np.count_nonzero(grey < low))
 
 
 def fill(file: Path, convert: Callable[[float], Iterable[Levels]]) -> tuple[str, ...]:
@@ -155,7 +95,7 @@ def is_hounsfield(levels: Levels) -> bool:
     air = _lowest_peak(counts, -1000, -1000)
     if air is None or abs(air + 1000) > _NEAR_AIR or _direction(counts)[0]:
         return False
-    tissue = counts[_SOFT_TISSUE[0] - _LOWEST : _SOFT_TISSUE[1] - _LOWEST].sum()
+    tissue = counts[_SOFT_TISSUE[0] - LOWEST : _SOFT_TISSUE[1] - LOWEST].sum()
     return bool(tissue >= _MUCH * max(counts.sum(), 1))
 
 
@@ -177,13 +117,13 @@ def _without_spikes(counts: NDArray[np.int64]) -> NDArray[np.float64]:
 
 def _direction(counts: NDArray[np.float64]) -> tuple[int, float, int]:
     """Whether the values are too high (1), too low (-1) or neither (0); the share of voxels that shows it; where."""
-    steps = counts[: _BINS // _STEP * _STEP].reshape(-1, _STEP).sum(axis=1)
+    steps = counts[: BINS // _STEP * _STEP].reshape(-1, _STEP).sum(axis=1)
     alone = steps[1:-1] > 20 * np.maximum(steps[:-2], steps[2:])
     steps[1:-1][alone] = 0
     total = max(float(steps.sum()), 1.0)
 
     def share(first: int, last: int) -> float:
-        return float(steps[round((first - _LOWEST) / _STEP) : round((last - _LOWEST) / _STEP)].sum()) / total
+        return float(steps[round((first - LOWEST) / _STEP) : round((last - LOWEST) / _STEP)].sum()) / total
 
     here, above = share(*_SOFT_TISSUE), share(*(edge + _SHIFT for edge in _SOFT_TISSUE))
     air_below, below = share(*(edge - _SHIFT for edge in _AIR)), share(*(edge - _SHIFT for edge in _SOFT_TISSUE))
@@ -202,9 +142,9 @@ def _direction(counts: NDArray[np.float64]) -> tuple[int, float, int]:
 def _lowest_peak(counts: NDArray[np.float64], first: int, last: int) -> int | None:
     """The lowest value, from 40 below `first` to 40 above `last`, around which much of the air there lies."""
     smooth = np.convolve(counts, np.ones(2 * _WIDTH + 1), "same")
-    start = first - 40 - _LOWEST
-    part = smooth[start : last + 41 - _LOWEST]
-    around_air = counts[start : last + 41 - _LOWEST]
+    start = first - 40 - LOWEST
+    part = smooth[start : last + 41 - LOWEST]
+    around_air = counts[start : last + 41 - LOWEST]
     if part.max() < _SOME_AIR * max(counts.sum(), 1) or np.count_nonzero(around_air) < _FILLED * len(part):
         return None
     for place in range(1, len(part) - 1):
@@ -213,15 +153,5 @@ def _lowest_peak(counts: NDArray[np.float64], first: int, last: int) -> int | No
             at = start + place
             sides = smooth[max(0, at - _BESIDE) : at], smooth[at + 1 : at + 1 + _BESIDE]
             is_peak = all(side.size and side.min() < _FALLS * part[place] for side in sides)
-            return at + _LOWEST if is_peak else None
+            return at + LOWEST if is_peak else None
     return None
-
-
-def _window(values: NDArray[np.float32]) -> None:
-    """Hounsfield units → rounded grey levels, in place. Integers are rounded exactly: the product fits a float32."""
-    low, high = WINDOW_HU
-    np.clip(values, low, high, out=values)
-    values -= np.float32(low)
-    values *= np.float32(255)
-    values /= np.float32(high - low)
-    np.rint(values, out=values)
