@@ -46,7 +46,7 @@ from cov3d.preprocessing.pipeline import locate, settings
 from cov3d.preprocessing.preview import preview
 from cov3d.preprocessing.resize import resize
 from cov3d.preprocessing.sizes import Size
-from cov3d.readers import read_volume
+from cov3d.readers import dicom_header, read_volume
 from cov3d.readers.threads import default_threads
 from cov3d.training import augment, checkpoint
 from cov3d.training.checkpoint import CheckpointInfo
@@ -106,7 +106,7 @@ def _write_dicom(file: Path, plane: np.ndarray, number: int, spacing: tuple[floa
 
 
 def stages(scan: Path, size: Size, networks: Networks) -> dict[str, float]:
-    """Seconds of each stage, once, and of the whole, once more, when the arrays of the stages have been given back."""
+    """Seconds of each stage, once, and of the whole, once more, after the arrays of the stages are freed."""
     found = _stages(scan, size, networks)
     begun = time.perf_counter()
     list(predict_each({"scan": scan}, networks, threads=default_threads(), batch_size=1, extras=Extras(draw=True)))
@@ -137,19 +137,30 @@ def one_by_one(options: argparse.Namespace, folder: Path) -> Table:
     table.title = f"Seconds a scan, {torch.get_num_threads()} threads"
     device = choose_device(options.device)
     scans = {(form, n): write_scan(folder / f"{form}-{n}", form, n) for form in options.format for n in options.slices}
-    for size in map(Size, options.size):
-        file = write_checkpoint(folder / f"{size}.safetensors", Architecture(options.architecture), size)
-        networks = Networks(load_members([file], device), device)
-        for (form, n_slices), scan in scans.items():
-            first = stages(scan, size, networks)["read"]
-            rounds = [stages(scan, size, networks) for _ in range(options.rounds)]
-            median = {name: statistics.median(one[name] for one in rounds) for name in rounds[0]}
-            share = statistics.median(1 - one["network"] / one["predict"] for one in rounds)
-            cells = [f"{seconds:.3f}" for seconds in (first, *(median[name] for name in (*STAGES, "predict")))]
-            table.add_row(
-                form, str(n_slices), size.value, *cells, f"{share:.1%}", f"{peak(scan, file, options.device):.2f}"
-            )
+    files = {
+        size: write_checkpoint(folder / f"{size}.safetensors", Architecture(options.architecture), size)
+        for size in map(Size, options.size)
+    }
+    rows = {
+        (form, n_slices, size): seconds_of(scan, size, Networks(load_members([file], device), device), options.rounds)
+        for size, file in files.items()
+        for (form, n_slices), scan in scans.items()
+    }
+    for (form, n_slices, size), cells in rows.items():  # at the end: memory of a process that ends costs the next one
+        most = peak(scans[form, n_slices], files[size], options.device)
+        table.add_row(form, str(n_slices), size.value, *cells, f"{most:.2f}")
     return table
+
+
+def seconds_of(scan: Path, size: Size, networks: Networks, rounds: int) -> list[str]:
+    """Seconds of the first read, of each stage and of the whole, and the share that is not the network."""
+    stages(scan, size, networks)
+    dicom_header._kept.clear()
+    first = stages(scan, size, networks)["read"]
+    found = [stages(scan, size, networks) for _ in range(rounds)]
+    medians = [statistics.median(one[name] for one in found) for name in (*STAGES, "predict")]
+    share = statistics.median(1 - one["network"] / one["predict"] for one in found)
+    return [*(f"{seconds:.3f}" for seconds in (first, *medians)), f"{share:.1%}"]
 
 
 _ALONE = """

@@ -230,7 +230,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="maximum (%(default)s)")
     parser.add_argument("--emd-weight", type=float, nargs="+", default=[0.2, 0.0], help="λ (%(default)s)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    parser.add_argument("--at-once", type=int, default=1, help="runs at the same time (%(default)s)")
+    parser.add_argument("--at-once", type=int, default=1, choices=range(1, 5), help="runs at a time (%(default)s)")
     parser.add_argument("--jobs", type=int, default=cpus(), help="processes that make phantoms (%(default)s)")
     if parser.parse_known_args()[0].cpu:
         parser.set_defaults(**ON_A_CPU)
@@ -242,6 +242,8 @@ def train_one(kind: tuple[float, str], chosen: argparse.Namespace, counts: dict[
     emd_weight, crop = kind
     device = choose_device(chosen.device)
     workers = default_workers(None, device.type)
+    if chosen.at_once > 1:
+        torch.set_num_threads(max(1, cpus() // chosen.at_once))
     console.rule(f"{crop}, λ = {emd_weight:g}", align="left")
     options = TrainingOptions(
         size=chosen.size,

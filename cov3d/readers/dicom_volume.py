@@ -213,7 +213,8 @@ def _decoded(
     if pixels is None:
         raise ScanError(f"{path} holds no pixels: export the series again")
     try:
-        # Backwards, as most series run from the feet to the head: then the canonical order needs no copy.
+        # Filled from the end: most series run from the feet to the head, and a volume from the head to the feet. It
+        # then needs no copy.
         voxels = np.empty((len(slices), pixels.rows, pixels.columns), dtype=np.uint8)[::-1]
     except (MemoryError, ValueError) as error:
         raise ScanError(f"{path} has more voxels by its headers than memory holds: is it damaged?") from error

@@ -1,9 +1,9 @@
 """A plane of stored values → grey levels, with statistics of the values."""
 
+import math
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,10 @@ _TISSUE = (round(hounsfield_to_grey(-200.0)), 255)
 LOWEST, BINS = -4096, 8192
 """Values are counted in bins of 1 HU; the first and last bin hold the values beyond them."""
 _GREY_PER_HU = np.float32(255 / (WINDOW_HU[1] - WINDOW_HU[0]))
-"""Its rounding is too small to move a product with an integer, up to 1500, across a half."""
+"""Rounded to float32, but the nearest integers to its products with 0 to 1500 are exact."""
 
-
+_MOST_KEPT = 2**22
+"""Pixels of the largest plane whose arrays a thread keeps."""
 _kept = threading.local()
 
 
@@ -80,7 +81,7 @@ def to_grey(
         hounsfield[(stored >= air[0]) & (stored <= air[1])] = WINDOW_HU[0]
     found = Levels(size=hounsfield.size)
     found.lowest, found.highest = float(hounsfield.min()), float(hounsfield.max())
-    if not isfinite(found.lowest) or not isfinite(found.highest):
+    if not math.isfinite(found.lowest) or not math.isfinite(found.highest):
         finite = np.isfinite(hounsfield)
         found.no_number = finite.size - int(np.count_nonzero(finite))
         hounsfield[~finite] = WINDOW_HU[0]
@@ -138,6 +139,8 @@ def _scratch(name: str, shape: tuple[int, ...], kind: DTypeLike) -> NDArray[Any]
 
     Memory of a new array is cleared by the system first, which takes as long as the arithmetic on a plane.
     """
+    if math.prod(shape) > _MOST_KEPT:
+        return np.empty(shape, kind)
     kept = getattr(_kept, name, None)
     if kept is None or kept.shape != shape or kept.dtype != kind:
         kept = np.empty(shape, kind)

@@ -1,6 +1,7 @@
 """The learning check on a handful of phantoms: its table, its scores, its intervals; not what is learned."""
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -52,6 +53,23 @@ def test_all_runs_are_there_and_phantoms_are_made_once(
     monkeypatch.setattr(learn, "make_scan", None)  # the phantoms are there
     monkeypatch.setattr(sys, "argv", [*sys.argv, "--emd-weight", "0.2"])
     learn.main()
+
+
+@pytest.mark.parametrize("at_once", [1, 3])
+def test_several_runs_at_once_are_the_same_runs_in_the_same_order(
+    monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    import learn
+
+    monkeypatch.setattr(learn, "ProcessPoolExecutor", lambda jobs, mp_context: ThreadPoolExecutor(jobs))
+    monkeypatch.setattr(learn, "train_one", lambda kind, chosen, counts, store: (*kind, counts, store))
+    chosen = SimpleNamespace(at_once=at_once, emd_weight=[0.2, 0.0])
+    found = learn.train_all(chosen, {"train": 8}, {"crop": "one store", "whole": "another"})
+    assert found == [
+        (weight, crop, {"train": 8}, store)
+        for weight in (0.2, 0.0)
+        for crop, store in (("crop", "one store"), ("whole", "another"))
+    ]
 
 
 def test_scores_are_those_of_scikit_learn_and_severity_is_of_scans_with_a_severity() -> None:

@@ -24,7 +24,7 @@ from cov3d.models.registry import build
 from cov3d.preprocessing.sizes import Size
 from cov3d.preprocessing.store import Store
 from cov3d.training import assemble, memory
-from cov3d.training.fit import adam, compiler_explained, split_by_decay
+from cov3d.training.fit import ScanLearner, adam, compiler_explained, split_by_decay
 from cov3d.training.options import Compute, TrainingOptions
 from tests.training.test_training import CPU, QUICK, equal, run, weights
 
@@ -98,6 +98,24 @@ def test_a_callback_is_called_for_the_events_of_its_class_and_those_given_to_it(
     run(labelled, tmp_path / "run", replace(QUICK, epochs=1, batch_size=6), trackers=[added, callback])
     assert called == ["before_batch", "after_step", *["before_batch"] * (called.count("before_batch") - 1)]
     assert called.count("before_batch") > 1  # those of validation
+
+
+def test_a_callback_that_ended_its_part_takes_part_in_the_next_fit() -> None:
+    class Once(Callback):
+        fits = 0
+
+        def before_fit(self) -> None:
+            self.fits += 1
+            self.run = False
+
+    loader = DataLoader(TensorDataset(torch.zeros(4, 2), torch.zeros(4, 1)), batch_size=2)
+    learn = ScanLearner(
+        DataLoaders(loader, loader), nn.Linear(2, 1), device=CPU, loss_func=nn.MSELoss(), cbs=(once := Once())
+    )
+    with learn.no_bar(), learn.no_logging():
+        learn.fit(1)
+        learn.fit(1)
+    assert once.fits == 2
 
 
 @pytest.mark.usefixtures("quick_network")

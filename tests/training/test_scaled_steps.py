@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from fastai.callback.core import Callback, CancelStepException
+from fastai.callback.fp16 import MixedPrecision
 from fastai.data.core import DataLoaders
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, TensorDataset
 
 from cov3d.training.fit import EPSILON, MOMENTUM, SQUARED_MOMENTUM, HalfPrecision, ScanLearner, adam
@@ -37,22 +39,46 @@ def fit(learn: ScanLearner) -> None:
         learn.fit(1, lr=LEARNING_RATE)
 
 
-class NumbersTaken(TorchFunctionMode):
-    """Counts tensors that are turned into numbers, for which a host would wait."""
+class NumbersTaken(TorchDispatchMode):
+    """Counts tensors that are turned into numbers, for which a host waits."""
 
     def __init__(self) -> None:
         super().__init__()
         self.count = 0
 
-    def __torch_function__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
-        self.count += function in (Tensor.item, Tensor.__float__, Tensor.__bool__, Tensor.tolist)
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        self.count += function is torch.ops.aten._local_scalar_dense.default
         return function(*args, **(kwargs or {}))
+
+
+class GradientNorms(Callback):
+    """The norm of the gradients before each step."""
+
+    order = MixedPrecision.order + 1  # that of fastai's GradientClip
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[float] = []
+
+    def before_step(self) -> None:
+        self.found.append(float(self.learn.model.weight.grad.norm()))
+
+
+class Skip(Callback):
+    """Skips every step."""
+
+    order = MixedPrecision.order + 1
+
+    def before_step(self) -> None:
+        raise CancelStepException
 
 
 def test_steps_are_those_of_pytorchs_own_loop_with_a_scaler() -> None:
     inputs = torch.randn(12, 8, generator=torch.Generator().manual_seed(0))
-    learn = learner(inputs)
+    learn, norms = learner(inputs), GradientNorms()
+    learn.add_cb(norms)
     fit(learn)
+    wanted = []
     model, scaler = network(), torch.amp.GradScaler("cpu")
     betas = (MOMENTUM, SQUARED_MOMENTUM)
     optimiser = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE, betas=betas, eps=EPSILON)  # not fused
@@ -60,12 +86,15 @@ def test_steps_are_those_of_pytorchs_own_loop_with_a_scaler() -> None:
         with torch.autocast("cpu", torch.float16):
             logits = model(volumes)
         scaler.scale(nn.functional.cross_entropy(logits.float(), labels)).backward()
+        scaler.unscale_(optimiser)
+        wanted.append(float(model.weight.grad.norm()))
         scaler.step(optimiser)
         scaler.update()
         optimiser.zero_grad()
     for mine, theirs in zip(learn.model.parameters(), model.parameters(), strict=True):
         assert torch.allclose(mine, theirs, rtol=1e-5, atol=1e-7)
     assert not torch.equal(learn.model.weight, network().weight)
+    assert norms.found == pytest.approx(wanted, rel=1e-4)  # not 65,536 times as much
 
 
 def test_a_step_whose_gradients_overflow_is_skipped_and_the_scale_is_halved() -> None:
@@ -84,14 +113,21 @@ def test_a_step_whose_gradients_overflow_is_skipped_and_the_scale_is_halved() ->
         fit(learn)
     assert scales == [32_768.0]
     assert torch.equal(learn.model.weight, network().weight)
-    assert not any(float(state["step"]) for state in learn.opt.opt.state.values())
+    assert [float(state["step"]) for state in learn.opt.opt.state.values()] == [0.0, 0.0]
 
 
-def test_a_step_takes_no_number_from_the_device() -> None:
+def test_a_callback_can_skip_a_step() -> None:
+    learn = learner(torch.randn(8, 8))
+    learn.add_cb(Skip())
+    fit(learn)
+    assert torch.equal(learn.model.weight, network().weight)
+
+
+def test_the_scaler_takes_no_number_from_the_device() -> None:
     counts = []
     for steps in (2, 5):
         learn = learner(torch.randn(4 * steps, 8))
-        learn.remove_cbs(learn.cbs.filter(lambda callback: type(callback).__name__ == "Recorder"))  # replaced in a run
+        learn.remove_cb(learn.recorder)  # in a run, its losses are those of `LossWatch`
         with NumbersTaken() as taken:
             fit(learn)
         counts.append(taken.count)
