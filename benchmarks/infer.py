@@ -6,9 +6,9 @@
 
 Stages are timed one after another on one scan in this process: reading (with all threads), lungs and crop, resizing,
 the picture, the networks (the crop and its reflection) and the table's row. `predict` is all of it in one call, with a
-picture as `infer` draws it. The first read of a series of DICOM files also parses their headers, which are kept for the
-later ones. Beside is the peak memory of a fresh process that predicts one scan. Weights are random: they do not change
-the time.
+picture as `infer` draws it; the share that is not the network is measured within that call. The first read of a series
+of DICOM files also parses their headers, which are kept for the later ones. Beside is the peak memory of a fresh
+process that predicts one scan. Weights are random: they do not change the time.
 
 With --store, volumes of a store are predicted by the code of `infer --from-store`, beside a bare loop over one batch in
 memory: the same network, layout and precision, and nothing else.
@@ -20,8 +20,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,7 @@ from cov3d.training.device import amp_mode, choose_device
 from cov3d.training.options import Precision
 
 STAGES = ("read", "lungs and crop", "resize", "picture", "network")
+SHARE = "not the network"
 
 
 def write_checkpoint(file: Path, architecture: Architecture, size: Size) -> Path:
@@ -106,11 +107,38 @@ def _write_dicom(file: Path, plane: np.ndarray, number: int, spacing: tuple[floa
 
 
 def stages(scan: Path, size: Size, networks: Networks) -> dict[str, float]:
-    """Seconds of each stage, once, and of the whole, once more, after the arrays of the stages are freed."""
+    """Seconds of each stage, once, and of the whole, once more, after the arrays of the stages are freed; and its share
+    that is not the network."""
     found = _stages(scan, size, networks)
-    begun = time.perf_counter()
-    list(predict_each({"scan": scan}, networks, threads=default_threads(), batch_size=1, extras=Extras(draw=True)))
-    return {**found, "predict": time.perf_counter() - begun}
+    with forward_passes(networks) as inside:
+        begun = time.perf_counter()
+        list(predict_each({"scan": scan}, networks, threads=default_threads(), batch_size=1, extras=Extras(draw=True)))
+        whole = time.perf_counter() - begun
+    return {**found, "predict": whole, SHARE: 1 - sum(inside) / whole}
+
+
+@contextmanager
+def forward_passes(networks: Networks) -> Iterator[list[float]]:
+    """The seconds of each forward pass in the block."""
+    begun: list[float] = []
+    seconds: list[float] = []
+
+    def now() -> float:
+        if networks.device.type == "cuda":
+            torch.cuda.synchronize(networks.device)
+        return time.perf_counter()
+
+    hooks = [
+        hook
+        for member in networks.members
+        for hook in (
+            member.model.register_forward_pre_hook(lambda *_: begun.append(now())),
+            member.model.register_forward_hook(lambda *_: seconds.append(now() - begun.pop())),
+        )
+    ]
+    yield seconds
+    for hook in hooks:
+        hook.remove()
 
 
 def _stages(scan: Path, size: Size, networks: Networks) -> dict[str, float]:
@@ -133,7 +161,7 @@ def _stages(scan: Path, size: Size, networks: Networks) -> dict[str, float]:
 
 def one_by_one(options: argparse.Namespace, folder: Path) -> Table:
     """A row for each format, number of slices and size."""
-    table = Table("format", "slices", "size", "first read", *STAGES, "predict", "not the network", "peak GiB")
+    table = Table("format", "slices", "size", "first read", *STAGES, "predict", SHARE, "peak GiB")
     table.title = f"Seconds a scan, {torch.get_num_threads()} threads"
     device = choose_device(options.device)
     scans = {(form, n): write_scan(folder / f"{form}-{n}", form, n) for form in options.format for n in options.slices}
@@ -158,8 +186,7 @@ def seconds_of(scan: Path, size: Size, networks: Networks, rounds: int) -> list[
     dicom_header._kept.clear()
     first = stages(scan, size, networks)["read"]
     found = [stages(scan, size, networks) for _ in range(rounds)]
-    medians = [statistics.median(one[name] for one in found) for name in (*STAGES, "predict")]
-    share = statistics.median(1 - one["network"] / one["predict"] for one in found)
+    *medians, share = (statistics.median(one[name] for one in found) for name in (*STAGES, "predict", SHARE))
     return [*(f"{seconds:.3f}" for seconds in (first, *medians)), f"{share:.1%}"]
 
 
@@ -237,7 +264,7 @@ def main() -> None:
     parser.add_argument("--precision", nargs="+", choices=[*Precision], default=[Precision.AUTO])
     parser.add_argument("--batch-size", nargs="+", type=int, default=[2])
     parser.add_argument("--scans", type=int, default=64, help="with --store")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--device", default="auto")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

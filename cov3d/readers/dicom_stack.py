@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -90,9 +90,10 @@ class Stack:
         return f"{counted(len(self.slices), f'{axial} slice')}{step}, {sharp} kernel{derived}"
 
 
-def natural(file: Path) -> list[tuple[int, str]]:
+@lru_cache(maxsize=100_000)
+def natural(file: Path) -> tuple[tuple[int, str], ...]:
     """A key that sorts IM2 before IM10."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", str(file))]
+    return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", str(file)))
 
 
 def stack_of(slices: Sequence[Slice]) -> Stack:

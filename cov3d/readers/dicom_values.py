@@ -1,11 +1,14 @@
 """Values of DICOM elements. A value that is missing, damaged or against the rules becomes an empty or default value."""
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
 
 Vector = tuple[float, ...]
+
+_PLAIN = ("CS", "DA", "DS", "DT", "FD", "FL", "IS", "SL", "SS", "TM", "UI", "UL", "US")
+"""Value representations of which the bytes alone give the value, whatever else is in the file."""
 
 
 @cache
@@ -18,11 +21,32 @@ def tag_of(name: str) -> Any:
 
 def value_of(elements: Any, name: str) -> Any:
     """The value of an element; None where it is missing or can't be parsed."""
+    tag = tag_of(name)
     try:
-        element = elements.get(tag_of(name))
-        return None if element is None else element.value
+        element = elements.get_item(tag)
+        if element is None:
+            return None
+        if element.is_raw and (element.VR or _vr_of(tag)) in _PLAIN:
+            return _converted(element._replace(value_tell=0))
+        return elements[tag].value
     except Exception:  # noqa: BLE001 (pydicom raises anything at all on damage)
         return None
+
+
+@cache
+def _vr_of(tag: Any) -> str:
+    """The value representation of an element by the standard; implicit files do not state it."""
+    from pydicom.datadict import dictionary_VR
+
+    return dictionary_VR(tag)
+
+
+@lru_cache(maxsize=4096)
+def _converted(element: Any) -> Any:
+    """The value of an element as read. Most elements are equal in all slices of a series, and are converted once."""
+    from pydicom.dataelem import convert_raw_data_element
+
+    return convert_raw_data_element(element).value
 
 
 def text(elements: Any, name: str) -> str:

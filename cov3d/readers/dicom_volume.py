@@ -1,6 +1,6 @@
 """A stack of DICOM slices → Volume."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,21 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cov3d.errors import ScanError
-from cov3d.readers import units
 from cov3d.readers.dicom_grid import is_sheared, out_of_line, resampled, sheared_back, spacing_of
-from cov3d.readers.dicom_pixels import Bytes, frames_of, is_read, stored_values
-from cov3d.readers.dicom_signs import padding_of, with_true_signs
+from cov3d.readers.dicom_pixels import Bytes, frames_of, is_read
+from cov3d.readers.dicom_planes import decoded, readable_values
+from cov3d.readers.dicom_signs import with_true_signs
 from cov3d.readers.dicom_slice import Slice
 from cov3d.readers.dicom_stack import SAME_PLACE, Stack
-from cov3d.readers.grey import Levels, to_grey
 from cov3d.readers.image import orientation, plausible_spacing
-from cov3d.readers.threads import each
 from cov3d.readers.words import counted
 from cov3d.volume import Geometry, Volume
 
 _NOTED_DEGREES = 3.0
-_PADDING_IS_AIR = -900.0
-"""HU. Padding below this value looks like air already."""
 _AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 _FROM_THE_HEAD, _FROM_THE_FEET = np.array([0.0, 0.0, -1.0]), np.array([0.0, 0.0, 1.0])
 
@@ -65,7 +61,7 @@ def volume_of(path: Path, stack: Stack, series: str, threads: int) -> Volume:
     frames = {file: _frames(one) for one in stack.slices if (file := one.file) and one.pixels and one.pixels.frames > 1}
     ordered = _ordered(path, stack, frames)
     slices, signs = with_true_signs(ordered.slices, frames)
-    voxels, readable, corrected = _decoded(path, slices, frames, threads)
+    voxels, readable, corrected = decoded(path, slices, frames, threads)
     corrupt = len(ordered.slices) - len(readable)
     notes = [*ordered.notes, *signs, *corrected, *_notes_on_lost(ordered.doubled, stack.overlapping, corrupt)]
     step, missing = stack.slices[0].between or stack.slices[0].thickness, 0
@@ -199,51 +195,8 @@ def _by_position(path: Path, stack: Stack, frames: Mapping[Path, Sequence[Bytes]
 
 
 def _values(one: Slice, frames: Mapping[Path, Sequence[Bytes]]) -> NDArray[np.float64] | None:
-    try:
-        return stored_values(one, frames) * one.slope + one.intercept
-    except (ValueError, OSError):
-        return None
-
-
-def _decoded(
-    path: Path, slices: Sequence[Slice], frames: Mapping[Path, Sequence[Bytes]], threads: int
-) -> tuple[NDArray[np.uint8], list[int], tuple[str, ...]]:
-    """Grey levels (slices, rows, columns) of the readable slices, the indices of these slices, and notes."""
-    pixels = slices[0].pixels
-    if pixels is None:
-        raise ScanError(f"{path} holds no pixels: export the series again")
-    try:
-        # Filled from the end: most series run from the feet to the head, and a volume from the head to the feet. It
-        # then needs no copy.
-        voxels = np.empty((len(slices), pixels.rows, pixels.columns), dtype=np.uint8)[::-1]
-    except (MemoryError, ValueError) as error:
-        raise ScanError(f"{path} has more voxels by its headers than memory holds: is it damaged?") from error
-    readable: list[int] = []
-
-    def convert(shift: float) -> Iterator[Levels]:
-        found = each(lambda index: _slice_to_grey(slices[index], frames, shift, voxels[index]), len(slices), threads)
-        readable[:] = [index for index, levels in enumerate(found) if levels is not None]
-        if 2 * len(readable) < len(slices):
-            raise ScanError(
-                f"{len(slices) - len(readable)} of the {len(slices)} slices of {path} are truncated or damaged: "
-                "copy or export the series again"
-            )
-        return (levels for levels in found if levels is not None)
-
-    notes = units.fill(path, convert)
-    return (voxels if len(readable) == len(slices) else voxels[readable]), readable, notes
-
-
-def _slice_to_grey(
-    one: Slice, frames: Mapping[Path, Sequence[Bytes]], shift: float, target: NDArray[np.uint8]
-) -> Levels | None:
-    try:
-        stored = stored_values(one, frames)
-    except (ValueError, OSError):
-        return None
-    padding, intercept = padding_of(one), one.intercept - shift
-    hides_air = bool(padding) and padding[1] * one.slope + intercept > _PADDING_IS_AIR
-    return to_grey(stored, target, one.slope, intercept, air=padding if hides_air else ())
+    stored = readable_values(one, frames)
+    return None if stored is None else stored * one.slope + one.intercept
 
 
 def _in_line(

@@ -8,7 +8,8 @@ from cov3d.processors import cpus
 
 Result = TypeVar("Result")
 
-_BLOCK = 8  # slices per task: few enough to share evenly, many enough to keep the overhead small
+BLOCK = 8
+"""Slices per task: few enough to share evenly, many enough to keep the overhead small."""
 _MOST = 8  # with more threads, memory is the limit
 
 
@@ -19,11 +20,14 @@ def default_threads() -> int:
 
 def each(work: Callable[[int], Result], count: int, threads: int) -> list[Result]:
     """The results of `work(0)` to `work(count - 1)`, in order. One thread means the calling thread."""
+    found = in_blocks(lambda block: [work(index) for index in range(block.start, block.stop)], count, threads)
+    return [result for results in found for result in results]
+
+
+def in_blocks(work: Callable[[slice], Result], count: int, threads: int, block: int = BLOCK) -> list[Result]:
+    """The results of `work` for each block of slices, in order. One thread means the calling thread."""
+    blocks = [slice(start, min(start + block, count)) for start in range(0, count, block)]
     if threads == 1:
-        return [work(index) for index in range(count)]
-
-    def block(start: int) -> list[Result]:
-        return [work(index) for index in range(start, min(start + _BLOCK, count))]
-
+        return list(map(work, blocks))
     with ThreadPoolExecutor(threads) as pool:
-        return [result for results in pool.map(block, range(0, count, _BLOCK)) for result in results]
+        return list(pool.map(work, blocks))

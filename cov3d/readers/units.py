@@ -16,6 +16,8 @@ from cov3d.readers.grey import BINS, LOWEST, Levels
 
 _LEAST_SHARE = 0.001
 """At least this share of the voxels of a CT is gas, and at least this share is tissue."""
+_GAS, _TISSUE = (-1147, -300), (-200, 348)
+"""HU, without the levels at the edges of the window, at which padding and clipped values may lie."""
 _STEP = 20
 _SOFT_TISSUE = (-200, 200)
 _AIR = (-1100, -860)
@@ -56,10 +58,11 @@ def fill(file: Path, convert: Callable[[float], Iterable[Levels]]) -> tuple[str,
         notes.append(f"values {abs(shift):g} too {'high' if shift > 0 else 'low'} for Hounsfield units: corrected")
         if shift_of(levels, file):
             raise ScanError(f"{file} is not in Hounsfield units, nor shifted by a constant: export the scan again")
-    if min(levels.gas, levels.tissue) < _LEAST_SHARE * levels.size:
+    gas, tissue = (int(levels.counts[low - LOWEST : high - LOWEST].sum()) for low, high in (_GAS, _TISSUE))
+    if min(gas, tissue) < _LEAST_SHARE * levels.counts.sum():
         raise ScanError(
             f"{file} is not in Hounsfield units (values from {levels.lowest:g} to {levels.highest:g}, "
-            f"{'no gas' if levels.gas < levels.tissue else 'no tissue'} among them): give the CT as it came from the "
+            f"{'no gas' if gas < tissue else 'no tissue'} among them): give the CT as it came from the "
             "scanner, not windowed or rescaled, and keep label maps in a folder named masks"
         )
     if levels.no_number:

@@ -386,6 +386,24 @@ def test_a_truncated_slice_is_left_out_and_counted(tmp_path: Path) -> None:
     assert volume.notes == ("1 unreadable slice left out",)
 
 
+def test_slices_of_several_scales_with_truncated_ones_between_each_have_their_own(tmp_path: Path) -> None:
+    """Slices are converted several at once, where they are alike."""
+    expected = series(
+        tmp_path,
+        hounsfield(depth=20),
+        put(
+            RescaleIntercept=lambda index: -1024 - 8 * (index // 3),
+            RescaleSlope=lambda index: 0.5 if index == 11 else 1,
+            PixelRepresentation=lambda index: int(index in (5, 6)),
+        ),
+    )
+    lost = [0, 4, 12, 13, 19]
+    for index in lost:
+        truncate(tmp_path / f"IM{index + 1:04d}.dcm", 700)
+    volume = read_as(tmp_path, np.delete(expected, [19 - index for index in lost], axis=0))
+    assert volume.corrupt + volume.missing == 5
+
+
 @pytest.mark.parametrize("syntax", [f"{UID}.4.70", f"{UID}.4.80", f"{UID}.4.90", f"{UID}.5", f"{UID}.1.99"])
 def test_a_truncated_compressed_slice_is_left_out_and_counted(tmp_path: Path, syntax: str) -> None:
     expected = series(tmp_path, syntax=syntax)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from cov3d.readers.grey import LOWEST, Levels, to_grey
+from cov3d.readers.grey import LOWEST, Levels, stack_to_grey, to_grey
 from cov3d.readers.threads import each
 
 LOW, HIGH = -1150, 350
@@ -36,8 +36,7 @@ def test_every_integer_within_and_beside_the_window_has_its_level(kind: str, int
     found, levels = grey_of(stored, intercept=intercept)
     assert found.ravel().tolist() == [level(int(value)) for value in hounsfield]
     assert (levels.lowest, levels.highest) == (hounsfield[0], hounsfield[-1])
-    assert levels.gas == sum(1 <= level(int(value)) < level(-300) for value in hounsfield)
-    assert levels.tissue == sum(level(-200) <= level(int(value)) < 255 for value in hounsfield)
+    assert np.flatnonzero(levels.counts).tolist() == (hounsfield[::3] - LOWEST).tolist()
 
 
 @given(
@@ -54,6 +53,27 @@ def test_integers_give_what_the_same_numbers_give_as_floats(stored: NDArray[Any]
     assert np.array_equal(stored, before)
     assert np.array_equal(levels.counts, wanted_levels.counts)
     assert vars(levels) | {"counts": None} == vars(wanted_levels) | {"counts": None}
+
+
+@given(
+    stored=st.sampled_from(["int16", "uint16", ">i2", "int32", "float32"]).flatmap(
+        lambda kind: arrays(kind, st.tuples(*3 * [st.integers(1, 5)]), elements=st.integers(0, 3000))
+    ),
+    slope=st.sampled_from([1.0, 2.0]),
+    intercept=st.sampled_from([0.0, -1024.0, 0.5]),
+    air=st.sampled_from([(), (500.0, 900.0)]),
+)
+def test_planes_converted_together_give_what_each_gives_alone(
+    stored: NDArray[Any], slope: float, intercept: float, air: tuple[float, ...]
+) -> None:
+    together, alone = np.empty((2, *stored.shape), dtype=np.uint8)
+    levels = stack_to_grey(list(stored), together[::-1], slope, intercept, air)
+    wanted = Levels()
+    for plane, target in zip(stored, alone, strict=True):
+        wanted += to_grey(plane, target, slope, intercept, air)
+    assert np.array_equal(together[::-1], alone)
+    assert np.array_equal(levels.counts, wanted.counts)
+    assert vars(levels) | {"counts": None} == vars(wanted) | {"counts": None}
 
 
 def test_the_counts_of_a_plane_are_kept_when_the_next_one_is_converted() -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cov3d.errors import ScanError
-from cov3d.readers import read_volume
+from cov3d.readers import kinds, read_volume
 from tests.conftest import write_slices
 from tests.readers.test_image import grey, hounsfield, image, write
 
@@ -257,3 +257,19 @@ def test_an_orientation_that_is_none_and_damaged_exif_change_nothing(tmp_path: P
     volume = read_volume(tmp_path)
     assert volume.notes == ()
     assert np.array_equal(volume.voxels[0], volume.voxels[1])
+
+
+def test_a_file_is_opened_once_for_its_kind_and_again_when_it_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    original = kinds.head_of
+    monkeypatch.setattr(kinds, "head_of", lambda file: opened.append(str(file)) or original(file))
+    file = tmp_path / "a"
+    file.write_bytes(b"%PDF-1.7 of a report")
+    assert [kinds.kind_of_file(file) for _ in range(3)] == 3 * [kinds.PDF]
+    assert len(opened) == 1
+    file.write_bytes(b"\xff\xd8\xff of a picture")
+    assert kinds.kind_of_file(file) == kinds.JPEG
+    file.unlink()
+    assert kinds.kind_of_file(file) is None
