@@ -16,6 +16,9 @@ LOWEST, BINS = -4096, 8192
 _GREY_PER_HU = np.float32(255 / (WINDOW_HU[1] - WINDOW_HU[0]))
 """Rounded to float32, but the nearest integers to its products with 0 to 1500 are exact."""
 
+_SMALL = 128 * 128
+"""Pixels of a small plane."""
+
 MOST_KEPT = 2**22
 """Pixels of the largest planes whose arrays a thread keeps."""
 _kept = threading.local()
@@ -26,7 +29,7 @@ class Levels:
     """Statistics of the values of a volume.
 
     Attributes:
-        counts: a histogram of every ninth value, in bins of 1 HU.
+        counts: a histogram of every ninth value (of all values of small planes), in bins of 1 HU.
         lowest, highest: the range of the values.
         no_number: number of voxels that are not finite.
     """
@@ -96,7 +99,7 @@ def to_grey(
         found.no_number = finite.size - int(np.count_nonzero(finite))
         hounsfield[~finite] = WINDOW_HU[0]
         found.lowest, found.highest = float(hounsfield.min()), float(hounsfield.max())
-    bins = np.clip(hounsfield[..., ::3, ::3] - LOWEST, 0, BINS - 1).astype(np.intp)
+    bins = np.clip(_counted(hounsfield) - LOWEST, 0, BINS - 1).astype(np.intp)
     found.counts = np.bincount(bins.ravel(), minlength=BINS)
     _window(hounsfield)
     target[...] = hounsfield
@@ -118,8 +121,9 @@ def _integers_to_grey(stored: NDArray[Any], target: NDArray[np.uint8], intercept
     limits = np.iinfo(values.dtype)
     found = Levels()
     found.lowest, found.highest = (float(int(edge) + intercept) for edge in (values.min(), values.max()))
-    bins = _scratch("bins", values[..., ::3, ::3].shape, np.intp)
-    bins[...] = values[..., ::3, ::3]
+    counted = _counted(values)
+    bins = _scratch("bins", counted.shape, np.intp)
+    bins[...] = counted
     bins += intercept - LOWEST
     if not LOWEST <= found.lowest <= found.highest < LOWEST + BINS:
         np.clip(bins, 0, BINS - 1, out=bins)
@@ -134,6 +138,12 @@ def _integers_to_grey(stored: NDArray[Any], target: NDArray[np.uint8], intercept
     grey *= _GREY_PER_HU
     target[...] = np.rint(grey, out=grey)
     return found
+
+
+def _counted(values: NDArray[Any]) -> NDArray[Any]:
+    """The values that go into a histogram."""
+    rows, columns = values.shape[-2:]
+    return values if rows * columns <= _SMALL else values[..., ::3, ::3]
 
 
 def _scratch(name: str, shape: tuple[int, ...], kind: DTypeLike) -> NDArray[Any]:

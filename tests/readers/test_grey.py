@@ -36,7 +36,7 @@ def test_every_integer_within_and_beside_the_window_has_its_level(kind: str, int
     found, levels = grey_of(stored, intercept=intercept)
     assert found.ravel().tolist() == [level(int(value)) for value in hounsfield]
     assert (levels.lowest, levels.highest) == (hounsfield[0], hounsfield[-1])
-    assert np.flatnonzero(levels.counts).tolist() == (hounsfield[::3] - LOWEST).tolist()
+    assert np.flatnonzero(levels.counts).tolist() == (hounsfield - LOWEST).tolist()
 
 
 @given(
@@ -74,6 +74,15 @@ def test_planes_converted_together_give_what_each_gives_alone(
     assert np.array_equal(together[::-1], alone)
     assert np.array_equal(levels.counts, wanted.counts)
     assert vars(levels) | {"counts": None} == vars(wanted) | {"counts": None}
+
+
+@pytest.mark.parametrize("kind", ["int16", "float32"])
+def test_of_a_large_plane_every_third_row_and_column_is_counted(kind: str) -> None:
+    stored = np.random.default_rng(0).integers(-1000, 1000, (2, 150, 120)).astype(kind)
+    _, levels = grey_of(stored)
+    wanted, counts = np.unique(stored[:, ::3, ::3], return_counts=True)
+    assert np.flatnonzero(levels.counts).tolist() == (wanted - LOWEST).tolist()
+    assert levels.counts[levels.counts > 0].tolist() == counts.tolist()
 
 
 def test_the_counts_of_a_plane_are_kept_when_the_next_one_is_converted() -> None:

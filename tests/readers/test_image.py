@@ -206,9 +206,9 @@ def test_pictures_colours_and_vectors_are_refused(tmp_path: Path, suffix: str) -
     [
         (np.random.default_rng(0).integers(0, 2, (5, 6, 7)).astype(np.uint8), "0 to 1, no gas"),  # a mask
         (np.random.default_rng(0).integers(0, 256, (5, 6, 7)).astype(np.uint8), "no gas"),  # windowed already
-        (hounsfield() + np.int16(1124), "no gas"),  # an intercept left out
+        (hounsfield() + np.int16(1124), "1000 too high"),  # an intercept left out
         (hounsfield(dtype="float32") / 1500, "no gas"),  # normalised
-        (hounsfield() - np.int16(1500), "no tissue"),  # an intercept applied twice
+        (hounsfield() - np.int16(1500), "1000 too low"),  # an intercept applied twice
         (np.zeros((5, 6, 7), np.int16), "0 to 0, no gas"),
         (np.full((5, 6, 7), np.nan, np.float32), "no gas|no tissue"),
     ],
