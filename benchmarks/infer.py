@@ -46,7 +46,7 @@ from cov3d.preprocessing.pipeline import locate, settings
 from cov3d.preprocessing.preview import preview
 from cov3d.preprocessing.resize import resize
 from cov3d.preprocessing.sizes import Size
-from cov3d.readers import dicom_header, read_volume
+from cov3d.readers import dicom_header, dicom_stack, dicom_values, kinds, read_volume
 from cov3d.readers.threads import default_threads
 from cov3d.training import augment, checkpoint
 from cov3d.training.checkpoint import CheckpointInfo
@@ -136,9 +136,11 @@ def forward_passes(networks: Networks) -> Iterator[list[float]]:
             member.model.register_forward_hook(lambda *_: seconds.append(now() - begun.pop())),
         )
     ]
-    yield seconds
-    for hook in hooks:
-        hook.remove()
+    try:
+        yield seconds
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def _stages(scan: Path, size: Size, networks: Networks) -> dict[str, float]:
@@ -184,6 +186,8 @@ def seconds_of(scan: Path, size: Size, networks: Networks, rounds: int) -> list[
     """Seconds of the first read, of each stage and of the whole, and the share that is not the network."""
     stages(scan, size, networks)
     dicom_header._kept.clear()
+    for known in (dicom_values._converted, dicom_stack.natural, kinds._kind_as_it_is):
+        known.cache_clear()
     first = stages(scan, size, networks)["read"]
     found = [stages(scan, size, networks) for _ in range(rounds)]
     *medians, share = (statistics.median(one[name] for one in found) for name in (*STAGES, "predict", SHARE))

@@ -9,6 +9,8 @@ Vector = tuple[float, ...]
 
 _PLAIN = ("CS", "DA", "DS", "DT", "FD", "FL", "IS", "SL", "SS", "TM", "UI", "UL", "US")
 """Value representations of which the bytes alone give the value, whatever else is in the file."""
+_LONGEST_KEPT = 256
+"""Bytes."""
 
 
 @cache
@@ -26,11 +28,16 @@ def value_of(elements: Any, name: str) -> Any:
         element = elements.get_item(tag)
         if element is None:
             return None
-        if element.is_raw and (element.VR or _vr_of(tag)) in _PLAIN:
+        if element.is_raw and (element.VR or _vr_of(tag)) in _PLAIN and _is_kept(name, element.value):
             return _converted(element._replace(value_tell=0))
         return elements[tag].value
     except Exception:  # noqa: BLE001 (pydicom raises anything at all on damage)
         return None
+
+
+def _is_kept(name: str, value: bytes | None) -> bool:
+    """Whether an element may be kept in memory: none that names a patient, and none that is long because of damage."""
+    return name != "PatientID" and value is not None and len(value) <= _LONGEST_KEPT
 
 
 @cache

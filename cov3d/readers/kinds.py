@@ -9,13 +9,11 @@ import stat
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 HEAD = 1024
 """Number of bytes that identify a file; the header of NIfTI needs most."""
-_MOST_KEPT = 50_000
-_kept: dict[tuple[str, int, int], "Kind | None"] = {}
-"""Kinds by path, size and time of change. A file is asked for several times, and on a network opening it takes long."""
 
 _SAVE = "save the scan as a .nii.gz or .mha file"
 _UNPACK = "unpack it"
@@ -200,13 +198,22 @@ def kind_of_file(file: str | Path) -> Kind | None:
         return None
     if status.st_size == 0:
         return EMPTY
-    state = str(file), status.st_size, status.st_mtime_ns
-    found = _kept.get(state)
-    if found is None and (head := head_of(file)):
-        found = _kept[state] = kind_of(head)
-        if len(_kept) > _MOST_KEPT:
-            _kept.pop(next(iter(_kept)), None)
-    return found
+    try:
+        return _kind_as_it_is(str(file), status.st_size, status.st_mtime_ns)
+    except OSError:
+        return None
+
+
+@lru_cache(maxsize=50_000)
+def _kind_as_it_is(file: str, size: int, changed: int) -> Kind | None:
+    """What `kind_of_file` returns. It is called several times a file, and to open one on a network takes long.
+
+    Raises:
+        OSError: the file can't be read.
+    """
+    if head := head_of(file):
+        return kind_of(head)
+    raise OSError
 
 
 def kinds_in_words(kinds: Iterable[Kind | None]) -> tuple[str, str]:

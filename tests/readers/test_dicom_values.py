@@ -6,6 +6,7 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 
+from cov3d.readers import dicom_values
 from cov3d.readers.dicom_header import _TAGS
 from cov3d.readers.dicom_values import value_of
 from tests.readers.dicom_files import header
@@ -42,3 +43,15 @@ def test_equal_bytes_have_another_value_in_another_byte_order() -> None:
     small.Rows, large.Rows = 1, 256
     assert value_of(parsed(written(small, False, True), False, True), "Rows") == 1
     assert value_of(parsed(written(large, False, False), False, False), "Rows") == 256
+
+
+@pytest.mark.filterwarnings("ignore:The value length")
+def test_no_identifier_and_no_long_value_stays_in_memory() -> None:
+    made = Dataset()
+    made.add_new("PatientID", "CS", "DOE JOHN")  # a wrong representation
+    made.ImageType = ["A" * 300]
+    read = parsed(written(made, False, True), False, True)
+    before = dicom_values._converted.cache_info().currsize
+    assert value_of(read, "PatientID") == "DOE JOHN"
+    assert value_of(read, "ImageType") == "A" * 300
+    assert dicom_values._converted.cache_info().currsize == before

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from cov3d.errors import ScanError
 from cov3d.readers import read_volume
+from cov3d.readers.array import volume_of_array
 from tests.conftest import write_slices
 
 SPACING = (2.5, 0.75, 0.5)
@@ -210,12 +211,27 @@ def test_pictures_colours_and_vectors_are_refused(tmp_path: Path, suffix: str) -
         (hounsfield(dtype="float32") / 1500, "no gas"),  # normalised
         (hounsfield() - np.int16(1500), "1000 too low"),  # an intercept applied twice
         (np.zeros((5, 6, 7), np.int16), "0 to 0, no gas"),
+        (np.full((5, 6, 7), -1000, np.int16), "-1000 to -1000, no tissue"),
         (np.full((5, 6, 7), np.nan, np.float32), "no gas|no tissue"),
     ],
 )
 def test_what_is_not_in_hounsfield_units_is_refused(tmp_path: Path, values: NDArray, lacking: str) -> None:
     with pytest.raises(ScanError, match=f"not in Hounsfield units.*({lacking})"):
         read_volume(write(tmp_path / "a.nii.gz", values))
+
+
+@pytest.mark.parametrize("dtype", ["int16", "float32"])
+@pytest.mark.parametrize(
+    ("gas", "tissue", "lacking"),
+    [(-1147, 347, ""), (-301, -200, ""), (-1148, 40, "no gas"), (-300, 40, "no gas"), (-800, 348, "no tissue")],
+)
+def test_padding_and_clipped_values_are_neither_gas_nor_tissue(dtype: str, gas: int, tissue: int, lacking: str) -> None:
+    values = np.repeat(np.array([gas, tissue], dtype), 105).reshape(5, 6, 7)
+    if not lacking:
+        assert volume_of_array(values).notes == ()
+        return
+    with pytest.raises(ScanError, match=lacking):
+        volume_of_array(values)
 
 
 def test_voxels_without_a_number_become_air_and_are_counted(tmp_path: Path) -> None:

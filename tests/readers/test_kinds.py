@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import lzma
+import os
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -259,17 +260,20 @@ def test_an_orientation_that_is_none_and_damaged_exif_change_nothing(tmp_path: P
     assert np.array_equal(volume.voxels[0], volume.voxels[1])
 
 
+@pytest.mark.parametrize(("first", "kind"), [(b"%PDF-1.7 of a report", kinds.PDF), (b"\1\2\3\4 in no format\0", None)])
 def test_a_file_is_opened_once_for_its_kind_and_again_when_it_has_changed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: bytes, kind: kinds.Kind | None
 ) -> None:
     opened: list[str] = []
     original = kinds.head_of
     monkeypatch.setattr(kinds, "head_of", lambda file: opened.append(str(file)) or original(file))
     file = tmp_path / "a"
-    file.write_bytes(b"%PDF-1.7 of a report")
-    assert [kinds.kind_of_file(file) for _ in range(3)] == 3 * [kinds.PDF]
+    file.write_bytes(first)
+    os.utime(file, ns=(1, 1))
+    assert [kinds.kind_of_file(file) for _ in range(3)] == 3 * [kind]
     assert len(opened) == 1
-    file.write_bytes(b"\xff\xd8\xff of a picture")
+    file.write_bytes(b"\xff\xd8\xff".ljust(len(first)))
+    os.utime(file, ns=(2, 2))
     assert kinds.kind_of_file(file) == kinds.JPEG
     file.unlink()
     assert kinds.kind_of_file(file) is None
