@@ -107,8 +107,7 @@ def _write_dicom(file: Path, plane: np.ndarray, number: int, spacing: tuple[floa
 
 
 def stages(scan: Path, size: Size, networks: Networks) -> dict[str, float]:
-    """Seconds of each stage, once, and of the whole, once more, after the arrays of the stages are freed; and its share
-    that is not the network."""
+    """Seconds of each stage; of the whole, once more, after their arrays are freed; and what is not the network."""
     found = _stages(scan, size, networks)
     with forward_passes(networks) as inside:
         begun = time.perf_counter()

@@ -22,7 +22,12 @@ _PADDING_IS_AIR = -900.0
 def decoded(
     path: Path, slices: Sequence[Slice], frames: Mapping[Path, Sequence[Bytes]], threads: int
 ) -> tuple[NDArray[np.uint8], list[int], tuple[str, ...]]:
-    """Grey levels (slices, rows, columns) of the readable slices, the indices of these slices, and notes."""
+    """Grey levels (`uint8`, (slices, rows, columns)) of the readable slices, the indices of these slices, and notes.
+
+    Raises:
+        ScanError: more than half of the slices can't be read, there are no pixels or too many for the memory, or the
+            values are not Hounsfield units.
+    """
     pixels = slices[0].pixels
     if pixels is None:
         raise ScanError(f"{path} holds no pixels: export the series again")

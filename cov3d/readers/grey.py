@@ -1,6 +1,7 @@
 """Planes of stored values → grey levels, with statistics of the values."""
 
 import math
+import mmap
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -155,7 +156,9 @@ def _scratch(name: str, shape: tuple[int, ...], kind: DTypeLike) -> NDArray[Any]
         return np.empty(shape, kind)
     kept = getattr(_kept, name, None)
     if kept is None or kept.shape != shape or kept.dtype != kind:
-        kept = np.empty(shape, kind)
+        # Not by malloc, which would keep the memory of a thread that has ended, apart from that of other threads.
+        size = math.prod(shape) * np.dtype(kind).itemsize
+        kept = np.frombuffer(mmap.mmap(-1, max(size, 1)), kind, math.prod(shape)).reshape(shape)
         setattr(_kept, name, kept)
     return kept
 
